@@ -1,0 +1,1 @@
+"""The bid platform without Airflow: market, features, models, gates, bids."""

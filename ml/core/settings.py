@@ -1,0 +1,108 @@
+"""Every setting of the platform, in one place.
+
+A value comes from the environment (`BIDWRIGHT_<NAME>`), else from `bidwright.toml` in the working
+folder, else from its default here. Constructing `Settings` reads; it creates nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from ml.core.errors import UsageError
+
+SETTINGS_FILE = "bidwright.toml"
+
+
+def default_home() -> Path:
+    """The working folder: `BIDWRIGHT_HOME`, or `.bidwright` below the present folder."""
+    return Path(os.environ.get("BIDWRIGHT_HOME", ".bidwright")).absolute()
+
+
+class Settings(BaseSettings):
+    """Where things live and how the platform behaves; frozen once read."""
+
+    model_config = SettingsConfigDict(env_prefix="BIDWRIGHT_", frozen=True, extra="forbid")
+
+    home: Path = Field(default_factory=default_home, description="working folder for everything the platform writes")
+    source: str = Field("simulator", description="market source, a key of ml.market.SOURCES")
+    market: str = Field("", description="name of this market in keys and paths; empty means the source's name")
+    data: str = Field("", description="folder (or s3://bucket/prefix) that the source reads, where it reads one")
+    seed: int = Field(7, ge=0, description="seed of everything random")
+
+    database_url: str = Field("", description="platform database; empty means SQLite in the working folder")
+    lake_url: str = Field("", description="lake: a folder or s3://bucket/prefix; empty means a folder in the working folder")
+    blobs_url: str = Field("", description="blob store for bundles and reports: a folder or s3://bucket/prefix")
+    s3_endpoint: str = Field("", description="endpoint of an S3 server other than AWS")
+    mlflow_url: str = Field("", description="MLflow tracking store; empty means SQLite in the working folder")
+
+    smtp_host: str = Field("127.0.0.1", description="SMTP server for mail")
+    smtp_port: int = Field(1025, ge=1, le=65535)
+    smtp_user: str = Field("", description="user name, where the SMTP server wants one")
+    smtp_password: SecretStr = Field(SecretStr(""), description="password; read from the environment, never from a file we write")
+    smtp_starttls: bool = Field(False, description="use STARTTLS; on by rule when a user name is given")
+    mail_from: str = "bidwright@localhost"
+    mail_to: str = Field("bid-team@localhost", description="who gets drift alerts; several addresses separated by commas")
+    airflow_url: str = Field("http://127.0.0.1:8080", description="base of links into the Airflow web UI")
+
+    retrain_every_days: int = Field(7, ge=1, description="age of the champion at which a retrain is due")
+    approval: Literal["never", "first", "always"] = Field("never", description="when a person must approve a promotion")
+    target_cost_share: float = Field(0.7, gt=0, le=1, description="share of expected net margin that a bid may cost")
+    simulator_opportunities_per_day: int = Field(20_000, ge=100)
+    simulator_shock_day: str = Field("", description="market day from which the simulator's rivals start a price war; empty: never")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the file."""
+        given = getattr(init_settings, "init_kwargs", {}).get("home")
+        file = Path(given or default_home()) / SETTINGS_FILE
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    @property
+    def market_name(self) -> str:
+        """The market's name in keys and paths."""
+        return self.market or self.source
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the platform database."""
+        return self.database_url or f"sqlite:///{self.home / 'bidwright.db'}"
+
+    @property
+    def lake(self) -> str:
+        """Folder or s3:// URL of the lake."""
+        return self.lake_url or str(self.home / "lake")
+
+    @property
+    def blobs(self) -> str:
+        """Folder or s3:// URL of the blob store."""
+        return self.blobs_url or str(self.home / "blobs")
+
+    @property
+    def mlflow(self) -> str:
+        """MLflow tracking URI."""
+        return self.mlflow_url or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; a wrong value is a UsageError that names it."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks the types
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"the setting {name!r} is wrong: {first['msg']}",
+            next=f"correct BIDWRIGHT_{name.upper()} or {SETTINGS_FILE}",
+        ) from error
