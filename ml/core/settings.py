@@ -51,7 +51,11 @@ class Settings(BaseSettings):
 
     retrain_every_days: int = Field(7, ge=1, description="age of the champion at which a retrain is due")
     approval: Literal["never", "first", "always"] = Field("never", description="when a person must approve a promotion")
-    target_cost_share: float = Field(0.7, gt=0, le=1, description="share of expected net margin that a bid may cost")
+    holdout_days: int = Field(14, ge=1, description="outcomes that became certain in these last days judge a candidate")
+    schedule: str = Field("30 1 * * *", description="cron (UTC) at which the day before is ingested; none: only by hand")
+    target_cost_share: float = Field(0.06, gt=0, le=1, description="cost of sale aimed at: ad cost / net booking value")
+    max_bid_micros: int = Field(5_000_000, gt=0, description="cap of any bid per click, in micros")
+    max_bid_change: float = Field(0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share")
     simulator_opportunities_per_day: int = Field(20_000, ge=100)
     simulator_shock_day: str = Field("", description="market day from which the simulator's rivals start a price war; empty: never")
 

@@ -1,0 +1,18 @@
+"""The words that the DAG files are written in: the assets, the common settings and the way to run a stage."""
+
+from lifecycle.assets import CANDIDATE, CHAMPION, DRIFT_CHECKED, FEATURES, MARKET_DAY
+from lifecycle.settings import LIFECYCLE, ONLINE_STORE_POOL, market_calendar
+from lifecycle.stages import market_day, run_stage
+
+__all__ = [
+    "CANDIDATE",
+    "CHAMPION",
+    "DRIFT_CHECKED",
+    "FEATURES",
+    "LIFECYCLE",
+    "MARKET_DAY",
+    "ONLINE_STORE_POOL",
+    "market_calendar",
+    "market_day",
+    "run_stage",
+]

@@ -1,0 +1,53 @@
+"""Running one use case of `ml.pipeline` inside a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ml.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from ml.platform import Platform
+
+
+class Run(Protocol):
+    """What a stage needs to know of its Airflow run."""
+
+    dag_id: str
+    run_id: str
+    partition_key: str | None
+
+
+def market_day(run: Run) -> date:
+    """The market day of a run: its partition key.
+
+    Raises:
+        UsageError: the run has no key. Airflow itself would let it succeed and wake nothing.
+    """
+    from ml.core.units import parse_day
+
+    if not run.partition_key:
+        raise UsageError(
+            f"this run of {run.dag_id} has no market day",
+            left="nothing was read or written",
+            next="trigger it again with the day as its partition key: in the web UI under Trigger, 'Partition key'; "
+            f"or: airflow dags trigger {run.dag_id} --partition-key 2026-03-02",
+        )
+    return parse_day(run.partition_key)
+
+
+def open_platform() -> Platform:
+    """The platform as the settings describe it, on the machine's clock."""
+    from ml.core.clock import SystemClock
+    from ml.core.settings import load_settings
+    from ml.platform import Platform
+
+    return Platform(load_settings(), SystemClock())
+
+
+def run_stage(use_case: Callable[..., dict[str, Any]], run: Run, **arguments: Any) -> dict[str, Any]:
+    """Run a use case for the run's market day and return its result, small enough for an XCom."""
+    day = market_day(run)
+    return use_case(open_platform(), day, run_id=run.run_id, **arguments)

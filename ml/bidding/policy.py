@@ -1,0 +1,59 @@
+"""The bid policy: what a click is worth, what share of it is bid, and the limits that hold it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.core.digests import Digest, digest_json
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BidPolicy:
+    """Limits and aims of a bid, per click.
+
+    Attributes:
+        target_cost_share: ad cost aimed at, as a share of the net booking value; above 0, at most 1.
+        max_bid_micros: no bid exceeds this.
+        max_change: a bid moves by at most this share from the one last published, so that a wrong model
+            needs several days, and several gates, to do its worst.
+    """
+
+    target_cost_share: float
+    max_bid_micros: int
+    max_change: float
+
+    def digest(self) -> Digest:
+        """Identity of the policy, for the record of a publication."""
+        return digest_json(asdict(self))
+
+    def bids(self, net_value_micros: Floats, p_book: Floats, previous_micros: Floats) -> Ints:
+        """Bid per click, in micros, for each cell.
+
+        `bid = net value per booking x bookings per click x target cost share` (value per click times the
+        share of it that may be spent), then capped, then held within `max_change` of the previous bid.
+
+        Args:
+            net_value_micros: expected value of a booking net of cancellations; shape (n,), at least 0.
+            p_book: probability that a click books; shape (n,), 0 to 1.
+            previous_micros: the bid last published for the cell, NaN where there was none; shape (n,).
+
+        Returns:
+            Shape (n,), each between 0 and `max_bid_micros`.
+
+        Raises:
+            ValueError: a value or a probability is not finite or is out of its range; nothing is bid on it.
+        """
+        if not (np.isfinite(net_value_micros).all() and np.isfinite(p_book).all()):
+            raise ValueError("a cell has no finite expected value")
+        if (net_value_micros < 0).any() or (p_book < 0).any() or (p_book > 1).any():
+            raise ValueError("a cell's expected value is negative or its booking probability is not within 0 and 1")
+        wanted = np.minimum(net_value_micros * p_book * self.target_cost_share, float(self.max_bid_micros))
+        low, high = previous_micros * (1 - self.max_change), previous_micros * (1 + self.max_change)
+        held = np.where(np.isnan(previous_micros), wanted, np.clip(wanted, low, high))
+        return np.minimum(np.rint(held), self.max_bid_micros).astype(np.int64)

@@ -1,0 +1,109 @@
+"""Publication: a partner's bids for a day as Parquet and CSV, and a manifest that makes them count.
+
+The manifest is written last: files without one are a publication that did not happen. A repeat of the
+same day overwrites the same keys with the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from ml.core.digests import Digest, canonical_json, digest_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.lake.blobs import BlobStore
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a published table is, and which bytes it has."""
+
+    market: str
+    partner: str
+    day: str
+    version: str
+    generation: int
+    policy: str
+    rows: int
+    files: dict[str, str]
+    format_version: int = FORMAT_VERSION
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return canonical_json(asdict(self))
+
+
+@dataclass(frozen=True)
+class Published:
+    """A publication: where it lies, its digest and its size."""
+
+    partner: str
+    uri: str
+    digest: Digest
+    rows: int
+
+
+def publish_table(
+    blobs: BlobStore,
+    table: pd.DataFrame,
+    *,
+    market: str,
+    partner: str,
+    day: date,
+    version: str,
+    generation: int,
+    policy: str,
+) -> Published:
+    """Write one partner's table for one market day; the same call again leaves the same bytes.
+
+    The digest is that of the manifest, which holds the digests of the files.
+    """
+    prefix = f"bids/{market}/{partner}/{day.isoformat()}"
+    files = {"bids.parquet": _parquet(table), "bids.csv": table.to_csv(index=False, lineterminator="\n").encode()}
+    for name, data in files.items():
+        blobs.put(f"{prefix}/{name}", data)
+    manifest = Manifest(
+        market=market,
+        partner=partner,
+        day=day.isoformat(),
+        version=version,
+        generation=generation,
+        policy=policy,
+        rows=len(table),
+        files={name: digest_bytes(data) for name, data in files.items()},
+    ).to_bytes()
+    blobs.put(f"{prefix}/manifest.json", manifest)
+    return Published(partner=partner, uri=prefix, digest=digest_bytes(manifest), rows=len(table))
+
+
+def read_table(blobs: BlobStore, uri: str) -> pd.DataFrame:
+    """A published table, after its bytes were checked against its manifest."""
+    import json
+
+    import pandas as pd
+
+    from ml.core.errors import CorruptArtefact
+
+    manifest = json.loads(blobs.get(f"{uri}/manifest.json"))
+    data = blobs.get(f"{uri}/bids.parquet")
+    want, got = manifest["files"]["bids.parquet"], digest_bytes(data)
+    if want != got:
+        raise CorruptArtefact(
+            f"the published bids {uri}/bids.parquet have digest {got[:12]}, their manifest says {want[:12]}",
+            left="the bids were not used",
+            next="publish the day again: bidwright publish-bids --day " + manifest["day"],
+        )
+    return pd.read_parquet(io.BytesIO(data))
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,5 @@
+"""`python -m ml.cli`."""
+
+from ml.cli.app import main
+
+main()

@@ -1,0 +1,272 @@
+"""Commands, options and exit codes: 0 done, 1 it failed, 2 the call was wrong."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ml import pipeline
+from ml.cli import output
+from ml.core.errors import BidwrightError, UsageError
+from ml.core.units import days_between, parse_day
+
+if TYPE_CHECKING:
+    from ml.platform import Platform
+
+app = typer.Typer(
+    name="bidwright",
+    help="Bid models from market data to published bids: every step of the lifecycle, one day at a time.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_debug = False
+
+Day = Annotated[str, typer.Option("--day", help="market day, YYYY-MM-DD", metavar="DAY")]
+Json = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
+Source = Annotated[str | None, typer.Option("--source", help="market source: simulator, hotel_bookings or files")]
+Data = Annotated[str | None, typer.Option("--data", help="folder (or s3://bucket/prefix) that the source reads")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of a failure")] = False,
+    home: Annotated[Path | None, typer.Option("--home", help="working folder; else BIDWRIGHT_HOME or .bidwright")] = None,
+) -> None:
+    """Settings come from the environment (BIDWRIGHT_...) and from bidwright.toml in the working folder."""
+    import os
+
+    global _debug  # noqa: PLW0603  (one process, one command)
+    _debug = debug
+    if home is not None:
+        os.environ["BIDWRIGHT_HOME"] = str(home.absolute())
+
+
+def _platform(source: str | None = None, data: str | None = None) -> Platform:
+    from ml.platform import Platform
+
+    given = {"source": source, "data": str(Path(data).absolute()) if data and "://" not in data else data}
+    platform = Platform.from_environment(**{name: value for name, value in given.items() if value is not None})
+    platform.settings.home.mkdir(parents=True, exist_ok=True)
+    platform.db.migrate()
+    return platform
+
+
+def _step(
+    step: Callable[[Platform, date], dict[str, Any]], day: str, *, source: str | None, data: str | None, json: bool
+) -> None:
+    when = parse_day(day)
+    result = step(_platform(source, data), when)
+    name = step.__name__.replace("_", "-")
+    output.show_json({"step": name, "day": day, **result}) if json else output.show_mapping(f"{name} {day}", result)
+
+
+@app.command(epilog="Example: bidwright history --from 2016-01-01 --to 2016-09-30 --source hotel_bookings --data DIR")
+def history(
+    first: Annotated[str, typer.Option("--from", help="first market day")],
+    last: Annotated[str, typer.Option("--to", help="last market day")],
+    source: Source = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Import many market days at once: contract, quarantine, lake and features."""
+    start, end = parse_day(first), parse_day(last)
+    if end < start:
+        raise UsageError(f"--to {last} comes before --from {first}", next="swap them")
+    platform = _platform(source, data)
+    if json or not sys.stderr.isatty():
+        result = pipeline.import_history(platform, start, end)
+    else:
+        with typer.progressbar(length=len(days_between(start, end)), label="importing days", file=sys.stderr) as bar:
+            result = pipeline.import_history(platform, start, end, progress=lambda _day: bar.update(1))
+    output.show_json(result) if json else output.show_mapping("history imported", result)
+
+
+@app.command(epilog="Example: bidwright ingest --day 2016-10-01 --source hotel_bookings --data DIR --json")
+def ingest(day: Day, source: Source = None, data: Data = None, json: Json = False) -> None:
+    """Fetch a market day, check it against the contract, land it; bad rows go to quarantine."""
+    _step(pipeline.ingest, day, source=source, data=data, json=json)
+
+
+@app.command(epilog="Example: bidwright settle --day 2016-10-01")
+def settle(day: Day, source: Source = None, data: Data = None, json: Json = False) -> None:
+    """Late bookings, cancellations and stays of the day; realised value against predicted."""
+    _step(pipeline.settle, day, source=source, data=data, json=json)
+
+
+@app.command(epilog="Example: bidwright materialize --day 2016-10-01")
+def materialize(day: Day, source: Source = None, data: Data = None, json: Json = False) -> None:
+    """Build the day's features, put them into the online store, read a sample back."""
+    _step(pipeline.materialize, day, source=source, data=data, json=json)
+
+
+@app.command("check-drift", epilog="Example: bidwright check-drift --day 2016-10-01 --json")
+def check_drift(day: Day, source: Source = None, data: Data = None, json: Json = False) -> None:
+    """Completeness, drift, prediction shift and calibration; one verdict with its reasons."""
+    _step(pipeline.check_drift, day, source=source, data=data, json=json)
+
+
+@app.command(epilog="Example: bidwright train --day 2016-10-01")
+def train(day: Day, source: Source = None, data: Data = None, json: Json = False) -> None:
+    """Fit and register a candidate, when a retrain is due."""
+    _step(pipeline.train, day, source=source, data=data, json=json)
+
+
+@app.command(epilog="Example: bidwright promote --day 2016-10-01 --approve-by anna --json")
+def promote(
+    day: Day,
+    approve_by: Annotated[str, typer.Option("--approve-by", help="who approves, where policy asks for it")] = "",
+    source: Source = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Put the day's candidate before the gates; move the champion when all of them pass."""
+    when = parse_day(day)
+    platform = _platform(source, data)
+    result = pipeline.judge(platform, when)
+    if result.get("decision_id") is not None:
+        answer = {"answer": "Approve", "by": approve_by} if approve_by else None
+        result |= pipeline.promote(platform, when, decision_id=result["decision_id"], approval=answer)
+    output.show_json({"step": "promote", "day": day, **result}) if json else output.show_mapping(
+        f"promote {day}", result
+    )
+
+
+@app.command("publish-bids", epilog="Example: bidwright publish-bids --day 2016-10-01")
+def publish_bids(day: Day, source: Source = None, data: Data = None, json: Json = False) -> None:
+    """Publish the champion's bids, or its value table, for the next market day."""
+    _step(pipeline.publish_bids, day, source=source, data=data, json=json)
+
+
+@app.command("run-day", epilog="Example: bidwright run-day --day 2016-10-01 --json")
+def run_day(day: Day, source: Source = None, data: Data = None, json: Json = False) -> None:
+    """Run the whole lifecycle for one market day, in the order that Airflow runs it."""
+    when = parse_day(day)
+    platform = _platform(source, data)
+    results = pipeline.run_day(platform, when)
+    output.show_json({"day": day, **results}) if json else output.show_mapping(f"market day {day}", results)
+
+
+@app.command(
+    epilog="Example: bidwright backtest --source hotel_bookings --data DIR --from 2016-07-01 --to 2017-04-01 --every 7d"
+)
+def backtest(
+    first: Annotated[str, typer.Option("--from", help="first day scored")],
+    last: Annotated[str, typer.Option("--to", help="end, not scored any more")],
+    every: Annotated[str, typer.Option("--every", help="retrain every so many days, for example 7d")] = "7d",
+    source: Source = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Retrain as time goes by on what was known each day, and score the bookings that followed."""
+    from ml.cli import reports
+
+    reports.backtest(first, last, every=every, source=source, data=data, as_json=json)
+
+
+@app.command(epilog="Example: bidwright status --json")
+def status(json: Json = False) -> None:
+    """The champion, the last market days, open incidents and waiting mail."""
+    from ml.cli import reports
+
+    reports.status(_platform(), as_json=json)
+
+
+@app.command(epilog="Example: bidwright explain 3fa9c1 --json")
+def explain(
+    version: Annotated[str, typer.Argument(help="digest of a version, or its first characters")], json: Json = False
+) -> None:
+    """Everything known of a version: data, metrics, decisions with each gate's numbers, days as champion."""
+    from ml.cli import reports
+
+    reports.explain(_platform(), version, as_json=json)
+
+
+@app.command(epilog="Example: bidwright champion-on --day 2016-10-04")
+def champion_on(day: Day, json: Json = False) -> None:
+    """Who was champion on a market day, and by which decision."""
+    from ml.cli import reports
+
+    reports.champion_on(_platform(), day, as_json=json)
+
+
+@app.command(epilog="Example: bidwright mail")
+def mail(json: Json = False) -> None:
+    """Send the mail that waits in the outbox."""
+    result = pipeline.deliver_mail(_platform())
+    output.show_json(result) if json else output.show_mapping("mail", result)
+
+
+@app.command(epilog="Example: bidwright migrate")
+def migrate(json: Json = False) -> None:
+    """Create the platform database, or bring it up to this code's version."""
+    url = _platform().settings.database
+    output.show_json({"database": url}) if json else output.show_line(f"the platform database is up to date: {url}")
+
+
+@app.command(epilog="Example: bidwright doctor")
+def doctor(json: Json = False) -> None:
+    """Check the installation and say what to do about what is wrong."""
+    from ml.cli.doctor import examine
+
+    checks = examine()
+    if json:
+        output.show_json({"ok": all(c.ok for c in checks), "checks": [c.as_json() for c in checks]})
+    else:
+        for check in checks:
+            output.show_line(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.finding}")
+            if not check.ok:
+                output.show_line(f"      {check.remedy}")
+    if not all(c.ok for c in checks):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; every failure is one clear sentence unless --debug is given."""
+    try:
+        app()
+    except UsageError as error:
+        _complain(error, code=2)
+    except BidwrightError as error:
+        _complain(error, code=1)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG}:
+            _complain_unexpected(error)
+        where = f" ({error.filename})" if error.filename else ""
+        _complain(
+            BidwrightError(
+                f"the disk refused a write: {error.strerror}{where}",
+                left="nothing was half written",
+                next="free space or correct the permissions, then run the same command again",
+            ),
+            code=1,
+            cause=error,
+        )
+    except Exception as error:  # noqa: BLE001  (the last door: a person gets a sentence, not a traceback)
+        _complain_unexpected(error)
+
+
+def _complain(error: BidwrightError, *, code: int, cause: BaseException | None = None) -> None:
+    if _debug:
+        raise cause or error
+    sys.stderr.write(f"bidwright: {error}\n")
+    raise SystemExit(code)
+
+
+def _complain_unexpected(error: BaseException) -> None:
+    if _debug:
+        raise error
+    first = str(error).splitlines()[0] if str(error) else ""
+    sys.stderr.write(
+        f"bidwright: unexpected {type(error).__name__}: {first}; nothing was recorded as done; "
+        "run again with --debug (bidwright --debug COMMAND) to see where\n"
+    )
+    raise SystemExit(1)

@@ -1,0 +1,138 @@
+"""Check the installation, the settings and the stores; say what to do about what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.core.errors import BidwrightError
+
+if TYPE_CHECKING:
+    from ml.platform import Platform
+
+PACKAGES = ("apache-airflow", "feast", "duckdb", "lightgbm", "scikit-learn", "evidently", "mlflow", "pandera")
+LEAST_FREE_BYTES = 1 << 30
+SMTP_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: whether it is well, what was found, and the remedy where it is not."""
+
+    name: str
+    ok: bool
+    finding: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self)
+
+
+def examine() -> list[Check]:
+    """Every check, in the order in which a newcomer would need them; none stops those after it."""
+    checks = [_python(), *_packages()]
+    try:
+        from ml.platform import Platform
+
+        platform = Platform.from_environment()
+    except BidwrightError as error:
+        return [*checks, Check("settings", ok=False, finding=error.what, remedy=error.next)]
+    named: list[tuple[str, Callable[[Platform], str]]] = [
+        ("working folder", _home),
+        ("free disk", _disk),
+        ("platform database", _database),
+        ("market source", _source),
+        ("champion", _champion),
+        ("mail server", _smtp),
+    ]
+    return [*checks, *(_run(name, look, platform) for name, look in named)]
+
+
+def _run(name: str, look: Callable[[Platform], str], platform: Platform) -> Check:
+    try:
+        return Check(name, ok=True, finding=look(platform))
+    except BidwrightError as error:
+        return Check(name, ok=False, finding=error.what, remedy=error.next)
+    except OSError as error:
+        return Check(name, ok=False, finding=str(error), remedy="correct the path or the permissions")
+
+
+def _python() -> Check:
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    return Check("python", ok=sys.version_info >= (3, 11), finding=found, remedy="use Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Check]:
+    for name in PACKAGES:
+        try:
+            yield Check(f"package {name}", ok=True, finding=version(name))
+        except PackageNotFoundError:
+            yield Check(f"package {name}", ok=False, finding="not installed", remedy="run: make install")
+
+
+def _home(platform: Platform) -> str:
+    home = platform.settings.home
+    probe = home if home.exists() else home.parent
+    if not probe.exists():
+        raise BidwrightError(f"{probe} does not exist", next="create it, or set BIDWRIGHT_HOME to a folder")
+    import os
+
+    if not os.access(probe, os.W_OK):
+        raise BidwrightError(f"{probe} cannot be written", next="correct its permissions, or set BIDWRIGHT_HOME")
+    return str(home)
+
+
+def _disk(platform: Platform) -> str:
+    home = platform.settings.home
+    place = next(path for path in (home, *home.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < LEAST_FREE_BYTES:
+        raise BidwrightError(f"{free >> 20} MiB free at {place}", next="free at least 1 GiB")
+    return f"{free >> 30} GiB free"
+
+
+def _database(platform: Platform) -> str:
+    url = platform.settings.database
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return "not created yet; the first command creates it"
+    platform.db.check()
+    return url.split("@")[-1]
+
+
+def _source(platform: Platform) -> str:
+    source = platform.source
+    return f"{source.name}, market days from {source.first_day()}"
+
+
+def _champion(platform: Platform) -> str:
+    url = platform.settings.database
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return "none yet"
+    from ml.ledger import champion
+
+    live = champion.current(platform.db, platform.market)
+    if live is None:
+        return "none yet"
+    from ml.promotion.bundle import read_bundle
+
+    read_bundle(platform.blobs, live.digest)
+    return f"{live.digest[:12]}, generation {live.generation}; its bundle verifies"
+
+
+def _smtp(platform: Platform) -> str:
+    where = (platform.settings.smtp_host, platform.settings.smtp_port)
+    try:
+        with socket.create_connection(where, timeout=SMTP_TIMEOUT_S):
+            return f"{where[0]}:{where[1]} answers"
+    except OSError as error:
+        raise BidwrightError(
+            f"{where[0]}:{where[1]} does not answer ({error.strerror or error})",
+            next="start it or correct BIDWRIGHT_SMTP_HOST and _PORT; mails wait in the outbox until then",
+        ) from error

@@ -1,0 +1,117 @@
+"""The commands that show what happened: status, explain, champion-on, backtest."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.cli import output
+from ml.core.errors import UsageError
+from ml.core.units import parse_day
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from ml.platform import Platform
+
+DAYS_SHOWN = 14
+
+
+def status(platform: Platform, *, as_json: bool) -> None:
+    """The champion, the last market days, open incidents and waiting mail."""
+    from ml.status import overview
+
+    found = overview(platform, days=DAYS_SHOWN)
+    if as_json:
+        output.show_json(found)
+        return
+    live = found["champion"]
+    output.show_line(
+        f"champion of {found['market']}: "
+        + (f"{live['digest'][:12]} since {live['since']}, generation {live['generation']}" if live else "none yet")
+    )
+    if found["days"]:
+        from ml.status import DAY_COLUMNS
+
+        output.show_table("market days", DAY_COLUMNS, [[row[c] for c in DAY_COLUMNS] for row in found["days"]])
+    for incident in found["incidents"]:
+        output.show_line(
+            f"open incident {incident['cause']} ({incident['severity']}) since {incident['opened_day']}: {incident['title']}"
+        )
+    output.show_line(f"mail: {found['mail']['sent']} sent, {found['mail']['waiting']} waiting")
+
+
+def explain(platform: Platform, version: str, *, as_json: bool) -> None:
+    """Everything known of a version."""
+    from ml.promotion.explain import explain as explain_version
+
+    found = explain_version(platform.db, platform.blobs, platform.market, version)
+    output.show_json(found) if as_json else output.show_mapping(f"version {version}", found)
+
+
+def champion_on(platform: Platform, day: str, *, as_json: bool) -> None:
+    """Who was champion on a market day, and by which decision."""
+    from ml.ledger import champion, decisions
+
+    when = parse_day(day)
+    live = champion.on_day(platform.db, platform.market, when)
+    decision = decisions.get(platform.db, live.decision_id) if live else None
+    found = {"day": day, "champion": _plain(live), "decision": _plain(decision)}
+    if as_json:
+        output.show_json(found)
+    elif live is None:
+        output.show_line(f"there was no champion on {day}")
+    else:
+        output.show_line(
+            f"{day}: {live.digest[:12]}, generation {live.generation}, since {live.since} by decision {live.decision_id}"
+        )
+
+
+def backtest(first: str, last: str, *, every: str, source: str | None, data: str | None, as_json: bool) -> None:
+    """Walk forward in time and print the quality per quarter."""
+    start, end, step = parse_day(first), parse_day(last), _every_days(every)
+    if end <= start:
+        raise UsageError(f"--to {last} does not come after --from {first}", next="give a later end")
+    from ml.core.settings import load_settings
+    from ml.evaluation.backtest import backtest as walk_forward
+    from ml.market import open_source
+
+    given: dict[str, object] = {}
+    if source:
+        given["source"] = source
+    if data:
+        given["data"] = data if "://" in data else str(Path(data).absolute())
+    with tempfile.TemporaryDirectory(prefix="bidwright-backtest-") as scratch:
+        settings = load_settings(**given, home=Path(scratch))
+        found = walk_forward(open_source(settings), settings, first=start, last=end, every_days=step, progress=_progress)
+    if as_json:
+        output.show_json(found)
+        return
+    columns = ("quarter", "rows", "model", "AUC", "log loss", "net value ratio")
+    rows = [
+        (q["quarter"], q["rows"], who, f"{q[who]['auc']:.3f}", f"{q[who]['log_loss']:.3f}", f"{q[who]['net_value_ratio']:.3f}")
+        for q in found["quarters"]
+        for who in ("model", "logistic", "constant")
+    ]
+    output.show_table("backtest", columns, rows)
+
+
+def _progress(day: date) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rscored up to {day.isoformat()}")
+        sys.stderr.flush()
+
+
+def _every_days(text: str) -> int:
+    match = re.fullmatch(r"([1-9]\d*)d?", text)
+    if match is None:
+        raise UsageError(f"--every {text!r} is not a number of days", next="write it as 7d")
+    return int(match.group(1))
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

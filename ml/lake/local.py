@@ -1,0 +1,125 @@
+"""Blobs as files below a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ml.core.errors import NoData, StoreUnavailable
+from ml.lake.blobs import check_key
+
+_TEMPORARY = ".writing-"  # files with this start are unfinished writes and belong to nobody
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class LocalBlobs:
+    """A folder of files; `put` writes beside the target, syncs and renames."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __repr__(self) -> str:
+        return f"LocalBlobs({str(self.root)!r})"
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store `data` under `key`, whole or not at all."""
+        path = self._path(key)
+        with _clear_errors(f"{path} could not be written", left="what was there before is unchanged"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+
+    def get(self, key: str) -> bytes:
+        """The bytes under `key`; NoData if there are none."""
+        path = self._path(key)
+        with _clear_errors(f"{path} could not be read"):
+            try:
+                return path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise _absent(key, self.root) from None
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a blob under `key`."""
+        with _clear_errors(f"{self.root} could not be read"):
+            return self._path(key).is_file()
+
+    def list(self, prefix: str) -> list[str]:
+        """Every key that starts with `prefix`, sorted."""
+        top = self.root / prefix.rpartition("/")[0]
+        keys = []
+        with _clear_errors(f"{self.root} could not be read"):
+            for folder, _, names in os.walk(top, onerror=_raise_unless_absent):
+                base = Path(folder).relative_to(self.root).as_posix()
+                start = "" if base == "." else base + "/"
+                keys += [start + name for name in names if not name.startswith(_TEMPORARY)]
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        """Remove the blob under `key` and the folders this leaves empty."""
+        path = self._path(key)
+        with _clear_errors(f"{path} could not be removed"):
+            path.unlink(missing_ok=True)
+            for folder in path.parents:
+                if folder == self.root or not _remove_if_empty(folder):
+                    return
+
+    def local_path(self, key: str) -> Path:
+        """The file itself; NoData if there is none."""
+        if not self.exists(key):
+            raise _absent(key, self.root)
+        return self._path(key)
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to a new file beside `path`, sync it and rename it over `path`; OSError if it cannot."""
+    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _remove_if_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False  # not empty, or another writer is just filling it
+    return True
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
+
+
+def _absent(key: str, root: Path) -> NoData:
+    return NoData(f"there is no {key} in {root}")
+
+
+@contextmanager
+def _clear_errors(what: str, *, left: str = "") -> Iterator[None]:
+    """Turn an OSError into a StoreUnavailable that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            reason, advice = "the disk is full or a size limit is reached", "free some space and run it again"
+        elif error.errno in _FORBIDDEN:
+            reason, advice = "the folder may not be written or read", "check its owner, its mode and its mount"
+        else:
+            reason, advice = error.strerror or str(error), "check the folder and run it again"
+        raise StoreUnavailable(f"{what}: {reason}", left=left, next=advice) from error

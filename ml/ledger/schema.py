@@ -1,0 +1,39 @@
+"""Which revision of the tables a database has, and how it gets to the newest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+REVISIONS = ("0001",)
+"""Every revision this code knows, oldest first (the names of the files in migrations/versions)."""
+
+HEAD = REVISIONS[-1]
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_LOCK_KEY = 7_204_771_190_226_001  # any number that nobody else uses in the same PostgreSQL database
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision a database is at; None when it has never been migrated."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def lock(connection: Connection) -> None:
+    """Let one process migrate at a time; SQLite's write transaction does so by itself."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the missing migrations inside the connection's transaction: all of them, or none."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, HEAD)

@@ -1,0 +1,130 @@
+"""LightGBM as text: the only place that imports it, and only inside functions.
+
+Two facts shape this module. LightGBM used in a parent hangs in a forked child, so nothing may import it
+while a process that forks is being set up. And `num_threads` counts only when it is handed to `predict`
+itself; given to the constructor it is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml.models.numbers import Floats
+
+TRAIN_THREADS = 2
+PREDICT_THREADS = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to grow the trees.
+
+    `objective` is cross-entropy throughout: it takes labels anywhere within 0 and 1, which is what an outcome
+    that is not certain yet needs.
+    """
+
+    rounds: int = 150
+    learning_rate: float = 0.05
+    num_leaves: int = 31
+    min_rows_in_leaf: int = 100
+    feature_fraction: float = 0.5
+    row_fraction: float = 0.7
+    l2: float = 10.0
+    max_bins: int = 127
+    extra: Mapping[str, Any] | None = None
+
+    def parameters(self, seed: int) -> dict[str, Any]:
+        """LightGBM's own names for it; deterministic on any number of cores."""
+        return {
+            "objective": "cross_entropy",
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.num_leaves,
+            "min_data_in_leaf": self.min_rows_in_leaf,
+            "feature_fraction": self.feature_fraction,
+            "bagging_fraction": self.row_fraction,
+            "bagging_freq": 1 if self.row_fraction < 1 else 0,
+            "lambda_l2": self.l2,
+            "max_bin": self.max_bins,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": TRAIN_THREADS,
+            "seed": seed,
+            "verbosity": -1,
+            **(self.extra or {}),
+        }
+
+
+def train(
+    matrix: Floats,
+    labels: Floats,
+    *,
+    recipe: Recipe,
+    seed: int,
+    names: Sequence[str],
+    unordered: Sequence[int] = (),
+    weights: Floats | None = None,
+    offset: Floats | None = None,
+) -> str:
+    """Grow trees and give them as LightGBM's text.
+
+    Args:
+        matrix: shape (n, k), NaN where missing.
+        labels: shape (n,), within 0 and 1.
+        recipe: how to grow them.
+        seed: of every random choice.
+        names: shape (k,), without spaces.
+        unordered: positions of the columns whose values are codes without an order.
+        weights: shape (n,), above 0; none means all equal.
+        offset: shape (n,), log-odds that hold already, which the trees only add to.
+
+    Returns:
+        The text; the same arguments give the same bytes.
+    """
+    import lightgbm
+
+    parameters = recipe.parameters(seed)
+    data = lightgbm.Dataset(
+        matrix,
+        label=labels,
+        weight=weights,
+        init_score=offset,
+        feature_name=list(names),
+        categorical_feature=list(unordered),
+        params=parameters,
+        free_raw_data=True,
+    )
+    booster = lightgbm.train(parameters, data, recipe.rounds)
+    return str(booster.model_to_string(num_iteration=-1))
+
+
+class TextModel:
+    """Trees read from text, on first use. The text must have been verified: a damaged one kills the process."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._booster: Any = None
+
+    def margin(self, matrix: Floats) -> Floats:
+        """Log-odds, shape (n,), for a matrix of shape (n, k); on one thread."""
+        import numpy as np
+
+        if not len(matrix):
+            return np.empty(0, dtype=np.float64)
+        margin = self._open().predict(matrix, raw_score=True, num_threads=PREDICT_THREADS)
+        return np.asarray(margin, dtype=np.float64)
+
+    def gains(self) -> dict[str, float]:
+        """Each feature's share of the total gain; sums to 1, all 0 when no tree ever split."""
+        booster = self._open()
+        gains = booster.feature_importance(importance_type="gain")
+        total = float(gains.sum()) or 1.0
+        return {name: float(gain) / total for name, gain in zip(booster.feature_name(), gains, strict=True)}
+
+    def _open(self) -> Any:
+        if self._booster is None:
+            import lightgbm
+
+            self._booster = lightgbm.Booster(model_str=self.text)
+        return self._booster

@@ -1,0 +1,311 @@
+"""One function per step of the lifecycle: what an Airflow task calls, and what the command line calls.
+
+Each takes the platform and a market day, returns a small JSON object, records it under
+(stage, market, day), and is safe to run twice. A step that cannot go on records that it stopped and
+why, opens an incident, puts a mail in the outbox, and raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from ml.core.errors import BidwrightError, DayRejected, NoData, PermanentError, SchemaBreak
+
+if TYPE_CHECKING:
+    from ml.platform import Platform
+
+Result = dict[str, Any]
+
+
+def import_history(
+    platform: Platform, first: date, last: date, *, progress: Callable[[date], None] | None = None
+) -> Result:
+    """Land and build features for every market day from `first` to `last` in bulk.
+
+    The same contract, quarantine and feature definitions as the daily steps; days that are already
+    landed with the same content are left alone.
+    """
+    from ml.core.units import days_between
+    from ml.features.materialize import materialize_history
+    from ml.market.ingest import ingest_range
+
+    at = platform.clock.now()
+    days = days_between(first, last)
+    landings = ingest_range(
+        platform.source, platform.lake, platform.db, market=platform.market, days=days, at=at, progress=progress
+    )
+    features = materialize_history(
+        platform.lake, platform.db, platform.settings, market=platform.market, first=first, last=last, at=at
+    )
+    totals = [landing.totals() for landing in landings]
+    result = {
+        "first": first.isoformat(),
+        "last": last.isoformat(),
+        "days": len(days),
+        "rows_in": sum(t["rows_in"] for t in totals),
+        "accepted": sum(t["accepted"] for t in totals),
+        "quarantined": sum(t["quarantined"] for t in totals),
+        "features": features,
+    }
+    _record_history(platform, landings)
+    return result
+
+
+def ingest(platform: Platform, day: date, *, run_id: str = "") -> Result:
+    """Fetch the day from the market source, check its contract, land it; bad rows go to quarantine."""
+
+    def work() -> Result:
+        from ml.market.ingest import ingest_day
+
+        landing = ingest_day(
+            platform.source, platform.lake, platform.db, market=platform.market, day=day, at=platform.clock.now()
+        )
+        _alert_quarantine(platform, day, landing.reasons())
+        return landing.as_json()
+
+    return _stage(platform, "ingest", day, work, run_id=run_id)
+
+
+def settle(platform: Platform, day: date, *, run_id: str = "") -> Result:
+    """Late bookings, cancellations and stays learned on the day; realised value against predicted."""
+
+    def work() -> Result:
+        from ml.steps.settle import settle_day
+
+        return settle_day(platform, day)
+
+    return _stage(platform, "settle", day, work, run_id=run_id)
+
+
+def materialize(platform: Platform, day: date, *, run_id: str = "") -> Result:
+    """Build the day's features, materialise them online, read back a sample, advance the watermark."""
+
+    def work() -> Result:
+        from ml.features.materialize import materialize_day
+
+        return materialize_day(
+            platform.lake, platform.db, platform.settings, market=platform.market, day=day, at=platform.clock.now()
+        )
+
+    return _stage(platform, "materialize", day, work, run_id=run_id)
+
+
+def check_drift(platform: Platform, day: date, *, run_id: str = "") -> Result:
+    """Completeness guards, drift, prediction shift and calibration; one verdict, an incident where one is due."""
+
+    def work() -> Result:
+        from ml.steps.watch import watch_day
+
+        return watch_day(platform, day)
+
+    return _stage(platform, "drift", day, work, run_id=run_id)
+
+
+def train(platform: Platform, day: date, *, run_id: str = "") -> Result:
+    """Decide whether a retrain is due; if so fit, evaluate and register a candidate."""
+
+    def work() -> Result:
+        from ml.models.due import retrain_due
+
+        due = retrain_due(platform.db, platform.settings, market=platform.market, day=day)
+        if not due.due:
+            return {"due": False, "reason": due.reason, "candidate": None}
+        from ml.models.candidate import build_candidate
+
+        version = build_candidate(platform, day)
+        return {
+            "due": True,
+            "reason": due.reason,
+            "candidate": version.digest,
+            "metrics": dict(version.metrics),
+            "mlflow_run_id": version.mlflow_run_id,
+        }
+
+    return _stage(platform, "train", day, work, run_id=run_id)
+
+
+def judge(platform: Platform, day: date, *, run_id: str = "") -> Result:
+    """Put the day's candidate before the gates and write the decision, before anything moves."""
+
+    def work() -> Result:
+        from ml.steps.judge import judge_day
+
+        return judge_day(platform, day)
+
+    return _stage(platform, "promote", day, work, run_id=run_id)
+
+
+def promote(
+    platform: Platform, day: date, *, decision_id: int, approval: dict[str, str] | None = None, run_id: str = ""
+) -> Result:
+    """Carry out a decision: move the champion on PASS (and approval, where policy asks), else leave it."""
+
+    def work() -> Result:
+        from ml.steps.promote import carry_out
+
+        return carry_out(platform, day, decision_id=decision_id, approval=approval)
+
+    return _stage(platform, "promote", day, work, run_id=run_id)
+
+
+def publish_bids(platform: Platform, day: date, *, run_id: str = "") -> Result:
+    """Publish the champion's bids (or value table) for the next market day."""
+
+    def work() -> Result:
+        from ml.steps.publish import publish_day
+
+        return publish_day(platform, day)
+
+    return _stage(platform, "publish", day, work, run_id=run_id)
+
+
+def run_day(platform: Platform, day: date) -> Result:
+    """The whole lifecycle of one market day, in the order that the DAGs run it.
+
+    The first step that stops ends the day, as it does under Airflow; publication does not wait for it.
+    """
+    results: Result = {"ingest": ingest(platform, day)}
+    results["settle"] = settle(platform, day)
+    results["materialize"] = materialize(platform, day)
+    results["drift"] = check_drift(platform, day)
+    results["publish"] = publish_bids(platform, day)
+    results["train"] = train(platform, day)
+    if results["train"]["candidate"] is None:
+        return results
+    results["promote"] = judge(platform, day)
+    results["promote"] |= promote(platform, day, decision_id=results["promote"]["decision_id"])
+    if results["promote"]["moved"]:
+        results["publish"] = publish_bids(platform, day)
+    return results
+
+
+def deliver_mail(platform: Platform) -> Result:
+    """Send what waits in the outbox; a server that is down leaves it waiting."""
+    from ml.ledger import outbox
+
+    if not outbox.pending(platform.db):
+        return {"sent": 0, "waiting": 0, "errors": []}
+    from monitoring.deliver import deliver
+
+    report = deliver(platform.db, platform.settings, platform.clock)
+    return {"sent": report.sent, "waiting": report.waiting, "errors": list(report.errors)}
+
+
+def fail(platform: Platform, day: date, *, stage: str, error: BaseException, run_id: str = "") -> Result:
+    """Record that a step stopped, open the incident, and mail it; the same failure again changes nothing."""
+    from ml.ledger import stages
+    from monitoring.alerts import raise_alert
+
+    at = platform.clock.now()
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    result = {"error": type(error).__name__, "reason": reason}
+    key = stages.StageKey(platform.market, stage, day)
+    stages.record(platform.db, key, status="stopped", result=result, at=at, run_id=run_id)
+    raise_alert(
+        platform.db,
+        platform.settings,
+        market=platform.market,
+        cause=_cause(stage, error),
+        day=day,
+        severity="critical",
+        title=f"{_STAGE_TITLES[stage]} stopped",
+        reasons=[reason],
+        details={"stage": stage, "error": type(error).__name__, "run_id": run_id},
+        at=at,
+    )
+    return {**result, "mail": deliver_mail(platform)}
+
+
+_STAGE_TITLES = {
+    "ingest": "Market day not landed: ingest",
+    "settle": "Settling outcomes",
+    "materialize": "Feature materialisation",
+    "drift": "Drift check",
+    "train": "Training",
+    "promote": "Promotion",
+    "publish": "Publishing bids",
+}
+
+
+def _cause(stage: str, error: BaseException) -> str:
+    """The incident's cause: one conversation per kind of failure, not per task."""
+    if stage == "ingest" and isinstance(error, SchemaBreak):
+        return "ingest:schema"
+    if stage == "ingest" and isinstance(error, DayRejected):
+        return "ingest:rejected"
+    if stage == "ingest" and isinstance(error, NoData):
+        return "ingest:missing"
+    return f"task:{stage}"
+
+
+def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result], *, run_id: str) -> Result:
+    """Run a step, record what became of it under its key, and send the mail it caused."""
+    from ml.ledger import stages
+
+    try:
+        result = work()
+    except PermanentError as error:
+        fail(platform, day, stage=stage, error=error, run_id=run_id)
+        raise
+    status = "held" if result.get("held") else "done"
+    key = stages.StageKey(platform.market, stage, day)
+    stages.record(platform.db, key, status=status, result=result, at=platform.clock.now(), run_id=run_id)
+    _resolve(platform, day, stage)
+    deliver_mail(platform)
+    return result
+
+
+def _resolve(platform: Platform, day: date, stage: str) -> None:
+    """A step that succeeds ends the incidents that its failure had opened."""
+    from monitoring.alerts import resolve_alerts
+
+    causes = [f"task:{stage}"]
+    if stage == "ingest":
+        causes += ["ingest:schema", "ingest:rejected", "ingest:missing"]
+    resolve_alerts(
+        platform.db,
+        platform.settings,
+        market=platform.market,
+        causes=causes,
+        day=day,
+        reason=f"{stage} succeeded for {day.isoformat()}",
+        at=platform.clock.now(),
+    )
+
+
+def _alert_quarantine(platform: Platform, day: date, reasons: dict[str, int]) -> None:
+    """A file delivered twice is told to people although nothing of it is lost."""
+    repeated = sum(count for reason, count in reasons.items() if reason.endswith("repeated_row"))
+    if not repeated:
+        return
+    from monitoring.alerts import raise_alert
+
+    raise_alert(
+        platform.db,
+        platform.settings,
+        market=platform.market,
+        cause="ingest:repeated",
+        day=day,
+        severity="warning",
+        title="Rows delivered twice",
+        reasons=[f"{repeated} rows came twice; the first copy landed, the second is in quarantine"],
+        details={"reasons": reasons},
+        at=platform.clock.now(),
+    )
+
+
+def _record_history(platform: Platform, landings: Iterable[Any]) -> None:
+    """Imported days count as ingested and materialised, so that status and the gates see them."""
+    from ml.ledger import stages
+
+    at = platform.clock.now()
+    stages.record_many(
+        platform.db,
+        [
+            (stages.StageKey(platform.market, "ingest", landing.day), "done", landing.as_json() | {"imported": True})
+            for landing in landings
+        ],
+        at=at,
+    )

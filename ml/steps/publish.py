@@ -1,0 +1,144 @@
+"""Publish a day's bids, or its value table, with the champion that is live."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ml.core.units import parse_day
+from ml.steps.rows import TRAFFIC_DAYS, VALUE_DAYS, held_days, recent_bookings, recent_traffic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.bidding.policy import BidPolicy
+    from ml.models.protocol import BidModel
+    from ml.platform import Platform
+
+
+def publish_day(platform: Platform, day: date) -> dict[str, Any]:
+    """Publish what `day` taught, for the market day after it.
+
+    Without a champion, and on a day that is held, nothing is published and what was published before
+    stands: a bid that was right yesterday is safer than one from data that nobody trusts.
+    """
+    from ml.ledger import champion
+
+    live = champion.current(platform.db, platform.market)
+    if live is None:
+        return {"published": 0, "partners": {}, "reason": "no champion yet"}
+    if day in held_days(platform, day):
+        return {"published": 0, "partners": {}, "reason": "the day is held; the bids published before stand"}
+    from ml.promotion.bundle import load_models, read_bundle
+
+    models = load_models(read_bundle(platform.blobs, live.digest))
+    policy = bid_policy(platform)
+    tables = build_tables(platform, day, models, policy=policy, limit_change=True)
+    partners = {
+        partner: _publish(platform, day, partner, table, version=live.digest, generation=live.generation, policy=policy)
+        for partner, table in tables.items()
+    }
+    return {
+        "published": sum(partners.values()),
+        "partners": partners,
+        "version": live.digest,
+        "generation": live.generation,
+        "for_day": (day + timedelta(days=1)).isoformat(),
+    }
+
+
+def bid_policy(platform: Platform) -> BidPolicy:
+    """The bid policy that the settings describe."""
+    from ml.bidding.policy import BidPolicy
+
+    settings = platform.settings
+    return BidPolicy(
+        target_cost_share=settings.target_cost_share,
+        max_bid_micros=settings.max_bid_micros,
+        max_change=settings.max_bid_change,
+    )
+
+
+def build_tables(
+    platform: Platform, day: date, models: dict[str, BidModel], *, policy: BidPolicy, limit_change: bool
+) -> dict[str, pd.DataFrame]:
+    """The table of each partner (or the value table, where there is no partner) from these models.
+
+    Args:
+        platform: the platform.
+        day: the market day whose knowledge is used.
+        models: the models of a bundle.
+        policy: the bid policy.
+        limit_change: hold bids near those last published; the gates compare without it, to see the
+            whole change that a candidate wants.
+    """
+    from ml.bidding.table import VALUE_TABLE, bid_table, value_table
+    from ml.models.scoring import score_bookings, score_traffic
+
+    values = value_table(score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS)))
+    if not platform.source.partners:
+        return {VALUE_TABLE: values}
+    traffic = score_traffic(models, recent_traffic(platform, day, days=TRAFFIC_DAYS))
+    return {
+        partner: bid_table(
+            values,
+            traffic[traffic["partner"] == partner],
+            previous=last_published(platform, partner, before=day) if limit_change else None,
+            policy=policy,
+        )
+        for partner in platform.source.partners
+    }
+
+
+def last_published(platform: Platform, partner: str, *, before: date) -> pd.DataFrame | None:
+    """The table last published for a partner before a market day, verified against its manifest."""
+    from ml.bidding.publish import read_table
+    from ml.ledger import publications
+
+    last = publications.latest(platform.db, platform.market, partner, before=before)
+    return None if last is None else read_table(platform.blobs, last.uri)
+
+
+def _publish(
+    platform: Platform,
+    day: date,
+    partner: str,
+    table: pd.DataFrame,
+    *,
+    version: str,
+    generation: int,
+    policy: BidPolicy,
+) -> int:
+    from ml.bidding.publish import publish_table
+    from ml.ledger import publications
+
+    published = publish_table(
+        platform.blobs,
+        table,
+        market=platform.market,
+        partner=partner,
+        day=day,
+        version=version,
+        generation=generation,
+        policy=policy.digest(),
+    )
+    publications.record(
+        platform.db,
+        publications.Publication(
+            market=platform.market,
+            partner=partner,
+            day=day,
+            version=version,
+            generation=generation,
+            rows=published.rows,
+            digest=published.digest,
+            uri=published.uri,
+        ),
+        at=platform.clock.now(),
+    )
+    return published.rows
+
+
+def published_for(platform: Platform, partner: str, day: str) -> pd.DataFrame | None:
+    """The table published on a market day, for people and for tests."""
+    return last_published(platform, partner, before=parse_day(day) + timedelta(days=1))

@@ -1,0 +1,81 @@
+"""Settle a day: what became known late, and how realised value compares with what the champion expected."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ml.core.units import day_start
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.platform import Platform
+
+SETTLEMENTS = "settlements"
+"""Lake table: one row per booking whose outcome became known on the day."""
+
+
+def settle_day(platform: Platform, day: date) -> dict[str, Any]:
+    """Match the outcomes that the day taught with the champion's expectation of each booking.
+
+    Writes the day's partition of `settlements`: booking_id, booked_day, kind, value_micros,
+    realised_micros and expected_micros (null while there is no champion).
+    """
+    events = platform.lake.read("booking_events", day)
+    events = events[events["kind"].isin(["cancelled", "stayed"])]
+    late = _late_bookings(platform, day)
+    rows = _booked(platform, events, day)
+    rows["expected_micros"] = _expected(platform, rows, day)
+    settled = rows[
+        ["booking_id", "booked_day", "kind", "value_micros", "realised_micros", "expected_micros"]
+    ].sort_values("booking_id", ignore_index=True)
+    digest = platform.lake.write(SETTLEMENTS, day, settled)
+    realised = int(settled["realised_micros"].sum())
+    expected = settled["expected_micros"]
+    known = bool(len(expected)) and bool(expected.notna().all())
+    return {
+        "outcomes": len(settled),
+        "cancelled": int((settled["kind"] == "cancelled").sum()),
+        "stayed": int((settled["kind"] == "stayed").sum()),
+        "late_bookings": late,
+        "realised_micros": realised,
+        "expected_micros": round(float(expected.sum())) if known else None,
+        "net_value_ratio": float(expected.sum()) / realised if known and realised else None,
+        "digest": digest,
+    }
+
+
+def _late_bookings(platform: Platform, day: date) -> int:
+    """Bookings learned on the day that were made before it."""
+    bookings = platform.lake.read("bookings", day)
+    return int((bookings["booked_at"] < day_start(day)).sum())
+
+
+def _booked(platform: Platform, events: pd.DataFrame, day: date) -> pd.DataFrame:
+    """The bookings that these events settle, with their features as known when each was made."""
+    from ml.features.training_set import bookings_by_id
+
+    rows = bookings_by_id(platform.lake, market=platform.market, ids=events["booking_id"].tolist(), last=day)
+    ends = events[["booking_id", "kind", "amount_micros"]].rename(columns={"amount_micros": "realised_micros"})
+    rows = rows.merge(ends, on="booking_id", how="inner", validate="1:m")
+    rows["booked_day"] = rows["booked_at"].dt.floor("D")
+    return rows
+
+
+def _expected(platform: Platform, rows: pd.DataFrame, day: date) -> Any:
+    """Net value that the champion of the day before expects of each booking; null without one."""
+    import pandas as pd
+
+    from ml.ledger import champion
+
+    # Yesterday's champion, by name: this step runs beside the one that may promote a new one today.
+    live = champion.on_day(platform.db, platform.market, day - timedelta(days=1))
+    if live is None or rows.empty:
+        return pd.Series([None] * len(rows), index=rows.index, dtype="Float64")
+    from ml.models.scoring import score_bookings
+    from ml.promotion.bundle import load_models, read_bundle
+
+    models = load_models(read_bundle(platform.blobs, live.digest))
+    return score_bookings(models, rows)["net_value_micros"].astype("Float64")
+
