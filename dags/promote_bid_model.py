@@ -59,10 +59,13 @@ def promote_bid_model() -> None:
 
         decision = ti.xcom_pull(task_ids="judge", key=DECISION)
         moved = run_stage(
-            pipeline.promote, dag_run, decision_id=decision["decision_id"], approval=approval_of(ti.xcom_pull("approve"))
+            pipeline.promote,
+            dag_run,
+            decision_id=decision["decision_id"],
+            approval=approval_of(ti.xcom_pull("approve")),
         )
         if not moved["moved"]:
-            raise AirflowSkipException(moved["reason"])
+            raise AirflowSkipException(moved.get("reason", "the champion did not move"))
         outlet_events[CHAMPION].extra = moved
         return moved
 

@@ -193,14 +193,24 @@ def deliver_mail(platform: Platform) -> Result:
     return {"sent": report.sent, "waiting": report.waiting, "errors": list(report.errors)}
 
 
-def fail(platform: Platform, day: date, *, stage: str, error: BaseException, run_id: str = "") -> Result:
-    """Record that a step stopped, open the incident, and mail it; the same failure again changes nothing."""
+def fail(platform: Platform, day: date, step: str, error: BaseException | str, *, run_id: str = "") -> Result:
+    """Record that a step stopped, open the incident, and mail it; the same failure again changes nothing.
+
+    Args:
+        platform: the platform.
+        day: the market day.
+        step: a stage, or the name of an Airflow task of it.
+        error: what stopped it; a text where the process left no exception behind.
+        run_id: the Airflow run.
+    """
+    stage = _STAGE_OF_TASK.get(step, step)
     from ml.ledger import stages
     from monitoring.alerts import raise_alert
 
     at = platform.clock.now()
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    result = {"error": type(error).__name__, "reason": reason}
+    kind = type(error).__name__ if isinstance(error, BaseException) else "ProcessEnded"
+    result = {"error": kind, "reason": reason}
     key = stages.StageKey(platform.market, stage, day)
     stages.record(platform.db, key, status="stopped", result=result, at=at, run_id=run_id)
     raise_alert(
@@ -212,11 +222,13 @@ def fail(platform: Platform, day: date, *, stage: str, error: BaseException, run
         severity="critical",
         title=f"{_STAGE_TITLES[stage]} stopped",
         reasons=[reason],
-        details={"stage": stage, "error": type(error).__name__, "run_id": run_id},
+        details={"stage": stage, "error": kind, "run_id": run_id},
         at=at,
     )
     return {**result, "mail": deliver_mail(platform)}
 
+
+_STAGE_OF_TASK = {"judge": "promote", "approve": "promote"}
 
 _STAGE_TITLES = {
     "ingest": "Market day not landed: ingest",
@@ -229,7 +241,7 @@ _STAGE_TITLES = {
 }
 
 
-def _cause(stage: str, error: BaseException) -> str:
+def _cause(stage: str, error: BaseException | str) -> str:
     """The incident's cause: one conversation per kind of failure, not per task."""
     if stage == "ingest" and isinstance(error, SchemaBreak):
         return "ingest:schema"
@@ -247,7 +259,7 @@ def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result]
     try:
         result = work()
     except PermanentError as error:
-        fail(platform, day, stage=stage, error=error, run_id=run_id)
+        fail(platform, day, stage, error, run_id=run_id)
         raise
     status = "held" if result.get("held") else "done"
     key = stages.StageKey(platform.market, stage, day)

@@ -18,6 +18,8 @@ from ml.ledger import failures, schema
 from ml.ledger.engine import LOCK_TIMEOUT_S, READING, make_engine, parse_url
 
 _WAL_RETRY_S = 0.05
+# Within one transaction, plain statements write and entities are read: never answer from a remembered entity.
+_FRESH = {"populate_existing": True}
 
 
 class Database:
@@ -54,13 +56,13 @@ class Database:
         Raises:
             StoreUnavailable: the database is absent, unreadable, unreachable, locked, full or not migrated.
         """
-        with self._explained(), Session(self._engine, expire_on_commit=False) as session, session.begin():
+        with self._explained(), self._begin(self._engine) as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that only reads, from one snapshot; it never makes a writer wait. Raises as `session`."""
-        with self._explained(), Session(self._readers, expire_on_commit=False) as session, session.begin():
+        with self._explained(), self._begin(self._readers) as session:
             yield session
 
     def migrate(self) -> None:
@@ -94,6 +96,11 @@ class Database:
     def close(self) -> None:
         """Close pooled connections; the handle stays usable."""
         self._engine.dispose()
+
+    @contextmanager
+    def _begin(self, engine: Engine) -> Iterator[Session]:
+        with Session(engine, expire_on_commit=False, execution_options=_FRESH) as session, session.begin():
+            yield session
 
     def _reader_options(self) -> dict[str, object]:
         if self.kind == "sqlite":

@@ -120,7 +120,7 @@ def _current_row(session: Session, market: str, table: str, day: date) -> Partit
     ).first()
 
 
-def _current_digests(market: str) -> Select[tuple[str, date, str]]:
+def _current_digests(market: str) -> Select[str, date, str]:
     newest = (
         select(PartitionRow.table_name, PartitionRow.day, func.max(PartitionRow.revision).label("revision"))
         .where(PartitionRow.market == market)

@@ -1,10 +1,10 @@
-"""Two statements that SQLAlchemy spells per database: insert-on-conflict, and a lock on a key."""
+"""What SQLAlchemy spells per database: insert-on-conflict, whether a statement wrote, and a lock on a key."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Insert, Update, func, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -14,6 +14,11 @@ from ml.ledger.tables import Base
 def insert(session: Session, table: type[Base]) -> sqlite.Insert | postgresql.Insert:
     """An INSERT of the session's own dialect, which knows ON CONFLICT."""
     return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def wrote(session: Session, statement: Insert | Update) -> bool:
+    """Run a conditional write of at most one row; whether it wrote. (Row counts differ per driver.)"""
+    return session.execute(statement.returning(literal_column("1"))).first() is not None
 
 
 def upsert(session: Session, table: type[Base], key: dict[str, Any], values: dict[str, Any]) -> None:

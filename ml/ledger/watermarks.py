@@ -22,7 +22,7 @@ def all_views(store: Store, market: str) -> dict[str, date]:
     """The watermark of every feature view of a market."""
     query = select(WatermarkRow.view, WatermarkRow.day).where(WatermarkRow.market == market).order_by(WatermarkRow.view)
     with reading(store) as session:
-        return {view: day for view, day in session.execute(query)}
+        return {row.view: row.day for row in session.execute(query)}
 
 
 def advance(store: Store, market: str, view: str, day: date, at: datetime) -> None:

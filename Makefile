@@ -1,0 +1,66 @@
+# Bidwright: `make help` lists what can be done. Needs make and Python 3.11 or newer, nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo down test lint check browser bench lock clean
+
+PYTHON ?= python3
+SOURCE ?= simulator
+DATA ?=
+ONCE ?=
+TESTS ?= tests
+
+PY := .venv/bin/python
+UV := .venv/bin/uv
+CODE := ml monitoring feature_repo dags plugins local benchmarks tests
+
+# Without bytecode files every Airflow process would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+export VIRTUAL_ENV := $(CURDIR)/.venv
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/installed  ## the locked environment in .venv, and the command .venv/bin/bidwright
+
+.venv/installed: requirements.txt requirements-bootstrap.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}: make PYTHON=python3.11")'
+	$(PY) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
+	$(UV) pip sync --quiet --require-hashes --compile-bytecode requirements-bootstrap.txt requirements.txt
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: install  ## the whole lifecycle on this machine: SOURCE=simulator | SOURCE=hotel_bookings DATA=<folder>; ONCE=1 stops at the end
+	@$(PY) -m local demo --source '$(SOURCE)' --data '$(DATA)' $(if $(ONCE),--once)
+
+down: install  ## stop what `make demo` left running
+	@$(PY) -m local down
+
+test: lint check  ## everything that .ci/run runs: lint, types, tests; TESTS=tests/dags for one room
+
+lint: install  ## ruff: rules and format
+	.venv/bin/ruff check --quiet $(CODE)
+	.venv/bin/ruff format --quiet --check $(CODE)
+
+check: install browser
+	.venv/bin/mypy
+	$(PY) -m pytest $(TESTS)
+
+# The browser of the end-to-end test. Where it cannot be installed the test skips and says so.
+browser:
+	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
+	  && apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium > /dev/null; } \
+	  || echo "no chromium here, and no right to install it: the browser test will be skipped"
+
+bench: install  ## every benchmark, one line of JSON each
+	@for file in benchmarks/[a-z]*.py; do $(PY) -m "benchmarks.$$(basename "$$file" .py)" --json; done
+
+lock: install  ## resolve requirements.in anew
+	$(UV) pip compile --quiet --upgrade requirements.in --universal --python-version 3.11 --generate-hashes -o requirements.txt
+	printf 'setuptools>=77\n%s\n' "$$(grep -o '^uv==[0-9.]*' requirements.txt)" | $(UV) pip compile --quiet - --universal \
+	  --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements-bootstrap.txt
+
+clean: down  ## stop everything and forget the demo's working folder
+	rm -rf .bidwright

@@ -1,0 +1,68 @@
+"""`python -m local`: the commands behind `make demo` and `make down`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from ml.core.errors import BidwrightError, UsageError
+from ml.core.settings import default_home
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; exit code 0 done, 1 it failed, 2 the call was wrong, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except BidwrightError as error:
+        if options.debug:
+            raise
+        sys.stderr.write(f"bidwright: {error}\n")
+        return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        if options.debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        sys.stderr.write(f"bidwright: the system refused: {error.strerror}{where}; correct that and run it again\n")
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    home = default_home()
+    if options.command == "airflow":
+        from local import airflow
+        from local.stack import Stack
+
+        argv = airflow.airflow_argv(*options.arguments)
+        os.execve(argv[0], argv, Stack(home).environment())  # noqa: S606  (our interpreter, an argument vector)
+    from local import demo
+    from local.scenario import choose
+
+    if options.command == "down":
+        return demo.down(home)
+    try:
+        return demo.run(home, choose(options.source, options.data), once=options.once)
+    except demo.Interrupted:
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description="Bidwright on one machine.")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    commands = parser.add_subparsers(dest="command", required=True)
+    tell = commands.add_parser("demo", help="history in bulk, then seven market days through a real scheduler")
+    tell.add_argument("--source", default="simulator", help="simulator or hotel_bookings")
+    tell.add_argument("--data", default="", help="the folder that the source reads, where it reads one")
+    tell.add_argument("--once", action="store_true", help="stop at the end; exit 1 if a step did not happen")
+    commands.add_parser("down", help="stop what demo started")
+    cli = commands.add_parser("airflow", help="Airflow's own command line, on this working folder")
+    cli.add_argument("arguments", nargs=argparse.REMAINDER)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Feature rows that are computed again later keep their former versions, so that no later knowledge looks early."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pandas as pd
+import pyarrow as pa
+
+from ml.features.definitions import CREATED_TIMESTAMP, FeatureView
+
+
+def keep_versions(former: pa.Table | None, rows: pa.Table, *, view: FeatureView, learned: datetime) -> pa.Table:
+    """A day's partition after it was computed again.
+
+    Rows known before `learned` stay; a row that came out otherwise than its newest former version is added with
+    `learned` as its created_timestamp. Doing it twice gives the same partition.
+
+    Args:
+        former: the partition as it was, or None.
+        rows: the day's rows as they come out now.
+        view: the view they belong to.
+        learned: the instant from which the new rows are known.
+    """
+    new = rows.to_pandas(ignore_metadata=True).assign(**{CREATED_TIMESTAMP: pd.Timestamp(learned).as_unit("us")})
+    if former is not None and former.num_rows:
+        old = former.to_pandas(ignore_metadata=True)
+        old = old[old[CREATED_TIMESTAMP] < learned]
+        newest = old.sort_values(CREATED_TIMESTAMP).drop_duplicates(list(view.entity), keep="last")
+        same = [*view.entity, *view.feature_names]
+        repeated = pd.concat([newest, new])[same].duplicated(keep="first").to_numpy()[len(newest) :]
+        new = pd.concat([old, new[~repeated]])
+    ordered = new.sort_values([*view.entity, CREATED_TIMESTAMP])
+    return pa.Table.from_pandas(ordered, schema=rows.schema, preserve_index=False)

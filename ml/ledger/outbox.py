@@ -1,0 +1,182 @@
+"""Mails to send. A key makes each wish unique; a lease lets one sender at a time try it.
+
+A sender reads `due`, and for each mail calls `claim`, sends, then `mark_sent` or `mark_failed`. A sender that
+dies holds its mail only until the lease ends. Every try carries the same Message-ID, so that a mail server or
+reader that saw the first can drop the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy.orm import Session
+
+from ml.core.digests import digest_bytes
+from ml.core.errors import UsageError
+from ml.core.units import day_start, known_by
+from ml.ledger.database import Store, reading, writing
+from ml.ledger.sql import insert, wrote
+from ml.ledger.tables import AttachmentRow, MailRow
+
+LEASE = timedelta(minutes=5)
+FIRST_DELAY = timedelta(minutes=1)
+LONGEST_DELAY = timedelta(hours=1)
+
+Attachment = tuple[str, str, bytes]
+"""Content id, MIME type, bytes."""
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail in the outbox. `attempts` counts the claims so far; `next_at` is when it may be tried again.
+
+    `last_error` is empty until a try failed; `sent_at` is None until it went out.
+    """
+
+    id: int
+    key: str
+    to: str
+    subject: str
+    text: str
+    html: str
+    attachments: tuple[Attachment, ...]
+    incident_id: int | None
+    message_id: str
+    created_at: datetime
+    next_at: datetime
+    attempts: int
+    last_error: str
+    sent_at: datetime | None
+
+
+def put(
+    store: Store,
+    *,
+    key: str,
+    to: str,
+    subject: str,
+    text: str,
+    html: str,
+    attachments: Sequence[Attachment] = (),
+    incident_id: int | None = None,
+    at: datetime,
+) -> bool:
+    """Wish a mail to be sent; False when its key was put before, and then nothing changes.
+
+    `to` is one or several addresses separated by commas.
+    """
+    with writing(store) as session:
+        statement = insert(session, MailRow).values(
+            key=key,
+            recipients=to,
+            subject=subject,
+            body_text=text,
+            body_html=html,
+            incident_id=incident_id,
+            message_id=f"<{digest_bytes(key.encode())[:32]}@bidwright>",
+            created_at=at,
+            next_at=at,
+            attempts=0,
+            last_error="",
+        )
+        if not wrote(session, statement.on_conflict_do_nothing(index_elements=["key"])):
+            return False
+        mail_id = session.scalars(select(MailRow.id).where(MailRow.key == key)).one()
+        for position, (cid, mime, data) in enumerate(attachments):
+            session.add(AttachmentRow(mail_id=mail_id, position=position, cid=cid, mime=mime, data=data))
+        session.flush()
+        return True
+
+
+def due(store: Store, now: datetime) -> list[Mail]:
+    """The mails that may be tried now: not sent, not waiting for a later try, not held by a sender; oldest first."""
+    return _listed(store, select(MailRow).where(MailRow.sent_at.is_(None), MailRow.next_at <= now))
+
+
+def claim(store: Store, mail_id: int, now: datetime, *, lease: timedelta = LEASE) -> Mail | None:
+    """Take a mail for one sender until `now + lease`; None when it went out, waits, or another sender holds it."""
+    free: list[ColumnElement[bool]] = [MailRow.id == mail_id, MailRow.sent_at.is_(None), MailRow.next_at <= now]
+    with writing(store) as session:
+        taken = update(MailRow).where(*free).values(attempts=MailRow.attempts + 1, next_at=now + lease)
+        if not wrote(session, taken):
+            return None
+        return _mail(session, _row(session, mail_id))
+
+
+def mark_sent(store: Store, mail_id: int, message_id: str, at: datetime) -> None:
+    """Say that a mail went out, under which Message-ID; the first time counts. UsageError for an unknown id."""
+    with writing(store) as session:
+        _row(session, mail_id)
+        sent = update(MailRow).where(MailRow.id == mail_id, MailRow.sent_at.is_(None))
+        session.execute(sent.values(sent_at=at, message_id=message_id, last_error=""))
+
+
+def mark_failed(store: Store, mail_id: int, error: str, at: datetime, *, attempt: int | None = None) -> None:
+    """Say that a try failed; the mail waits 1, 2, 4, ... minutes, at most an hour, and is never given up.
+
+    With `attempt` (the `attempts` of the claimed mail) a sender whose lease ended and whose mail another took
+    changes nothing. A mail that went out stays sent. UsageError for an unknown id.
+    """
+    with writing(store) as session:
+        row = _row(session, mail_id, for_update=True)
+        if row.sent_at is not None or (attempt is not None and attempt != row.attempts):
+            return
+        row.last_error, row.next_at = error, at + retry_delay(row.attempts)
+
+
+def retry_delay(attempts: int) -> timedelta:
+    """How long a mail waits after its n-th failed try.
+
+    >>> [str(retry_delay(n)) for n in (1, 2, 6, 7, 1000)]
+    ['0:01:00', '0:02:00', '0:32:00', '1:00:00', '1:00:00']
+    """
+    doublings = min(max(attempts - 1, 0), 16)
+    return min(FIRST_DELAY * (1 << doublings), LONGEST_DELAY)
+
+
+def pending(store: Store) -> list[Mail]:
+    """Every mail that has not gone out, oldest first."""
+    return _listed(store, select(MailRow).where(MailRow.sent_at.is_(None)))
+
+
+def sent(store: Store, day: date | None = None) -> list[Mail]:
+    """The mails that went out, of all time or within one UTC day, oldest first."""
+    query = select(MailRow).where(MailRow.sent_at.is_not(None))
+    if day is not None:
+        query = query.where(MailRow.sent_at >= day_start(day), MailRow.sent_at < known_by(day))
+    return _listed(store, query)
+
+
+def _row(session: Session, mail_id: int, *, for_update: bool = False) -> MailRow:
+    row = session.get(MailRow, mail_id, with_for_update=for_update, populate_existing=True)
+    if row is None:
+        raise UsageError(f"there is no mail {mail_id} in the outbox", next="list them with: bidwright status")
+    return row
+
+
+def _listed(store: Store, query: Select[MailRow]) -> list[Mail]:
+    with reading(store) as session:
+        return [_mail(session, row) for row in session.scalars(query.order_by(MailRow.id))]
+
+
+def _mail(session: Session, row: MailRow) -> Mail:
+    files = select(AttachmentRow).where(AttachmentRow.mail_id == row.id).order_by(AttachmentRow.position)
+    return Mail(
+        id=row.id,
+        key=row.key,
+        to=row.recipients,
+        subject=row.subject,
+        text=row.body_text,
+        html=row.body_html,
+        attachments=tuple((file.cid, file.mime, file.data) for file in session.scalars(files)),
+        incident_id=row.incident_id,
+        message_id=row.message_id,
+        created_at=row.created_at,
+        next_at=row.next_at,
+        attempts=row.attempts,
+        last_error=row.last_error,
+        sent_at=row.sent_at,
+    )

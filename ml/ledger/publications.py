@@ -1,0 +1,108 @@
+"""Which bids stand published, per market, partner and market day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Select, select
+
+from ml.core.digests import Digest
+from ml.core.errors import StaleGeneration
+from ml.ledger.database import Store, reading, writing
+from ml.ledger.sql import insert, wrote
+from ml.ledger.tables import PublicationRow
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The bids of one partner's day: by which champion (`version`, `generation`), how many rows, and which file.
+
+    `published_at` is filled in by the ledger.
+    """
+
+    market: str
+    partner: str
+    day: date
+    version: Digest
+    generation: int
+    rows: int
+    digest: Digest
+    uri: str
+    published_at: datetime | None = None
+
+
+def record(store: Store, publication: Publication, at: datetime) -> None:
+    """Write a publication over the former one of its day.
+
+    Raises:
+        StaleGeneration: bids of a newer champion stand published for that day; they stay.
+    """
+    with writing(store) as session:
+        statement = insert(session, PublicationRow).values(
+            market=publication.market,
+            partner=publication.partner,
+            day=publication.day,
+            version=publication.version,
+            generation=publication.generation,
+            bid_rows=publication.rows,
+            digest=publication.digest,
+            uri=publication.uri,
+            published_at=at,
+        )
+        new = statement.excluded
+        columns = ("version", "generation", "bid_rows", "digest", "uri", "published_at")
+        newer_or_same = statement.on_conflict_do_update(
+            index_elements=["market", "partner", "day"],
+            set_={name: new[name] for name in columns},
+            where=PublicationRow.generation <= new.generation,
+        )
+        if not wrote(session, newer_or_same):
+            raise StaleGeneration(
+                f"bids of a newer champion than generation {publication.generation} are published for "
+                f"{publication.partner} on {publication.day}",
+                left="they stay published",
+                next="publish again with the present champion",
+            )
+
+
+def get(store: Store, market: str, partner: str, day: date) -> Publication | None:
+    """The publication of a partner's day; None when there is none."""
+    return _first(store, _of(market, partner).where(PublicationRow.day == day))
+
+
+def latest(store: Store, market: str, partner: str, before: date) -> Publication | None:
+    """The last publication of a partner for a day before `before`; None when there is none."""
+    return _first(store, _of(market, partner).where(PublicationRow.day < before))
+
+
+def for_day(store: Store, market: str, day: date) -> list[Publication]:
+    """Every partner's publication of a market day, by partner."""
+    query = select(PublicationRow).where(PublicationRow.market == market, PublicationRow.day == day)
+    with reading(store) as session:
+        return [_publication(row) for row in session.scalars(query.order_by(PublicationRow.partner))]
+
+
+def _of(market: str, partner: str) -> Select[PublicationRow]:
+    query = select(PublicationRow).where(PublicationRow.market == market, PublicationRow.partner == partner)
+    return query.order_by(PublicationRow.day.desc())
+
+
+def _first(store: Store, query: Select[PublicationRow]) -> Publication | None:
+    with reading(store) as session:
+        row = session.scalars(query.limit(1)).first()
+        return None if row is None else _publication(row)
+
+
+def _publication(row: PublicationRow) -> Publication:
+    return Publication(
+        market=row.market,
+        partner=row.partner,
+        day=row.day,
+        version=Digest(row.version),
+        generation=row.generation,
+        rows=row.bid_rows,
+        digest=Digest(row.digest),
+        uri=row.uri,
+        published_at=row.published_at,
+    )

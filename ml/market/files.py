@@ -1,0 +1,203 @@
+"""A market of your own: a folder, or an S3 prefix, of Parquet or CSV files in the form of the canonical tables.
+
+    <data>/<table>/day=YYYY-MM-DD.parquet          one file a day, or
+    <data>/<table>/day=YYYY-MM-DD/<any name>.csv   as many as you like; they are put together
+
+CSV has a header line, UTF-8, empty for null, times in ISO 8601 with an offset, dates as YYYY-MM-DD, `true` and
+`false`. The tables of the market are those that have a folder; `hotels` is always one of them. A table without rows
+on a day has a file without rows: a missing file is a delivery that has not come.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ml.core.errors import BidwrightError, DayRejected, NoData, UsageError
+from ml.core.settings import Settings
+from ml.core.units import parse_day
+from ml.lake.blobs import BlobStore, open_blobs
+from ml.market.contract import Kind, Table
+from ml.market.source import MarketSource
+from ml.market.tables import TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELIVERED = tuple(name for name in TABLES if name != "bids")
+"""Tables that a source may deliver, in the order in which they refer to each other."""
+
+_NAME = re.compile(r"(?P<table>[a-z_]+)/day=(?P<day>\d{4}-\d{2}-\d{2})(?:/(?P<part>[^/]+))?\.(?P<form>parquet|csv)")
+
+
+class Files:
+    """A folder of daily files. Which partners there are is read from the opportunities of the last day."""
+
+    name = "files"
+
+    def __init__(self, blobs: BlobStore, *, where: str) -> None:
+        self.blobs, self.where = blobs, where
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Files:
+        """The source over `settings.data`, a folder or `s3://bucket/prefix`; UsageError when none is given."""
+        if not settings.data:
+            raise UsageError(
+                "the source files needs a folder", next="give a folder or s3://bucket/prefix, for example --data mydata"
+            )
+        blobs = open_blobs(settings.data, cache=settings.home / "cache", endpoint=settings.s3_endpoint)
+        return cls(blobs, where=settings.data)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that have a folder; NoData when there is none."""
+        found = {table for table, _ in self._index}
+        if "hotels" not in found:
+            raise NoData(
+                f"{self.where} holds no file hotels/day=YYYY-MM-DD.parquet or .csv",
+                next="lay the files out as docs/bring-your-own-market.md shows",
+            )
+        return tuple(name for name in DELIVERED if name in found)
+
+    @property
+    def has_opportunities(self) -> bool:
+        """Whether auctions are delivered."""
+        return "opportunities" in self.tables
+
+    @cached_property
+    def partners(self) -> tuple[str, ...]:
+        """The partners that the last day's opportunities name, sorted."""
+        if not self.has_opportunities:
+            return ()
+        last = max(day for table, day in self._index if table == "opportunities")
+        return tuple(sorted({str(name) for name in self._read("opportunities", last)["partner"].dropna()}))
+
+    def first_day(self) -> date:
+        """The first day that has a list of hotels."""
+        return min(day for table, day in self._index if table == self.tables[0])
+
+    def last_day(self) -> date:
+        """The last day that has a list of hotels."""
+        return max(day for table, day in self._index if table == self.tables[0])
+
+    def fetch(self, day: date) -> dict[str, pd.DataFrame]:
+        """Every file of the day, put together by table; NoData naming the file that is missing."""
+        self.__dict__.pop("_index", None)  # files may have come since the last look
+        return {table: self._read(table, day) for table in self.tables}
+
+    @cached_property
+    def _index(self) -> dict[tuple[str, date], list[str]]:
+        """The keys of each table's day, sorted; files of other names are not ours."""
+        index: dict[tuple[str, date], list[str]] = {}
+        for key in self.blobs.list(""):
+            match = _NAME.fullmatch(key)
+            if match and match["table"] in DELIVERED:
+                index.setdefault((match["table"], parse_day(match["day"])), []).append(key)
+        return index
+
+    def _read(self, table: str, day: date) -> pd.DataFrame:
+        import pandas as pd
+
+        keys = self._index.get((table, day), [])
+        if not keys:
+            raise NoData(
+                f"{self.where} has no {table} for {day}: {table}/day={day}.parquet (or .csv) is missing",
+                next="deliver it, with no rows if there are none, and run the day again",
+            )
+        frames = [_parse(TABLES[table], key, self.blobs.get(key)) for key in keys]
+        filled = [frame for frame in frames if len(frame)] or frames[:1]
+        return pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
+
+
+def export(source: MarketSource, days: Iterable[date], blobs: BlobStore, *, form: str = "parquet") -> None:
+    """Write a source's days in the layout that `Files` reads; `form` is parquet or csv."""
+    from ml.lake.parquet import encode
+
+    writers: dict[str, Callable[[Any], bytes]] = {"parquet": encode, "csv": to_csv}
+    if form not in writers:
+        raise UsageError(f"files are written as parquet or csv, not {form!r}", next="choose one of the two")
+    for day in days:
+        for table, frame in source.fetch(day).items():
+            blobs.put(f"{table}/day={day}.{form}", writers[form](frame))
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """A frame as CSV in the form that `Files` reads."""
+    import pandas as pd
+
+    texts = {}
+    for name in frame.columns:
+        column = frame[name]
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            column = pd.Series([time.isoformat() for time in column], dtype=object)
+        elif column.dtype.kind == "b":
+            column = column.map({True: "true", False: "false"})
+        texts[name] = column
+    return pd.DataFrame(texts).to_csv(index=False).encode()
+
+
+def _parse(table: Table, key: str, data: bytes) -> pd.DataFrame:
+    try:
+        return _parse_csv(table, data) if key.endswith(".csv") else _parse_parquet(data)
+    except BidwrightError:
+        raise
+    except Exception as error:
+        raise DayRejected(
+            f"the file {key} cannot be read: {error}",
+            left="nothing of the day was landed",
+            next="deliver the file again and run the day again",
+        ) from error
+
+
+def _parse_parquet(data: bytes) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ml.lake.parquet import to_pandas
+
+    return to_pandas(pq.ParquetFile(pa.BufferReader(data)).read())
+
+
+def _parse_csv(table: Table, data: bytes) -> pd.DataFrame:
+    """Every value is text in a CSV file: read it by the contract's kinds; what cannot be read stays text."""
+    import pandas as pd
+
+    reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+    header = next(reader, [])
+    rows = list(reader)
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError("a line has more or fewer fields than the header")
+    kinds: Mapping[str, Kind] = {column.name: column.kind for column in table}
+    columns: dict[str, Any] = {}
+    for place, name in enumerate(header):
+        read = _READ[kinds.get(name, "text")]
+        columns[name] = pd.Series([_value(read, row[place]) for row in rows], dtype=object)
+    return pd.DataFrame(columns)
+
+
+def _value(read: Callable[[str], Any], text: str) -> Any:
+    """The value that a text stands for; None for an empty one, the text itself when it stands for none."""
+    if not text:
+        return None
+    try:
+        return read(text)
+    except (ValueError, KeyError):
+        return text
+
+
+def _instant(text: str) -> Any:
+    return datetime.fromisoformat(text) if len(text) > len("YYYY-MM-DD") else date.fromisoformat(text)
+
+
+_READ: Mapping[Kind, Callable[[str], Any]] = {
+    "text": str,
+    "int": int,
+    "float": float,
+    "bool": {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False}.__getitem__,
+    "time": _instant,
+}

@@ -1,0 +1,68 @@
+"""The hidden truth that models try to learn: who converts, who cancels, what a click is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml.market.buckets import LEAD_STARTS, bucket_index
+from ml.market.simulator.demand import CONVERSION_CAP, DESKTOP, MOBILE
+from ml.market.simulator.world import TAKE_SHARE, Floats, Rows, World
+
+_INTERCEPT = -3.05
+_DEVICE = np.array([-0.35, 0.30, 0.05])
+_PRICE_SENSITIVITY = 6.0
+
+_CANCEL_SHARE = np.array([0.059, 0.125, 0.264, 0.352, 0.396, 0.446, 0.536])
+"""Cancelled share by lead bucket, of 56,477 real bookings through online agencies."""
+_CANCEL_LOG_ODDS = np.log(_CANCEL_SHARE / (1 - _CANCEL_SHARE))
+_FAR = 31  # days; from here on city breaks are given up more often, resort holidays less often
+
+
+def conversion_log_odds(world: World, searches: Rows) -> Floats:
+    """Log odds that a click books, were our price the lowest; shape (n,).
+
+    Device, lead time, length of stay, kind of dates, home or foreign, the hotel itself and the hotel on that device.
+    Lead time acts differently by device: on a phone tonight's room is booked, next quarter's is only looked at.
+    """
+    hotel, device, lead = searches["hotel"], searches["device"], searches["lead"]
+    phone, desktop = device == MOBILE, device == DESKTOP
+    log_odds: Floats = (
+        _INTERCEPT
+        + world.conversion[hotel]
+        + world.by_device[hotel, device]
+        + _DEVICE[device]
+        - 0.007 * np.minimum(lead, 90)
+        - 0.10 * (searches["los"] - 1)
+        + np.where(searches["default_date"], -0.55, 0.25)
+        + np.where(searches["country"] == 0, 0.15, -0.25)
+        + np.where(phone & (lead <= 1), 0.80, 0.0)
+        - np.where(phone & (lead > 7), 0.45, 0.0)
+        + np.where(desktop & (lead >= 14) & (lead <= 60), 0.35, 0.0)
+    )
+    return log_odds
+
+
+def conversion_probability(log_odds: Floats, price_ratio: Floats | float = 1.0) -> Floats:
+    """Probability of a booking after a click; `price_ratio` is our price over the lowest one, at least 1."""
+    probability: Floats = 1 / (1 + np.exp(_PRICE_SENSITIVITY * np.log(price_ratio) - log_odds))
+    return np.minimum(probability, CONVERSION_CAP)
+
+
+def cancellation_log_odds(world: World, hotel: np.ndarray, lead: np.ndarray, los: np.ndarray) -> Floats:
+    """Log odds that a booking is cancelled, before what is particular to the guest; shape (n,)."""
+    far = lead >= _FAR
+    log_odds: Floats = (
+        _CANCEL_LOG_ODDS[bucket_index(lead, LEAD_STARTS)]
+        + world.cancellation[hotel]
+        + np.where(far, np.where(world.resort[hotel], -0.45, 0.35), 0.0)
+        + np.where((los == 1) & far, 0.30, 0.0)
+        - np.where(los >= 7, 0.35, 0.0)
+    )
+    return log_odds
+
+
+def value_per_booking(world: World, searches: Rows) -> Floats:
+    """What a booking is expected to earn, in currency units: value of the stay, kept, times the share we take."""
+    log_odds = cancellation_log_odds(world, searches["hotel"], searches["lead"], searches["los"])
+    earned: Floats = searches["market_rate"] * searches["los"] * TAKE_SHARE / (1 + np.exp(log_odds))
+    return earned

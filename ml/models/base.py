@@ -1,0 +1,138 @@
+"""What the models share, and what the baselines share: columns to probability, files, reference statistics.
+
+A model names its columns and says how to fit; a baseline is the same task with a logistic regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import pandas as pd
+
+from ml.core.digests import canonical_json
+from ml.core.errors import NoData
+from ml.models.artefacts import read_object
+from ml.models.boosted import Boosted
+from ml.models.encoding import Column
+from ml.models.logistic import Logistic
+from ml.models.numbers import Floats
+from ml.models.reference import reference
+
+if TYPE_CHECKING:
+    from ml.models.boosted import Examples
+
+REFERENCE_ROWS = 20_000
+"""Reference statistics are of so many of the latest rows."""
+
+
+class Task:
+    """What is predicted and from which columns; a model and its baseline share one."""
+
+    task: ClassVar[str]
+    columns: ClassVar[tuple[Column, ...]]
+    inputs: ClassVar[tuple[str, ...]]
+    outputs: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
+        """The task's columns for rows with its inputs."""
+        raise NotImplementedError
+
+    @classmethod
+    def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
+        """The task's outputs, from the probability of its label; under the index of `rows`."""
+        raise NotImplementedError
+
+
+class TreeModel(Task):
+    """A model made of trees and a calibration."""
+
+    name: ClassVar[str]
+
+    def __init__(self, fitted: Boosted) -> None:
+        self.fitted = fitted
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns of the design matrix, in order."""
+        return self.fitted.encoder.names
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The outputs for each row, under the index of `rows`; on one thread."""
+        return self.answer(rows, self.fitted.probability(self.context(rows)))
+
+    def artefacts(self) -> dict[str, bytes]:
+        """`<name>/model.txt`, `<name>/calibration.json` and `<name>/features.json`."""
+        return self.fitted.artefacts(self.name)
+
+    @classmethod
+    def load(cls, artefacts: Mapping[str, bytes]) -> Self:
+        """Read back `artefacts`; CorruptArtefact when a file is missing or not of its form."""
+        return cls(Boosted.load(cls.name, artefacts))
+
+    def reference(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Distributions of columns and predictions over the latest rows, for drift checks."""
+        latest = rows.tail(REFERENCE_ROWS)
+        said = self.predict(latest)
+        predictions = {name: said[name].to_numpy(dtype=float) for name in self.outputs}
+        return reference(
+            self.fitted.encoder, self.context(latest), predictions, importance=self.fitted.importance()
+        )
+
+
+class LogisticModel(Task):
+    """A baseline made of a logistic regression."""
+
+    name: ClassVar[str]
+
+    def __init__(self, fitted: Logistic) -> None:
+        self.fitted = fitted
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns that the design is made of, in order."""
+        return self.fitted.encoder.names
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The outputs for each row, under the index of `rows`."""
+        return self.answer(rows, self.fitted.probability(self.context(rows)))
+
+    def artefacts(self) -> dict[str, bytes]:
+        """`<name>/logistic.json`."""
+        return {f"{self.name}/logistic.json": canonical_json(self.fitted.to_json())}
+
+    @classmethod
+    def load(cls, artefacts: Mapping[str, bytes]) -> Self:
+        """Read back `artefacts`; CorruptArtefact when the file is missing or not of its form."""
+        return cls(Logistic.from_json(read_object(artefacts, f"{cls.name}/logistic.json")))
+
+    def reference(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Distributions of columns and predictions over the latest rows."""
+        latest = rows.tail(REFERENCE_ROWS)
+        said = self.predict(latest)
+        predictions = {name: said[name].to_numpy(dtype=float) for name in self.outputs}
+        return reference(self.fitted.encoder, self.context(latest), predictions, importance={})
+
+
+def in_order(rows: pd.DataFrame, *, time: str, key: str) -> pd.DataFrame:
+    """Rows by time and then key, numbered from 0: the order that makes a fit the same whatever order they came in."""
+    return rows.sort_values([time, key], kind="stable", ignore_index=True)
+
+
+def enough(name: str, examples: Examples, *, rows: int, positives: float) -> None:
+    """Refuse to fit on next to nothing.
+
+    Raises:
+        NoData: fewer rows than `rows`, or fewer of either label than `positives`.
+    """
+    count, ones = len(examples.labels), float(examples.labels.sum())
+    if count < rows or min(ones, count - ones) < positives:
+        raise NoData(
+            f"the {name} model has {count} rows with {ones:.0f} of its label; it needs {rows} and {positives:.0f}",
+            left="no version was made",
+            next="import more market days",
+        )
+
+

@@ -1,0 +1,123 @@
+"""Encoder, trees and calibration as one: the part that the value, conversion and click models share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.core.digests import canonical_json
+from ml.core.errors import CorruptArtefact
+from ml.models import calibration, lightgbm_text
+from ml.models.artefacts import read_object, read_text
+from ml.models.calibration import Calibration, Identity
+from ml.models.encoding import Encoder
+from ml.models.lightgbm_text import Recipe, TextModel
+from ml.models.numbers import Bools, Floats, logit, sigmoid, to_json_floats
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a model learns from.
+
+    Attributes:
+        frame: the model's columns, n rows.
+        labels: shape (n,), within 0 and 1; between them where the outcome is not certain yet.
+        weights: shape (n,), above 0.
+        offset: shape (n,), log-odds that hold already, such as how much of a label can have been seen; or none.
+    """
+
+    frame: pd.DataFrame
+    labels: Floats
+    weights: Floats
+    offset: Floats | None = None
+
+    def take(self, rows: Bools) -> Examples:
+        """The examples for which the mask, shape (n,), is true."""
+        offset = None if self.offset is None else self.offset[rows]
+        return Examples(self.frame[rows], self.labels[rows], self.weights[rows], offset)
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Fitted trees: `probability = calibration(sigmoid(intercept + trees(x)))`."""
+
+    encoder: Encoder
+    trees: TextModel
+    intercept: float
+    calibration: Calibration
+
+    @classmethod
+    def fit(cls, encoder: Encoder, examples: Examples, *, recipe: Recipe, seed: int) -> Boosted:
+        """Grow the trees from the examples; not calibrated yet.
+
+        The intercept is fitted first and the trees only add to it, so that a prediction leaves out the
+        offsets that training had.
+        """
+        intercept = _intercept(examples)
+        offset = np.full(len(examples.labels), intercept)
+        text = lightgbm_text.train(
+            encoder.matrix(examples.frame),
+            examples.labels,
+            recipe=recipe,
+            seed=seed,
+            names=encoder.names,
+            unordered=encoder.unordered,
+            weights=examples.weights,
+            offset=offset if examples.offset is None else offset + examples.offset,
+        )
+        return cls(encoder, TextModel(text), intercept, Identity())
+
+    def with_calibration(self, fitted: Calibration) -> Boosted:
+        """The same trees under another calibration."""
+        return Boosted(self.encoder, self.trees, self.intercept, fitted)
+
+    def raw(self, frame: pd.DataFrame) -> Floats:
+        """Probabilities before calibration, shape (rows,)."""
+        return sigmoid(self.intercept + self.trees.margin(self.encoder.matrix(frame)))
+
+    def probability(self, frame: pd.DataFrame) -> Floats:
+        """Calibrated probabilities, shape (rows,)."""
+        return self.calibration.apply(self.raw(frame))
+
+    def artefacts(self, name: str) -> dict[str, bytes]:
+        """The three files of a model, as text."""
+        return {
+            f"{name}/model.txt": self.trees.text.encode(),
+            f"{name}/calibration.json": canonical_json(
+                {"intercept": self.intercept, "calibration": self.calibration.to_json()}
+            ),
+            f"{name}/features.json": canonical_json(self.encoder.to_json()),
+        }
+
+    @classmethod
+    def load(cls, name: str, artefacts: Mapping[str, bytes]) -> Boosted:
+        """Read back `artefacts`; the trees are parsed on first use only."""
+        settings = read_object(artefacts, f"{name}/calibration.json")
+        try:
+            intercept, fitted = float(settings["intercept"]), calibration.from_json(settings["calibration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptArtefact(
+                f"{name}/calibration.json is not of the expected form", next="train the version again"
+            ) from error
+        encoder = Encoder.from_json(read_object(artefacts, f"{name}/features.json"))
+        return cls(encoder, TextModel(read_text(artefacts, f"{name}/model.txt")), intercept, fitted)
+
+    def importance(self) -> dict[str, Any]:
+        """Each feature's share of the gain, 0 to 1, rounded for JSON."""
+        return {name: round(share, 6) for name, share in self.trees.gains().items()}
+
+
+def _intercept(examples: Examples) -> float:
+    """Log-odds that make the mean prediction the mean label, given the offsets."""
+    if examples.offset is None:
+        mean = np.array([np.average(examples.labels, weights=examples.weights)])
+        return float(to_json_floats(logit(mean))[0])
+    from ml.models.newton import fit_logit
+
+    ones = np.ones((len(examples.labels), 1))
+    found = fit_logit(ones, examples.labels, weights=examples.weights, offset=examples.offset, penalty=1e-6)
+    return float(to_json_floats(found)[0])

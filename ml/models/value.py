@@ -1,0 +1,112 @@
+"""The value model: how probable it is that a booking cancels, and what it is worth net of that.
+
+`net value = (1 - p_cancel) * gross value`, the value of section "Value per click" with nothing kept on a
+cancellation. Fitted in two passes (EM with one step): a prior on the older bookings, whose outcomes are nearly
+all certain, then the model on every booking, where an open one counts with the probability that it still cancels
+(`ml.models.maturity`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from ml.models.base import LogisticModel, Task, TreeModel, enough, in_order
+from ml.models.boosted import Boosted, Examples
+from ml.models.calibration import choose
+from ml.models.context import BOOKING_COLUMNS, BOOKING_INPUTS, booking_context
+from ml.models.encoding import Column, Encoder, as_numbers
+from ml.models.lightgbm_text import Recipe
+from ml.models.logistic import Logistic
+from ml.models.maturity import Knowledge
+from ml.models.numbers import Floats
+
+HISTORY: tuple[Column, ...] = ()
+
+PRIOR = Recipe(rounds=100, num_leaves=15, min_rows_in_leaf=200)
+RECIPE = Recipe(rounds=150, num_leaves=15, min_rows_in_leaf=200)
+
+PRIOR_AGE_DAYS = 90
+"""Bookings older than this teach the prior; the younger ones are held out from it."""
+
+CHOICE_DAYS = 30
+"""The last of the held-out days choose the calibration."""
+
+MIN_ROWS, MIN_CANCELLATIONS = 500, 50
+
+
+class ValueTask(Task):
+    """Probability of cancellation and expected net value of a booking."""
+
+    task: ClassVar[str] = "value"
+    columns: ClassVar[tuple[Column, ...]] = (*BOOKING_COLUMNS, *HISTORY)
+    inputs: ClassVar[tuple[str, ...]] = (*BOOKING_INPUTS, *(column.name for column in HISTORY))
+    outputs: ClassVar[tuple[str, ...]] = ("p_cancel", "net_value_micros")
+
+    @classmethod
+    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the design matrix."""
+        return booking_context(rows)
+
+    @classmethod
+    def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
+        """`p_cancel` and `net_value_micros` (a float: an expectation)."""
+        net = (1.0 - p) * as_numbers(rows["value_micros"])
+        return pd.DataFrame({"p_cancel": p, "net_value_micros": net}, index=rows.index)
+
+
+class ValueModel(ValueTask, TreeModel):
+    """Trees over the booking and the history of its agent, company and segment."""
+
+    name: ClassVar[str] = "value"
+
+    @classmethod
+    def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:
+        """Fit on bookings with their outcomes as known before `as_of` (`outcome`, `outcome_known_at`)."""
+        rows, known, examples = _examples(rows, as_of=as_of)
+        encoder = Encoder.fit(cls.columns, examples.frame)
+        old = known.age > PRIOR_AGE_DAYS
+        if not _enough_to_split(examples, old):
+            return cls(Boosted.fit(encoder, examples, recipe=RECIPE, seed=seed))
+        prior = Boosted.fit(encoder, examples.take(old), recipe=PRIOR, seed=seed).raw(examples.frame)
+        expected = Examples(examples.frame, known.expected(prior), examples.weights)
+        model = Boosted.fit(encoder, expected, recipe=RECIPE, seed=seed)
+        young = ~old
+        fitted = choose(
+            prior[young], known.label[young], examples.weights[young], held_out=known.age[young] <= CHOICE_DAYS
+        )
+        return cls(model.with_calibration(fitted))
+
+
+class ValueBaseline(ValueTask, LogisticModel):
+    """The same task, columns and labels with a logistic regression."""
+
+    name: ClassVar[str] = "value_baseline"
+
+    @classmethod
+    def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
+        """Fit on bookings with their outcomes as known before `as_of`."""
+        rows, known, examples = _examples(rows, as_of=as_of)
+        encoder = Encoder.fit(cls.columns, examples.frame)
+        first = Logistic.fit(encoder, examples.frame, examples.labels, weights=examples.weights)
+        expected = known.expected(first.probability(examples.frame))
+        return cls(Logistic.fit(encoder, examples.frame, expected, weights=examples.weights))
+
+
+def _examples(rows: pd.DataFrame, *, as_of: datetime) -> tuple[pd.DataFrame, Knowledge, Examples]:
+    """Bookings made before `as_of`, what is known of them, and their labels by cell."""
+    rows = in_order(rows[rows["booked_at"] < as_of], time="booked_at", key="booking_id")
+    known = Knowledge.of(rows, as_of=as_of)
+    examples = Examples(booking_context(rows), known.label, known.weight)
+    enough("value", examples, rows=MIN_ROWS, positives=MIN_CANCELLATIONS)
+    return rows, known, examples
+
+
+def _enough_to_split(examples: Examples, old: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+    labels = examples.labels[old]
+    return len(labels) >= MIN_ROWS and min(labels.sum(), (1 - labels).sum()) >= MIN_CANCELLATIONS
+
+

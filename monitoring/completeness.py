@@ -1,0 +1,204 @@
+"""Is a market day whole? Guards that run before any drift measure, because drift measures drop what is missing.
+
+Every limit follows the variation of the rows' own recent days, so that a quiet Sunday or a burst of group
+bookings is no alarm, and a feature that is often empty may stay so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from ml.core.verdict import Verdict
+from monitoring.findings import Finding
+from monitoring.subject import Subject, day_number, day_numbers, is_number, numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class CompletenessLimits:
+    """How far a day may be from its recent days.
+
+    Attributes:
+        minimum_rows: fewer rows than this cannot be judged.
+        recent_days: how many earlier days say what is usual.
+        minimum_days: fewer earlier days than this say nothing about what is usual.
+        row_sigmas: how many robust standard deviations (of the logarithm) the row count may fall short.
+        row_sigma_floor: smallest standard deviation assumed, so that a very steady market may breathe.
+        row_surplus: how many times the largest recent day a day may have.
+        null_slack: how much the null share may exceed its largest recent value.
+        nonfinite_slack: the same for infinities.
+    """
+
+    minimum_rows: int = 20
+    recent_days: int = 56
+    minimum_days: int = 7
+    row_sigmas: float = 3.5
+    row_sigma_floor: float = 0.15
+    row_surplus: float = 3.0
+    null_slack: float = 0.1
+    nonfinite_slack: float = 0.01
+
+
+LIMITS = CompletenessLimits()
+_SAME_WEEKDAY_MINIMUM = 3
+_KINDS = {
+    "string": "text", "integer": "number", "floating": "number", "mixed-integer-float": "number", "decimal": "number",
+    "boolean": "truth", "datetime64": "time", "datetime": "time", "date": "time", "empty": "",
+}  # fmt: skip
+
+
+def guards(subject: Subject, day: date, limits: CompletenessLimits = LIMITS) -> list[Finding]:
+    """Every guard on the rows that became known on `day`; one finding per guard and column.
+
+    FAIL: a column is missing or has another type, or far more of it than usual is null or infinite. Nothing
+    downstream may learn from such a day. HOLD: too few rows (or far too many) to judge, or a column that
+    the earlier days do not have.
+    """
+    recent = _recent(subject, day, limits.recent_days)
+    findings = [*_rows(subject, day, recent, limits), *_schema(subject)]
+    days = day_numbers(recent, subject.time)
+    for name in subject.columns:
+        if name not in subject.current or name not in recent:
+            continue
+        findings.append(_nulls(subject, name, recent[name], days, limits))
+        if is_number(subject.current[name]):
+            findings.append(_infinities(subject, name, recent[name], days, limits))
+    return findings
+
+
+def _recent(subject: Subject, day: date, days: int) -> pd.DataFrame:
+    age = day_number(day) - day_numbers(subject.reference, subject.time)
+    return subject.reference[(age > 0) & (age <= days)]
+
+
+def _rows(subject: Subject, day: date, recent: pd.DataFrame, limits: CompletenessLimits) -> list[Finding]:
+    count = len(subject.current)
+    enough = count >= limits.minimum_rows
+    minimum = Finding(
+        "minimum_rows", subject.name, "", Verdict.PASS if enough else Verdict.HOLD, count, limits.minimum_rows,
+        f"{subject.name}: {count} rows" + ("" if enough else f", fewer than the {limits.minimum_rows} that can be judged"),
+    )  # fmt: skip
+    present, per_day = np.unique(day_numbers(recent, subject.time), return_counts=True)
+    if len(present) < limits.minimum_days:
+        reason = f"{subject.name}: only {len(present)} earlier days, too few to know how many rows are usual"
+        return [minimum, Finding("rows", subject.name, "", Verdict.HOLD, count, None, reason)]
+    usual, sigma = _usual_rows(present, per_day.astype(np.float64), day_number(day), limits)
+    # Never above the leanest recent day of the same kind of market: what happened before is no alarm.
+    low = min(usual * float(np.exp(-limits.row_sigmas * sigma)), float(per_day.min()))
+    high = limits.row_surplus * max(float(per_day.max()), usual)
+    if count < low:
+        verdict, limit, word = Verdict.HOLD, low, "fewer than"
+    elif count > high:
+        verdict, limit, word = Verdict.HOLD, high, "more than"
+    else:
+        verdict, limit, word = Verdict.PASS, low, "as"
+    reason = f"{subject.name}: {count} rows, {word} usual (about {usual:.0f} on such a weekday)"
+    return [minimum, Finding("rows", subject.name, "", verdict, count, limit, reason)]
+
+
+def _usual_rows(
+    days: NDArray[np.int64], rows: NDArray[np.float64], day: int, limits: CompletenessLimits
+) -> tuple[float, float]:
+    """Median of the same weekdays (of all days, where there are too few) and the spread of log counts about it."""
+    expected = np.array([_weekday_median(days, rows, other) for other in days])
+    log_ratio = np.log(rows / expected)
+    spread = 1.4826 * float(np.median(np.abs(log_ratio - np.median(log_ratio))))
+    return _weekday_median(days, rows, day), max(spread, limits.row_sigma_floor)
+
+
+def _weekday_median(days: NDArray[np.int64], rows: NDArray[np.float64], day: int) -> float:
+    same = rows[days % 7 == day % 7]
+    return float(np.median(same if len(same) >= _SAME_WEEKDAY_MINIMUM else rows))
+
+
+def _schema(subject: Subject) -> list[Finding]:
+    findings = [_column(subject, name) for name in subject.columns]
+    extra = [str(name) for name in subject.current.columns if name not in subject.reference.columns]
+    if subject.reference.empty and not len(subject.reference.columns):
+        extra = []
+    findings += [
+        Finding("new_column", subject.name, name, Verdict.HOLD, None, None,
+                f"{subject.name}: the column {name} is new; the days before do not have it")
+        for name in extra
+    ]  # fmt: skip
+    return findings
+
+
+def _column(subject: Subject, name: str) -> Finding:
+    if name not in subject.current:
+        reason = f"{subject.name}: the column {name} is missing"
+        return Finding("missing_column", subject.name, name, Verdict.FAIL, None, None, reason)
+    if name not in subject.reference:
+        reason = f"{subject.name}: the days before do not have the column {name}"
+        return Finding("dtype", subject.name, name, Verdict.HOLD, None, None, reason)
+    now, before = kind(subject.current[name]), kind(subject.reference[name])
+    same = now == before or not now or not before
+    reason = f"{subject.name}: {name} holds {now or 'nothing'}" + ("" if same else f" where it held {before} before")
+    return Finding("dtype", subject.name, name, Verdict.PASS if same else Verdict.FAIL, None, None, reason)
+
+
+def kind(column: pd.Series) -> str:
+    """What a column holds, whatever its storage: number, truth, time, text or mixed; empty when all is null.
+
+    >>> kind(pd.Series([1, 2])), kind(pd.Series(["a", None])), kind(pd.Series(["a", 1.5])), kind(pd.Series([None]))
+    ('number', 'text', 'mixed', '')
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return kind(column.cat.categories.to_series())
+    if types.is_bool_dtype(column.dtype):
+        return "truth"
+    if types.is_numeric_dtype(column.dtype):
+        return "number"
+    return _KINDS.get(types.infer_dtype(column, skipna=True), "mixed")
+
+
+def _nulls(
+    subject: Subject, name: str, before: pd.Series, days: NDArray[np.int64], limits: CompletenessLimits
+) -> Finding:
+    now = subject.current[name].isna().to_numpy()
+    return _share("null_share", subject, name, now, before.isna().to_numpy(), days, limits.null_slack, "null")
+
+
+def _infinities(
+    subject: Subject, name: str, before: pd.Series, days: NDArray[np.int64], limits: CompletenessLimits
+) -> Finding:
+    now = np.isinf(numbers(subject.current[name]))
+    earlier = np.isinf(numbers(before)) if is_number(before) else np.zeros(len(before), dtype=bool)
+    return _share("nonfinite_share", subject, name, now, earlier, days, limits.nonfinite_slack, "infinite")
+
+
+def _share(
+    check: str,
+    subject: Subject,
+    name: str,
+    now: NDArray[np.bool_],
+    before: NDArray[np.bool_],
+    days: NDArray[np.int64],
+    slack: float,
+    word: str,
+) -> Finding:
+    """Hold a share of today's rows against the largest share of an earlier day, plus slack and sampling noise."""
+    share = float(now.mean()) if len(now) else 0.0
+    most = _largest_daily_share(before, days)
+    noise = 2.0 * float(np.sqrt(most * (1.0 - most) / max(len(now), 1)))
+    limit = min(1.0, most + slack + noise + most * (1.0 - most))
+    verdict = Verdict.FAIL if share > limit else Verdict.PASS
+    reason = f"{subject.name}: {share:.0%} of {name} is {word} (recent days: at most {most:.0%})"
+    return Finding(check, subject.name, name, verdict, share, limit, reason)
+
+
+def _largest_daily_share(flags: NDArray[np.bool_], days: NDArray[np.int64]) -> float:
+    if not len(flags):
+        return 0.0
+    first = int(days.min())
+    totals = np.bincount(days - first)
+    hits = np.bincount(days - first, weights=flags.astype(np.float64))
+    return float(np.max(hits[totals > 0] / totals[totals > 0]))

@@ -1,0 +1,113 @@
+"""What is watched: one set of rows, which of its columns, and how to score them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Predict = Callable[[pd.DataFrame], pd.DataFrame]
+"""Scores rows: one row out per row in, in the same order; each column of the answer is a prediction."""
+
+GAIN_COVERED = 0.9
+"""Columns count as important that together carry this share of the model's gain."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The rows of one kind that a market day brought, beside those of the days before it.
+
+    Attributes:
+        name: what the rows are, such as `bookings`; part of every finding.
+        current: the rows that became known on the market day.
+        reference: the rows of earlier days (whole days, the more the better: 35 judge, 161 judge well).
+        numeric: numeric columns to watch; only those that a model uses belong here.
+        categorical: categorical, string and boolean columns to watch.
+        importance: share of the model's gain per column; empty means that every column counts.
+        predict: scores rows with the champion; None while there is none.
+        time: the column that says when a row became known, aware UTC.
+    """
+
+    name: str
+    current: pd.DataFrame
+    reference: pd.DataFrame
+    numeric: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    importance: Mapping[str, float] = field(default_factory=dict)
+    predict: Predict | None = None
+    time: str = "known_at"
+
+    @property
+    def columns(self) -> list[str]:
+        """Every watched column, numeric ones first."""
+        return [*self.numeric, *self.categorical]
+
+    @property
+    def important(self) -> frozenset[str]:
+        """The columns whose drift matters: the fewest that carry 90 % of the gain, or all when none is given.
+
+        >>> rows = pd.DataFrame()
+        >>> Subject("s", rows, rows, ["a", "b", "c"], [], {"a": 0.7, "b": 0.25, "c": 0.05}).important == {"a", "b"}
+        True
+        """
+        total = sum(max(share, 0.0) for share in self.importance.values())
+        if total <= 0:
+            return frozenset(self.columns)
+        chosen: set[str] = set()
+        covered = 0.0
+        for column, share in sorted(self.importance.items(), key=lambda item: (-item[1], item[0])):
+            if covered >= GAIN_COVERED * total:
+                break
+            chosen.add(column)
+            covered += max(share, 0.0)
+        return frozenset(chosen)
+
+
+def typed(frame: pd.DataFrame, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Part column names into numeric and categorical ones by their dtype; booleans are categorical.
+
+    >>> typed(pd.DataFrame({"a": [1], "b": ["x"], "c": [True]}), ["a", "b", "c"])
+    (['a'], ['b', 'c'])
+    """
+    listed = list(names)
+    numeric = [name for name in listed if name in frame and is_number(frame[name])]
+    return numeric, [name for name in listed if name not in set(numeric)]
+
+
+def is_number(column: pd.Series) -> bool:
+    """Whether a column holds numbers; booleans are not numbers here."""
+    return types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
+
+
+def numbers(column: pd.Series) -> NDArray[np.float64]:
+    """A numeric column as floats, shape (rows,); a missing value is NaN."""
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def labels(column: pd.Series) -> pd.Series:
+    """A categorical column as strings, missing values kept missing."""
+    present = column.notna()
+    return column.astype(object).where(~present, column.astype(str)).where(present, None)
+
+
+def day_numbers(frame: pd.DataFrame, time: str) -> NDArray[np.int64]:
+    """The UTC market day of each row, as days since 1970-01-01; shape (rows,)."""
+    instants = pd.DatetimeIndex(frame[time]).tz_convert("UTC").tz_localize(None)
+    return instants.to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def day_number(day: date) -> int:
+    """A market day as days since 1970-01-01.
+
+    >>> day_number(date(1970, 1, 2))
+    1
+    """
+    return (day - date(1970, 1, 1)).days
