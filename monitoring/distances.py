@@ -66,7 +66,7 @@ def jensen_shannon(current: NDArray[np.float64], reference: NDArray[np.float64])
 def shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Counts over their sum; NaN where there are none."""
     total = counts.sum(-1, keepdims=True)
-    return np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+    return np.asarray(np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0))
 
 
 def _kullback_leibler(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -101,7 +101,9 @@ def _prepare(frame: pd.DataFrame, kinds: Mapping[str, str], sample: int, seed: i
     if len(frame) > sample:
         picked: NDArray[np.int64] = np.random.default_rng(seed).choice(len(frame), size=sample, replace=False)
         rows = frame.iloc[np.sort(picked)]
-    clean = {name: labels(rows[name]) if kind == JENSEN_SHANNON else _finite(rows[name]) for name, kind in kinds.items()}
+    clean = {
+        name: labels(rows[name]) if kind == JENSEN_SHANNON else _finite(rows[name]) for name, kind in kinds.items()
+    }
     return pd.DataFrame(clean).reset_index(drop=True)
 
 

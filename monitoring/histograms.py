@@ -67,7 +67,7 @@ def numeric_histogram(column: pd.Series, days: NDArray[np.int64], n_days: int) -
     sums = np.bincount(bins[finite], weights=drawn[finite], minlength=len(edges) + 1)
     used = rows > 0
     counts = _count(bins, finite, days, n_days, len(edges) + 1)
-    return DailyHistogram(counts[:, np.append(used, True)], sums[used] / rows[used])  # noqa: FBT003
+    return DailyHistogram(counts[:, np.append(used, True)], sums[used] / rows[used])
 
 
 def categorical_histogram(column: pd.Series, days: NDArray[np.int64], n_days: int) -> DailyHistogram:

@@ -99,7 +99,9 @@ def labels(column: pd.Series) -> pd.Series:
 
 
 def day_numbers(frame: pd.DataFrame, time: str) -> NDArray[np.int64]:
-    """The UTC market day of each row, as days since 1970-01-01; shape (rows,)."""
+    """The UTC market day of each row, as days since 1970-01-01; shape (rows,). No rows need no such column."""
+    if frame.empty:
+        return np.zeros(0, dtype=np.int64)
     instants = pd.DatetimeIndex(frame[time]).tz_convert("UTC").tz_localize(None)
     return instants.to_numpy().astype("datetime64[D]").astype(np.int64)
 

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 _log = logging.getLogger(__name__)
+
+_STAGES: Final = {"judge": "promote", "approve": "promote"}
+"""Stage of a task whose id is not the stage's own name."""
+
+
+class TaskKilled(Exception):
+    """A task's process ended without an answer."""
 
 
 def report_failure(context: Any) -> None:
@@ -13,22 +20,23 @@ def report_failure(context: Any) -> None:
 
     Args:
         context: the Airflow context of the failure. Airflow calls this in the task's own process; for a
-            task that was killed it calls it in the dag processor.
+            task that was killed it calls it in the dag processor, and then there is no exception in it.
 
     A run without a market day is its caller's mistake, told in the task's log; it opens no incident.
     """
-    key = getattr(context.get("dag_run"), "partition_key", None)
-    if not key:
+    run = context.get("dag_run")
+    if run is None or not run.partition_key:
         return
-    from lifecycle.stages import open_platform
+    task_id = context["ti"].task_id
+    from lifecycle.stages import market_day, open_platform
     from ml import pipeline
-    from ml.core.units import parse_day
 
-    task = context.get("task_instance") or context.get("ti")
-    error = context.get("exception") or "the task's process ended without an answer"
+    error = context.get("exception")
+    if not isinstance(error, BaseException):
+        error = TaskKilled(f"the process of {task_id} ended without an answer")
     try:
-        platform = open_platform()
-        pipeline.fail(platform, parse_day(key), task.task_id, error)
-        pipeline.deliver_mail(platform)
-    except Exception:  # noqa: BLE001  (Airflow would hide it; the task's own failure must stay the one that is seen)
-        _log.exception("the failure of %s on %s could not be written to the ledger", task.task_id, key)
+        stage = _STAGES.get(task_id, task_id)
+        pipeline.fail(open_platform(), market_day(run), stage=stage, error=error, run_id=run.run_id)
+    except Exception:  # noqa: BLE001  (the last door)
+        # Airflow would swallow it; the failure of the task itself must stay the one that is seen.
+        _log.exception("the failure of %s on %s could not be written to the ledger", task_id, run.partition_key)

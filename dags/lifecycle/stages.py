@@ -40,11 +40,9 @@ def market_day(run: Run) -> date:
 
 def open_platform() -> Platform:
     """The platform as the settings describe it, on the machine's clock."""
-    from ml.core.clock import SystemClock
-    from ml.core.settings import load_settings
     from ml.platform import Platform
 
-    return Platform(load_settings(), SystemClock())
+    return Platform.from_environment()
 
 
 def run_stage(use_case: Callable[..., dict[str, Any]], run: Run, **arguments: Any) -> dict[str, Any]:

@@ -123,7 +123,13 @@ class CalibrationBin:
 
     def as_json(self) -> dict[str, Any]:
         """The five numbers by name."""
-        return {"low": self.low, "high": self.high, "rows": self.rows, "predicted": self.predicted, "realised": self.realised}
+        return {
+            "low": self.low,
+            "high": self.high,
+            "rows": self.rows,
+            "predicted": self.predicted,
+            "realised": self.realised,
+        }
 
 
 def calibration_table(realised: npt.ArrayLike, predicted: npt.ArrayLike, *, bins: int = 10) -> list[CalibrationBin]:
@@ -136,11 +142,14 @@ def calibration_table(realised: npt.ArrayLike, predicted: npt.ArrayLike, *, bins
     """
     y, p = _pair(realised, predicted)
     if bins < 1 or not (np.isfinite(y).all() and np.isfinite(p).all()):
-        raise UsageError("a calibration table needs finite numbers and at least one bin", next="drop such rows and count them")
+        raise UsageError(
+            "a calibration table needs finite numbers and at least one bin", next="drop such rows and count them"
+        )
     order = np.argsort(p, kind="stable")
     parts = [part for part in np.array_split(order, min(bins, max(len(order), 1))) if len(part)]
     return [
-        CalibrationBin(float(p[i].min()), float(p[i].max()), len(i), float(p[i].mean()), float(y[i].mean())) for i in parts
+        CalibrationBin(float(p[i].min()), float(p[i].max()), len(i), float(p[i].mean()), float(y[i].mean()))
+        for i in parts
     ]
 
 
@@ -155,7 +164,9 @@ def calibration_error(table: list[CalibrationBin]) -> float:
 def _pair(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
     a, b = np.asarray(first, dtype=np.float64).ravel(), np.asarray(second, dtype=np.float64).ravel()
     if len(a) != len(b):
-        raise UsageError(f"{len(a)} outcomes cannot be compared with {len(b)} predictions", next="give one of each per row")
+        raise UsageError(
+            f"{len(a)} outcomes cannot be compared with {len(b)} predictions", next="give one of each per row"
+        )
     return a, b
 
 

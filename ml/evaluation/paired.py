@@ -31,7 +31,13 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 def paired_bootstrap(
-    loss_a: npt.ArrayLike, loss_b: npt.ArrayLike, blocks: npt.ArrayLike, *, seed: int, n: int = RESAMPLES, level: float = LEVEL
+    loss_a: npt.ArrayLike,
+    loss_b: npt.ArrayLike,
+    blocks: npt.ArrayLike,
+    *,
+    seed: int,
+    n: int = RESAMPLES,
+    level: float = LEVEL,
 ) -> Interval:
     """Mean loss of a minus mean loss of b on the same rows; below 0 means that a is better.
 
@@ -117,4 +123,6 @@ def _column(values: npt.ArrayLike) -> Floats:
 def _same_length(*columns: npt.NDArray[Any]) -> None:
     if len({len(column) for column in columns}) != 1:
         lengths = ", ".join(str(len(column)) for column in columns)
-        raise UsageError(f"columns of different lengths cannot be paired: {lengths}", next="give one value per row in each")
+        raise UsageError(
+            f"columns of different lengths cannot be paired: {lengths}", next="give one value per row in each"
+        )

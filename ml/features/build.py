@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import date, timedelta
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import duckdb
 import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml.core.errors import CorruptArtefact, NoData
+from ml.core.errors import NoData
 from ml.core.units import known_by
 from ml.features.definitions import EVENT_TIMESTAMP, FeatureView, views_for
+from ml.features.engine import engine, open_canonical
 from ml.features.exits import YEAR_DAYS
 from ml.features.guard import check_view
 from ml.features.versions import keep_versions
@@ -65,34 +63,24 @@ def _compute(lake: Lake, views: Collection[FeatureView], days: list[date]) -> It
     """Each view with its rows for all the days; facts that views share are computed once."""
     if not days:
         return
-    with _engine() as engine:
+    with engine(lake) as backend:
         as_of = ibis.memtable(pa.table({"day": pa.array(days, pa.date32())}))
         for number, makes in enumerate(dict.fromkeys(view.facts for view in views)):
             sharing = [view for view in views if view.facts is makes]
-            tables = _open(engine, lake, sharing, days)
+            tables = _open(backend, lake, sharing, days)
+            expression = makes(tables, as_of)
             for view in sharing:
-                check_view(view, view.build(tables, as_of))
-            with _readable(lake):
-                facts = engine.create_table(f"facts_{number}", makes(tables, as_of), temp=True)
-                for view in sharing:
-                    yield view, engine.to_pyarrow(view.roll(facts, as_of))
+                check_view(view, expression)
+            facts = backend.create_table(f"facts_{number}", expression, temp=True)
+            for view in sharing:
+                yield view, backend.to_pyarrow(view.roll(facts, as_of))
 
 
-def _open(engine: Any, lake: Lake, views: Collection[FeatureView], days: list[date]) -> Mapping[str, Any]:
+def _open(backend: Any, lake: Lake, views: Collection[FeatureView], days: list[date]) -> Mapping[str, Any]:
     """The canonical tables that the views read, as far back as their windows reach."""
     first = days[0] - timedelta(days=max(view.lookback_days for view in views) + _REACH_DAYS)
     names = sorted({name for view in views for name in view.tables})
-    return {name: _open_table(engine, lake, name, first=first, last=days[-1]) for name in names}
-
-
-def _open_table(engine: Any, lake: Lake, name: str, *, first: date, last: date) -> Any:
-    paths = lake.paths(name, first, last)
-    if paths:
-        with _readable(lake):
-            return engine.read_parquet([str(path) for path in paths], hive_partitioning=False)
-    if not lake.days(name):
-        raise NoData(f"the lake has no {name} of {lake.market}", next="bring market days in with: bidwright ingest")
-    return ibis.memtable(TABLES[name].arrow.empty_table())
+    return {name: open_canonical(backend, lake, name, first=first, last=days[-1]) for name in names}
 
 
 def _write(lake: Lake, view: FeatureView, days: list[date], rows: pa.Table, *, learned: date | None) -> int:
@@ -114,26 +102,3 @@ def _former(lake: Lake, view: FeatureView, day: date) -> pa.Table | None:
         return lake.scan(view.table, first=day, last=day)
     except NoData:
         return None
-
-
-@contextmanager
-def _engine() -> Iterator[Any]:
-    """DuckDB in memory; what does not fit spills into a folder that goes with it."""
-    with TemporaryDirectory(prefix="bidwright-duckdb-") as folder:
-        engine = ibis.duckdb.connect(temp_directory=folder)
-        try:
-            yield engine
-        finally:
-            engine.disconnect()
-
-
-@contextmanager
-def _readable(lake: Lake) -> Iterator[None]:
-    try:
-        yield
-    except duckdb.Error as error:
-        raise CorruptArtefact(
-            f"the tables of {lake.market} could not be read: {str(error).splitlines()[0]}",
-            left="no feature of these days was written",
-            next="bring the day in again with: bidwright ingest --day YYYY-MM-DD",
-        ) from error

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import ibis
 
+from ml.core.errors import UsageError
 from ml.features.facts import Tables, booking_facts, traffic_facts
 from ml.features.measures import BOOKING_MEASURES, TRAFFIC_MEASURES, Dtype, Measure
-from ml.features.rolling import rolling
+from ml.features.rolling import LONGEST_WINDOW_DAYS, rolling
 
 EVENT_TIMESTAMP = "event_timestamp"
 """Column of a feature row: the instant that it describes, the end of its market day."""
@@ -47,6 +48,14 @@ class FeatureView:
     tables: tuple[str, ...]
     for_sources_with: Literal["bookings", "opportunities"]
     ttl_days: int = 30
+
+    def __post_init__(self) -> None:
+        """UsageError for a window that the facts do not reach."""
+        if not 0 < min(self.windows) <= max(self.windows) <= LONGEST_WINDOW_DAYS:
+            raise UsageError(
+                f"the feature view {self.name} has windows of {self.windows} days",
+                next=f"keep windows between 1 and {LONGEST_WINDOW_DAYS} days",
+            )
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:

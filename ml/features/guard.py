@@ -30,7 +30,7 @@ def check_expression(expression: Any, *, where: str, leaky: Mapping[str, str] = 
 
 
 def check_view(view: FeatureView, expression: Any) -> None:
-    """LeakageError if a view has a leaky column for a feature or a key, or reads one in `expression`."""
+    """LeakageError if a view has a leaky column for a feature or a key, or reads one in `expression`, its facts."""
     where = f"the feature view {view.name}"
     check_names((*view.entity, *view.feature_names), where=where)
     check_expression(expression, where=where)

@@ -10,6 +10,9 @@ import ibis
 
 from ml.features.measures import Measure
 
+LONGEST_WINDOW_DAYS = 365
+"""No window is longer; facts before it are not computed."""
+
 KNOWN_DAY = "known_day"
 """Column of a fact: the UTC day, in days since 1970, on which it and all that it was made of had become known."""
 

@@ -50,14 +50,8 @@ class LocalBlobs:
 
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with `prefix`, sorted."""
-        top = self.root / prefix.rpartition("/")[0]
-        keys = []
         with _clear_errors(f"{self.root} could not be read"):
-            for folder, _, names in os.walk(top, onerror=_raise_unless_absent):
-                base = Path(folder).relative_to(self.root).as_posix()
-                start = "" if base == "." else base + "/"
-                keys += [start + name for name in names if not name.startswith(_TEMPORARY)]
-        return sorted(key for key in keys if key.startswith(prefix))
+            return sorted(_walk(self.root, "", prefix))
 
     def delete(self, key: str) -> None:
         """Remove the blob under `key` and the folders this leaves empty."""
@@ -101,9 +95,19 @@ def _remove_if_empty(folder: Path) -> bool:
     return True
 
 
-def _raise_unless_absent(error: OSError) -> None:
-    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        raise error
+def _walk(folder: Path, base: str, prefix: str) -> Iterator[str]:
+    """Keys below `folder`, whose own key is `base`; folders that cannot hold a match are not opened."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return  # nothing was written yet, or another process has just removed it
+    for entry in entries:
+        key = base + entry.name
+        if entry.is_dir():
+            if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/"):
+                yield from _walk(folder / entry.name, f"{key}/", prefix)
+        elif key.startswith(prefix) and not entry.name.startswith(_TEMPORARY):
+            yield key
 
 
 def _absent(key: str, root: Path) -> NoData:

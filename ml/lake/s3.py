@@ -35,7 +35,8 @@ class S3Blobs:
 
     @cached_property
     def _client(self) -> Any:
-        return boto3.client("s3", endpoint_url=self.endpoint or None, config=_CONFIG)
+        session = boto3.session.Session()  # its own: the default one is shared and keeps the first credentials it saw
+        return session.client("s3", endpoint_url=self.endpoint or None, config=_CONFIG)
 
     def put(self, key: str, data: bytes) -> None:
         """Store `data` under `key`."""

@@ -7,11 +7,12 @@ reader that saw the first can drop the second.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from ml.core.digests import digest_bytes
@@ -103,7 +104,7 @@ def claim(store: Store, mail_id: int, now: datetime, *, lease: timedelta = LEASE
         taken = update(MailRow).where(*free).values(attempts=MailRow.attempts + 1, next_at=now + lease)
         if not wrote(session, taken):
             return None
-        return _mail(session, _row(session, mail_id))
+        return _mail(_row(session, mail_id), _attachments(session, [mail_id])[mail_id])
 
 
 def mark_sent(store: Store, mail_id: int, message_id: str, at: datetime) -> None:
@@ -144,10 +145,27 @@ def pending(store: Store) -> list[Mail]:
 
 def sent(store: Store, day: date | None = None) -> list[Mail]:
     """The mails that went out, of all time or within one UTC day, oldest first."""
+    return _listed(store, _sent_on(day))
+
+
+def count_pending(store: Store) -> int:
+    """How many mails have not gone out."""
+    return _count(store, select(MailRow).where(MailRow.sent_at.is_(None)))
+
+
+def count_sent(store: Store, day: date | None = None) -> int:
+    """How many mails went out, of all time or within one UTC day."""
+    return _count(store, _sent_on(day))
+
+
+def _sent_on(day: date | None) -> Select[MailRow]:
     query = select(MailRow).where(MailRow.sent_at.is_not(None))
-    if day is not None:
-        query = query.where(MailRow.sent_at >= day_start(day), MailRow.sent_at < known_by(day))
-    return _listed(store, query)
+    return query if day is None else query.where(MailRow.sent_at >= day_start(day), MailRow.sent_at < known_by(day))
+
+
+def _count(store: Store, query: Select[MailRow]) -> int:
+    with reading(store) as session:
+        return session.execute(select(func.count()).select_from(query.subquery())).scalar_one()
 
 
 def _row(session: Session, mail_id: int, *, for_update: bool = False) -> MailRow:
@@ -159,11 +177,24 @@ def _row(session: Session, mail_id: int, *, for_update: bool = False) -> MailRow
 
 def _listed(store: Store, query: Select[MailRow]) -> list[Mail]:
     with reading(store) as session:
-        return [_mail(session, row) for row in session.scalars(query.order_by(MailRow.id))]
+        rows = session.scalars(query.order_by(MailRow.id)).all()
+        files = _attachments(session, [row.id for row in rows])
+        return [_mail(row, files[row.id]) for row in rows]
 
 
-def _mail(session: Session, row: MailRow) -> Mail:
-    files = select(AttachmentRow).where(AttachmentRow.mail_id == row.id).order_by(AttachmentRow.position)
+def _attachments(session: Session, mail_ids: Sequence[int]) -> defaultdict[int, list[Attachment]]:
+    query = (
+        select(AttachmentRow)
+        .where(AttachmentRow.mail_id.in_(mail_ids))
+        .order_by(AttachmentRow.mail_id, AttachmentRow.position)
+    )
+    files: defaultdict[int, list[Attachment]] = defaultdict(list)
+    for row in session.scalars(query):
+        files[row.mail_id].append((row.cid, row.mime, row.data))
+    return files
+
+
+def _mail(row: MailRow, files: Sequence[Attachment]) -> Mail:
     return Mail(
         id=row.id,
         key=row.key,
@@ -171,7 +202,7 @@ def _mail(session: Session, row: MailRow) -> Mail:
         subject=row.subject,
         text=row.body_text,
         html=row.body_html,
-        attachments=tuple((file.cid, file.mime, file.data) for file in session.scalars(files)),
+        attachments=tuple(files),
         incident_id=row.incident_id,
         message_id=row.message_id,
         created_at=row.created_at,

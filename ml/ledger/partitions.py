@@ -52,8 +52,13 @@ def land(store: Store, market: str, day: date, entries: Sequence[PartitionEntry]
     """
     with writing(store) as session:
         lock_key(session, "partitions", market, day.isoformat())
+        stand = _current_rows(session, market, day)
         for entry in entries:
-            _land_table(session, market, day, entry, at)
+            before = stand.get(entry.table)
+            if before is None or _entry(before) != entry:
+                stand[entry.table] = _next_row(before, market, day, entry, at)
+                session.add(stand[entry.table])
+        session.flush()
 
 
 def current(store: Store, market: str, table: str, day: date) -> Partition | None:
@@ -89,26 +94,25 @@ def data_digest(store: Store, market: str, *, last: date) -> Digest:
     return digest_json(sorted(rows))
 
 
-def _land_table(session: Session, market: str, day: date, entry: PartitionEntry, at: datetime) -> None:
-    before = _current_row(session, market, entry.table, day)
-    if before is not None and _entry(before) == entry:
-        return
-    session.add(
-        PartitionRow(
-            market=market,
-            table_name=entry.table,
-            day=day,
-            revision=1 if before is None else before.revision + 1,
-            digest=entry.digest,
-            replaced=None if before is None else before.digest,
-            rows_in=entry.rows_in,
-            accepted=entry.accepted,
-            quarantined=entry.quarantined,
-            reasons=dict(entry.reasons),
-            landed_at=at,
-        )
+def _next_row(before: PartitionRow | None, market: str, day: date, entry: PartitionEntry, at: datetime) -> PartitionRow:
+    return PartitionRow(
+        market=market,
+        table_name=entry.table,
+        day=day,
+        revision=1 if before is None else before.revision + 1,
+        digest=entry.digest,
+        replaced=None if before is None else before.digest,
+        rows_in=entry.rows_in,
+        accepted=entry.accepted,
+        quarantined=entry.quarantined,
+        reasons=dict(entry.reasons),
+        landed_at=at,
     )
-    session.flush()
+
+
+def _current_rows(session: Session, market: str, day: date) -> dict[str, PartitionRow]:
+    query = select(PartitionRow).where(PartitionRow.market == market, PartitionRow.day == day)
+    return {row.table_name: row for row in session.scalars(query.order_by(PartitionRow.revision))}
 
 
 def _current_row(session: Session, market: str, table: str, day: date) -> PartitionRow | None:

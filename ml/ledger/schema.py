@@ -1,4 +1,8 @@
-"""Which revision of the tables a database has, and how it gets to the newest."""
+"""Which revision of the tables a database has, and how it gets to the newest.
+
+To change a table: change `ml.ledger.tables`, write the step as migrations/versions/NNNN_what_it_does.py, and add
+NNNN to `REVISIONS`. A test compares the migrated tables with the models on each kind of database.
+"""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ class MailRow(Base):
     """A mail to send; its key makes the wish unique, its lease lets one sender at a time try."""
 
     __tablename__ = "outbox"
-    __table_args__ = (UniqueConstraint("key"), UniqueConstraint("message_id"), Index(None, "sent_at", "next_at"))
+    __table_args__ = (UniqueConstraint("key"), Index(None, "sent_at", "next_at"))
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[str]
     recipients: Mapped[str]

@@ -21,6 +21,9 @@ from ml.market.contract import Column, Kind, Table
 
 Mask = npt.NDArray[np.bool_]
 
+_STRAY_SHARE = 0.05
+"""Up to this share of the rows, wrong values are stray ones even if the column, mostly null, has no others."""
+
 
 @dataclass(frozen=True)
 class Conformed:
@@ -41,20 +44,25 @@ def conform(table: Table, raw: pd.DataFrame) -> Conformed:
     Columns that the contract does not know are left out. Integers and flags come out in the nullable dtypes,
     whether or not a value is missing, so that deliveries of several days go together.
     """
-    missing = [name for name in table.names if name not in raw.columns]
-    if missing:
-        raise _missing(table, missing, [str(name) for name in raw.columns if name not in table.names])
+    check_columns(table, [str(name) for name in raw.columns])
     raw = raw.reset_index(drop=True)
     columns, wrong_type = {}, {}
     for column in table:
         given = raw[column.name]
         series, bad = _CONVERT[column.kind](given, table, column)
         if bad.any():
-            if bad.sum() == given.notna().sum():
+            if bad.sum() == given.notna().sum() and bad.mean() > _STRAY_SHARE:
                 raise _wrong_type(table, column, given)
             wrong_type[column.name] = bad
         columns[column.name] = series
     return Conformed(table, raw, pd.DataFrame(columns, index=raw.index, copy=False), wrong_type)
+
+
+def check_columns(table: Table, names: Sequence[str]) -> None:
+    """SchemaBreak if `names` lacks a column of the table; it says which, and what it was probably renamed to."""
+    missing = [name for name in table.names if name not in names]
+    if missing:
+        raise _missing(table, missing, [name for name in names if name not in table.names])
 
 
 def conform_days(table: Table, raws: Sequence[pd.DataFrame]) -> list[Conformed]:
@@ -92,7 +100,7 @@ def _text(given: pd.Series, table: Table, column: Column) -> tuple[pd.Series, Ma
 
 
 def _int(given: pd.Series, table: Table, column: Column) -> tuple[pd.Series, Mask]:
-    if given.dtype.kind in "iu":
+    if given.dtype.kind in "iu" and given.dtype != "uint64":
         return given.astype("Int64"), _none(given)
     if given.dtype.kind == "f":
         values = given.to_numpy(dtype="float64", na_value=np.nan)
@@ -101,7 +109,7 @@ def _int(given: pd.Series, table: Table, column: Column) -> tuple[pd.Series, Mas
         integers = pd.array(np.where(whole, values, 0).astype("int64"), dtype="Int64")
         integers[~whole] = pd.NA
         return pd.Series(integers, index=given.index), present & ~whole
-    if given.dtype.kind != "O":
+    if given.dtype.kind not in "Ou":
         raise _wrong_type(table, column, given)
     return _by_value(given, _as_int, "Int64")
 
@@ -186,10 +194,10 @@ def _missing(table: Table, missing: list[str], extra: list[str]) -> SchemaBreak:
 
 def _wrong_type(table: Table, column: Column, given: pd.Series, holds: str = "") -> SchemaBreak:
     present = given.dropna()
-    example = f", for example {present.iloc[0]!r}" if len(present) else ""
+    example = f", for example {str(present.iloc[0])!r}" if len(present) else ""
+    what = holds or (type(present.iloc[0]).__name__ if given.dtype == object and len(present) else given.dtype)
     return SchemaBreak(
-        f"the column {column.name!r} of {table.name} holds {holds or given.dtype}{example}; "
-        f"expected: {column.kind} ({column.unit})",
+        f"the column {column.name!r} of {table.name} holds {what}{example}; expected: {column.kind} ({column.unit})",
         left="nothing of the day was landed",
         next="have the delivery corrected, or convert the column in the source",
     )

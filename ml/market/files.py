@@ -22,6 +22,7 @@ from ml.core.errors import BidwrightError, DayRejected, NoData, UsageError
 from ml.core.settings import Settings
 from ml.core.units import parse_day
 from ml.lake.blobs import BlobStore, open_blobs
+from ml.market.conform import check_columns
 from ml.market.contract import Kind, Table
 from ml.market.source import MarketSource
 from ml.market.tables import TABLES
@@ -33,6 +34,8 @@ DELIVERED = tuple(name for name in TABLES if name != "bids")
 """Tables that a source may deliver, in the order in which they refer to each other."""
 
 _NAME = re.compile(r"(?P<table>[a-z_]+)/day=(?P<day>\d{4}-\d{2}-\d{2})(?:/(?P<part>[^/]+))?\.(?P<form>parquet|csv)")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class Files:
@@ -55,7 +58,7 @@ class Files:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables that have a folder; NoData when there is none."""
+        """The tables that have files; NoData when there are no hotels."""
         found = {table for table, _ in self._index}
         if "hotels" not in found:
             raise NoData(
@@ -74,44 +77,56 @@ class Files:
         """The partners that the last day's opportunities name, sorted."""
         if not self.has_opportunities:
             return ()
-        last = max(day for table, day in self._index if table == "opportunities")
+        last = max(self._days("opportunities"))
         return tuple(sorted({str(name) for name in self._read("opportunities", last)["partner"].dropna()}))
 
     def first_day(self) -> date:
         """The first day that has a list of hotels."""
-        return min(day for table, day in self._index if table == self.tables[0])
+        return min(self._days("hotels"))
 
     def last_day(self) -> date:
         """The last day that has a list of hotels."""
-        return max(day for table, day in self._index if table == self.tables[0])
+        return max(self._days("hotels"))
 
     def fetch(self, day: date) -> dict[str, pd.DataFrame]:
         """Every file of the day, put together by table; NoData naming the file that is missing."""
-        self.__dict__.pop("_index", None)  # files may have come since the last look
         return {table: self._read(table, day) for table in self.tables}
 
     @cached_property
-    def _index(self) -> dict[tuple[str, date], list[str]]:
-        """The keys of each table's day, sorted; files of other names are not ours."""
-        index: dict[tuple[str, date], list[str]] = {}
-        for key in self.blobs.list(""):
-            match = _NAME.fullmatch(key)
-            if match and match["table"] in DELIVERED:
-                index.setdefault((match["table"], parse_day(match["day"])), []).append(key)
-        return index
+    def _index(self) -> frozenset[tuple[str, date]]:
+        """Which tables have files for which days, as of the first look; files of other names are not ours."""
+        matches = [_NAME.fullmatch(key) for key in self.blobs.list("")]
+        return frozenset((match["table"], parse_day(match["day"])) for match in matches if match)
+
+    def _days(self, table: str) -> list[date]:
+        if "hotels" in self.tables:
+            return [day for name, day in self._index if name == table]
+        return []
 
     def _read(self, table: str, day: date) -> pd.DataFrame:
         import pandas as pd
 
-        keys = self._index.get((table, day), [])
+        keys = [key for key in self.blobs.list(f"{table}/day={day}") if _NAME.fullmatch(key)]
         if not keys:
             raise NoData(
                 f"{self.where} has no {table} for {day}: {table}/day={day}.parquet (or .csv) is missing",
                 next="deliver it, with no rows if there are none, and run the day again",
             )
-        frames = [_parse(TABLES[table], key, self.blobs.get(key)) for key in keys]
+        frames = [self._parse(TABLES[table], key) for key in keys]
         filled = [frame for frame in frames if len(frame)] or frames[:1]
-        return pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
+        return filled[0] if len(filled) == 1 else pd.concat(_alike(filled), ignore_index=True)
+
+    def _parse(self, table: Table, key: str) -> pd.DataFrame:
+        frame = _parse(table, key, self.blobs.get(key))
+        check_columns(table, [str(name) for name in frame.columns])  # of each file: together, a gap looks like nulls
+        return frame
+
+
+def _alike(frames: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The frames, with objects where their dtypes differ, so that putting them together converts no value."""
+    first = frames[0].dtypes
+    mixed = {name for frame in frames for name in frame.columns if frame.dtypes[name] != first.get(name)}
+    return [frame.astype({name: object for name in frame.columns if name in mixed}) for frame in frames]
 
 
 def export(source: MarketSource, days: Iterable[date], blobs: BlobStore, *, form: str = "parquet") -> None:
@@ -194,10 +209,26 @@ def _instant(text: str) -> Any:
     return datetime.fromisoformat(text) if len(text) > len("YYYY-MM-DD") else date.fromisoformat(text)
 
 
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)  # float() also takes 1_000 and other alphabets' digits
+    return float(text)
+
+
+def _whole(text: str) -> int:
+    return int(text) if _WHOLE.fullmatch(text) else int(_if_whole(_number(text)))
+
+
+def _if_whole(number: float) -> float:
+    if not number.is_integer():
+        raise ValueError(number)
+    return number
+
+
 _READ: Mapping[Kind, Callable[[str], Any]] = {
     "text": str,
-    "int": int,
-    "float": float,
+    "int": _whole,
+    "float": _number,
     "bool": {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False}.__getitem__,
     "time": _instant,
 }

@@ -231,11 +231,11 @@ def _micros(amount: pd.Series) -> Any:
     return (amount * MICROS_PER_UNIT).round().astype("Int64")
 
 
-def _nights(raw: pd.DataFrame) -> pd.Series:
+def _nights(raw: pd.DataFrame) -> Any:
     return raw["stays_in_weekend_nights"] + raw["stays_in_week_nights"]
 
 
-def _booked_day(raw: pd.DataFrame) -> pd.Series:
+def _booked_day(raw: pd.DataFrame) -> Any:
     import pandas as pd
 
     return _utc(raw["arrival"]) - pd.to_timedelta(raw["lead_time"], unit="D")

@@ -20,7 +20,7 @@ from ml.models.numbers import Floats, sigmoid, to_json_floats
 RIDGE = 1.0
 """Penalty on standardised coefficients (sklearn's default, C = 1)."""
 
-MAX_RANKED = 40
+MAX_RANKED = 20
 """Of a ranked category, this many most frequent values have a coefficient of their own."""
 
 _TAILS = (0.005, 0.995)
@@ -28,12 +28,16 @@ _TAILS = (0.005, 0.995)
 
 @dataclass(frozen=True)
 class Scale:
-    """How a number is brought to mean 0 and standard deviation 1, after its tails are cut."""
+    """How a number is brought to mean 0 and standard deviation 1, after its tails are cut.
+
+    `gaps` says whether it was ever missing in training; only then does being missing have a coefficient.
+    """
 
     low: float
     high: float
     mean: float
     deviation: float
+    gaps: bool
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,16 @@ class Logistic:
 
     @classmethod
     def fit(
-        cls, encoder: Encoder, frame: pd.DataFrame, labels: Floats, *, weights: Floats, offset: Floats | None = None
+        cls,
+        encoder: Encoder,
+        frame: pd.DataFrame,
+        labels: Floats,
+        *,
+        weights: Floats,
+        offset: Floats | None = None,
+        start: Logistic | None = None,
     ) -> Logistic:
-        """Ridge-penalised maximum likelihood; labels within 0 and 1, `offset` in log-odds."""
+        """Ridge-penalised maximum likelihood; labels within 0 and 1, `offset` in log-odds, `start` to begin at."""
         matrix = encoder.matrix(frame)
         scales, widths = {}, {}
         for n, column in enumerate(encoder.columns):
@@ -70,7 +81,8 @@ class Logistic:
         penalty = np.full(design.shape[1], RIDGE)
         penalty[0] = 0.0
         scaled = weights / weights.mean()
-        found = fit_logit(design, labels, weights=scaled, offset=offset, penalty=penalty)
+        begin = None if start is None else start.coefficients
+        found = fit_logit(design, labels, weights=scaled, offset=offset, penalty=penalty, start=begin)
         return cls(encoder, scales, widths, np.asarray(to_json_floats(found)))
 
     def probability(self, frame: pd.DataFrame) -> Floats:
@@ -82,7 +94,8 @@ class Logistic:
         return {
             "features": self.encoder.to_json(),
             "scales": {
-                name: to_json_floats([s.low, s.high, s.mean, s.deviation]) for name, s in sorted(self.scales.items())
+                name: {"tails": to_json_floats([s.low, s.high]), "mean": s.mean, "deviation": s.deviation, "gaps": s.gaps}
+                for name, s in sorted(self.scales.items())
             },
             "widths": dict(sorted(self.widths.items())),
             "coefficients": to_json_floats(self.coefficients),
@@ -93,10 +106,10 @@ class Logistic:
         """Read back `to_json`; CorruptArtefact when it is not of that form."""
         try:
             encoder = Encoder.from_json(value["features"])
-            scales = {str(name): Scale(*map(float, numbers)) for name, numbers in value["scales"].items()}
+            scales = {str(name): _scale_from_json(scale) for name, scale in value["scales"].items()}
             widths = {str(name): int(width) for name, width in value["widths"].items()}
             model = cls(encoder, scales, widths, np.asarray(value["coefficients"], dtype=np.float64))
-            columns = 1 + sum(widths.get(c.name, 2) for c in encoder.columns)
+            columns = 1 + sum(1 + s.gaps for s in scales.values()) + sum(widths.values())
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptArtefact("a baseline is not of the expected form", next="train the version again") from error
         if model.coefficients.shape != (columns,) or not np.isfinite(model.coefficients).all():
@@ -104,7 +117,7 @@ class Logistic:
         return model
 
     def _design(self, matrix: Floats) -> Floats:
-        """Ones, then two columns per number (scaled; 1 where missing), then one per category code."""
+        """Ones, then per number its scaled value (and 1 where missing), per category a column for each code."""
         parts = [np.ones((len(matrix), 1))]
         for n, column in enumerate(self.encoder.columns):
             values = matrix[:, n]
@@ -112,7 +125,9 @@ class Logistic:
                 scale = self.scales[column.name]
                 missing = np.isnan(values)
                 scaled = (np.clip(values, scale.low, scale.high) - scale.mean) / scale.deviation
-                parts.append(np.column_stack([np.where(missing, 0.0, scaled), missing]))
+                parts.append(np.where(missing, 0.0, scaled)[:, None])
+                if scale.gaps:
+                    parts.append(missing[:, None].astype(np.float64))
             else:
                 parts.append((values[:, None] == np.arange(self.widths[column.name])).astype(np.float64))
         return np.hstack(parts)
@@ -121,9 +136,14 @@ class Logistic:
 def _scale(values: Floats) -> Scale:
     seen = values[~np.isnan(values)]
     if not len(seen):
-        return Scale(0.0, 0.0, 0.0, 1.0)
+        return Scale(0.0, 0.0, 0.0, 1.0, gaps=False)
     low, high = np.quantile(seen, _TAILS)
     inside = np.clip(seen, low, high)
     deviation = float(inside.std())
     low, high, mean, deviation = to_json_floats([low, high, inside.mean(), deviation if deviation > 0 else 1.0])
-    return Scale(low, high, mean, deviation)
+    return Scale(low, high, mean, deviation, gaps=len(seen) < len(values))
+
+
+def _scale_from_json(value: Mapping[str, Any]) -> Scale:
+    low, high = map(float, value["tails"])
+    return Scale(low, high, float(value["mean"]), float(value["deviation"]), gaps=bool(value["gaps"]))

@@ -19,12 +19,11 @@ from ml.models.boosted import Boosted, Examples
 from ml.models.calibration import choose
 from ml.models.context import BOOKING_COLUMNS, BOOKING_INPUTS, booking_context
 from ml.models.encoding import Column, Encoder, as_numbers
+from ml.models.history import BOOKING_HISTORY
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
 from ml.models.maturity import Knowledge
 from ml.models.numbers import Floats
-
-HISTORY: tuple[Column, ...] = ()
 
 PRIOR = Recipe(rounds=100, num_leaves=15, min_rows_in_leaf=200)
 RECIPE = Recipe(rounds=150, num_leaves=15, min_rows_in_leaf=200)
@@ -42,8 +41,8 @@ class ValueTask(Task):
     """Probability of cancellation and expected net value of a booking."""
 
     task: ClassVar[str] = "value"
-    columns: ClassVar[tuple[Column, ...]] = (*BOOKING_COLUMNS, *HISTORY)
-    inputs: ClassVar[tuple[str, ...]] = (*BOOKING_INPUTS, *(column.name for column in HISTORY))
+    columns: ClassVar[tuple[Column, ...]] = (*BOOKING_COLUMNS, *BOOKING_HISTORY)
+    inputs: ClassVar[tuple[str, ...]] = (*BOOKING_INPUTS, *(column.name for column in BOOKING_HISTORY))
     outputs: ClassVar[tuple[str, ...]] = ("p_cancel", "net_value_micros")
 
     @classmethod
@@ -93,7 +92,7 @@ class ValueBaseline(ValueTask, LogisticModel):
         encoder = Encoder.fit(cls.columns, examples.frame)
         first = Logistic.fit(encoder, examples.frame, examples.labels, weights=examples.weights)
         expected = known.expected(first.probability(examples.frame))
-        return cls(Logistic.fit(encoder, examples.frame, expected, weights=examples.weights))
+        return cls(Logistic.fit(encoder, examples.frame, expected, weights=examples.weights, start=first))
 
 
 def _examples(rows: pd.DataFrame, *, as_of: datetime) -> tuple[pd.DataFrame, Knowledge, Examples]:

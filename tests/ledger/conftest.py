@@ -76,8 +76,12 @@ class PostgresServer:
         subprocess.run(
             [self.programs / "initdb", "-D", self.data, "-U", "bidwright", "--auth=scram-sha-256", "--pwfile", password_file,
              "--encoding=UTF8", "--locale=C", "--no-sync"],
-            check=True, capture_output=True, cwd=self.folder, **self._as_user(),
+            check=True, capture_output=True, cwd=self.folder, user=self.user, group=self.group, extra_groups=[] if self.user else None,
         )  # fmt: skip
+
+    @property
+    def group(self) -> int | None:
+        return pwd.getpwnam(self.user).pw_gid if self.user else None
 
     @property
     def data(self) -> Path:
@@ -96,7 +100,7 @@ class PostgresServer:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.programs / "postgres", "-D", self.data, "-p", str(self.port), *settings],
-                stdout=log, stderr=log, cwd=self.folder, start_new_session=True, **self._as_user(),
+                stdout=log, stderr=log, cwd=self.folder, start_new_session=True, user=self.user, group=self.group, extra_groups=[] if self.user else None,
             )  # fmt: skip
         give_up = time.monotonic() + START_TIMEOUT_S
         while True:
@@ -120,15 +124,12 @@ class PostgresServer:
         self.process = None
 
     def execute(self, statement: str, *names: str) -> None:
-        query = sql.SQL(statement).format(*map(sql.Identifier, names))  # type: ignore[arg-type]
+        query = sql.SQL(statement).format(*map(sql.Identifier, names))
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
             connection.execute(query)
 
     def dsn(self, database: str) -> str:
         return f"postgresql://bidwright:{self.password}@127.0.0.1:{self.port}/{database}"
-
-    def _as_user(self) -> dict[str, object]:
-        return {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []} if self.user else {}
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from ml.core.errors import UsageError
-from ml.ledger import watermarks
+from ml.ledger import stages, watermarks
 from ml.ledger.database import Database
+from ml.ledger.stages import StageKey
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 DAY = date(2026, 1, 5)
@@ -72,10 +73,13 @@ def test_a_writer_does_not_block_a_reader(db: Database) -> None:
 
 
 def test_within_one_session_what_was_just_written_is_what_is_read(db: Database) -> None:
+    key = StageKey("m", "train", DAY)
     with db.session() as session:
-        for day in (DAY, date(2026, 1, 6), date(2026, 1, 7)):
-            watermarks.advance(session, "m", "v", day, AT)
-            assert watermarks.get(session, "m", "v") == day
+        for number in range(3):
+            stages.record(session, key, status="done", result={"number": number}, at=AT)
+            read = stages.get(session, key)
+            assert read is not None
+            assert read.result == {"number": number}
 
 
 COUNT = """
@@ -112,18 +116,21 @@ def test_processes_that_read_and_then_write_never_collide_or_lose_a_write(
 
 FORK = """
 import os, sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from ml.ledger import watermarks
 from ml.ledger.database import Database
 db = Database.open(sys.argv[1])
 at = datetime(2026, 1, 5, tzinfo=UTC)
 watermarks.advance(db, "m", "parent", date(2026, 1, 5), at)
 child = os.fork()
-if child == 0:
-    watermarks.advance(db, "m", "child", watermarks.get(db, "m", "parent"), at)
+me, other = ("parent", "child") if child else ("child", "parent")
+for days in range(1, 31):
+    watermarks.advance(db, "m", me, date(2026, 1, 5) + timedelta(days=days), at)
+    assert watermarks.get(db, "m", me) == date(2026, 1, 5) + timedelta(days=days)
+    watermarks.get(db, "m", other)
+if not child:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-watermarks.advance(db, "m", "parent", date(2026, 1, 6), at)
 print(watermarks.all_views(db, "m"))
 db.close()
 """
@@ -135,7 +142,7 @@ def test_a_database_used_before_a_fork_works_in_parent_and_child(url: str) -> No
         [sys.executable, "-W", "error", "-c", FORK, url], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert end.stderr == ""
-    assert end.stdout.strip() == str({"child": DAY, "parent": date(2026, 1, 6)})
+    assert end.stdout.strip() == str({"child": date(2026, 2, 4), "parent": date(2026, 2, 4)})
 
 
 def test_sqlite_keeps_a_write_ahead_log_and_checks_foreign_keys(sqlite_file: Path) -> None:

@@ -176,6 +176,15 @@ def test_sent_mails_are_listed_by_utc_day(db: Database) -> None:
     assert len(outbox.sent(db)) == 3
 
 
+def test_counts_agree_with_the_lists(db: Database) -> None:
+    for number in range(3):
+        put(db, f"mail {number}")
+    outbox.mark_sent(db, outbox.pending(db)[0].id, "<id>", AT)
+    assert (outbox.count_pending(db), outbox.count_sent(db)) == (2, 1)
+    assert [outbox.count_sent(db, AT.date() + timedelta(days=days)) for days in (-1, 0, 1)] == [0, 1, 0]
+    assert [mail.attachments[0] for mail in outbox.pending(db)] == [CHART] * 2
+
+
 def test_a_mail_that_is_not_there_is_a_usage_error_to_mark_and_nothing_to_claim(db: Database) -> None:
     assert outbox.claim(db, 77, AT) is None
     with pytest.raises(UsageError, match="no mail 77"):

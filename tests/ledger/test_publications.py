@@ -49,7 +49,7 @@ def test_the_latest_publication_before_a_day_is_that_of_an_earlier_day_of_the_sa
 
     def latest(days: int) -> date | None:
         found = publications.latest(db, "m", "google", DAY + timedelta(days=days))
-        return found and found.day
+        return None if found is None else found.day
 
     assert latest(2) == DAY
     assert latest(9) == DAY + timedelta(days=2)

@@ -1,0 +1,103 @@
+"""Decisions with their features: what every kind of training row is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from ml.core.errors import NoData, UsageError
+from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FEATURE_VIEWS, FeatureView
+from ml.features.engine import open_files
+from ml.features.facts import bucket_label, day_number
+from ml.features.point_in_time import DECISION_AT, join_features
+from ml.lake.lake import Lake
+from ml.lake.parquet import to_pandas as from_arrow
+from ml.market.buckets import LEAD_BUCKETS, LEAD_STARTS, LOS_BUCKETS, LOS_STARTS
+
+Days = tuple[date | None, date | None]
+"""First and last market day; None where there is no bound."""
+
+
+def decided(rows: Any, *, time: str) -> Any:
+    """Rows with lead_bucket, los_bucket and `decision_at`, the start of the UTC day of their column `time`.
+
+    A feature row speaks for the end of its market day, so a decision may use those of the day before its own.
+    """
+    return rows.mutate(
+        lead_bucket=bucket_label(rows["lead_days"], LEAD_STARTS, LEAD_BUCKETS),
+        los_bucket=bucket_label(rows["los_nights"], LOS_STARTS, LOS_BUCKETS),
+        **{DECISION_AT: rows[time].truncate("D").cast("timestamp('UTC', 6)")},
+    )
+
+
+def with_features(
+    backend: Any, lake: Lake, rows: Any, *, views: Collection[FeatureView], days: Days, order: Sequence[str]
+) -> pd.DataFrame:
+    """Decided rows with the features of the views, as a frame in a fixed order.
+
+    Args:
+        backend: the engine.
+        lake: where the feature tables are.
+        rows: an Ibis table from `decided`.
+        views: what to join.
+        days: first and last market day of the rows; feature rows of no other time are read.
+        order: columns to sort by.
+
+    Raises:
+        NoData: a view has no rows for these days.
+    """
+    columns = list(rows.columns)
+    for view in views:
+        rows = join_features(rows, _feature_table(backend, lake, view, days), view)
+    names = [name for view in views for name in view.feature_names]
+    return to_pandas(backend, rows.select(*columns, *names).order_by(*order))
+
+
+def to_pandas(backend: Any, rows: Any) -> pd.DataFrame:
+    """The frame of an Ibis table: text as object, times as datetime64[us, UTC], integers with nulls as Int64."""
+    table = backend.to_pyarrow(rows)
+    fields = [field.with_nullable(table.column(field.name).null_count > 0) for field in table.schema]
+    return from_arrow(table.cast(pa.schema(fields)))
+
+
+def without_days(rows: Any, days: Sequence[date]) -> Any:
+    """The rows of an Ibis table but for those that became known on these days."""
+    epoch = date(1970, 1, 1)
+    return rows.filter(~day_number(rows["known_at"]).isin([(day - epoch).days for day in days])) if days else rows
+
+
+def chosen_views(names: Collection[str] | None, *, source: Literal["bookings", "opportunities"]) -> list[FeatureView]:
+    """The views of these names, or every view of the kind; UsageError for an unknown name."""
+    known = {name: view for name, view in FEATURE_VIEWS.items() if view.for_sources_with == source}
+    for name in names or ():
+        if name not in known:
+            raise UsageError(f"there is no feature view {name!r} for {source}", next=f"choose from {', '.join(known)}")
+    return list(known.values()) if names is None else [known[name] for name in names]
+
+
+def last_day_before(as_of: datetime) -> date:
+    """The last market day that began before an instant."""
+    return (as_of - timedelta(microseconds=1)).date()
+
+
+def check_market(lake: Lake, market: str) -> None:
+    """UsageError when rows of a market are asked of another market's lake."""
+    if lake.market != market:
+        raise UsageError(f"the lake holds {lake.market}, not {market}", next="open the lake of the market you mean")
+
+
+def _feature_table(backend: Any, lake: Lake, view: FeatureView, days: Days) -> Any:
+    """The rows that a decision of these days can see: the view's ttl bounds how far back that is."""
+    first, last = days
+    paths = lake.paths(view.table, first and first - timedelta(days=view.ttl_days + 1), last)
+    if not paths:
+        raise NoData(
+            f"the feature view {view.name} of {lake.market} has no rows for these days",
+            next="build them with: bidwright materialize --day YYYY-MM-DD",
+        )
+    table = open_files(backend, paths)
+    return table.select(*view.entity, *view.feature_names, EVENT_TIMESTAMP, CREATED_TIMESTAMP)

@@ -1,0 +1,112 @@
+"""Shown opportunities and clicks as rows to learn from, with what was known of their clicks and bookings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from ml.features.decisions import chosen_views, decided, last_day_before, with_features, without_days
+from ml.features.engine import engine, open_canonical
+from ml.features.facts import first_known
+from ml.lake.lake import Lake
+
+Views = Collection[str] | None
+"""Names of feature views; None for every view that the rows have the keys of."""
+
+
+def opportunity_rows(
+    lake: Lake,
+    *,
+    as_of: datetime,
+    first: date | None = None,
+    last: date | None = None,
+    exclude_days: Sequence[date] = (),
+    views: Views = None,
+    share: float = 1.0,
+) -> pd.DataFrame:
+    """Opportunities in which our offer was shown, known before `as_of`, and whether they were clicked.
+
+    Args:
+        lake: the market's lake.
+        as_of: clicks known at or after it are not seen.
+        first: first market day; None for all.
+        last: last market day; None for the one before `as_of`.
+        exclude_days: market days of which nothing is taken.
+        views: feature views to join; None for all that describe traffic.
+        share: of the opportunities, above 0 to 1; chosen by a hash of the id, so that it is the same choice always.
+
+    Returns:
+        One row per opportunity, ordered by ts and opportunity_id: the canonical columns, lead_bucket, los_bucket,
+        `decision_at` (00:00 UTC of the day), the views' features as float64, `clicked` (bool) and `clicked_known_at`.
+    """
+    until = min(last or date.max, last_day_before(as_of))
+    wanted = chosen_views(views, source="opportunities")
+    with engine(lake) as backend:
+        read = partial(_known, backend, lake, first=first, exclude_days=exclude_days, as_of=as_of)
+        shown = read("opportunities", last=until)
+        shown = shown.filter(shown["shown"])
+        if share < 1.0:
+            shown = shown.filter(shown["opportunity_id"].hexdigest("md5") < f"{int(share * 16**8):08x}")
+        clicks = read("clicks", last=None)
+        first_click = clicks.group_by("opportunity_id").agg(clicked_known_at=clicks["known_at"].min())
+        both = shown.left_join(first_click, "opportunity_id")
+        rows = both.select(*shown.columns, "clicked_known_at", clicked=both["clicked_known_at"].notnull())
+        order = ("ts", "opportunity_id")
+        return with_features(backend, lake, decided(rows, time="ts"), views=wanted, days=(first, until), order=order)
+
+
+def click_rows(
+    lake: Lake,
+    *,
+    as_of: datetime,
+    first: date | None = None,
+    last: date | None = None,
+    exclude_days: Sequence[date] = (),
+    views: Views = None,
+) -> pd.DataFrame:
+    """Clicks known before `as_of` with their search, and whether a booking was known to have come of them.
+
+    Returns:
+        One row per click, ordered by its opportunity's ts and click_id: the columns of `opportunity_rows` but for
+        clicked, then click_id, `click_known_at`, cpc_micros, `booked` (bool), `booking_known_at` and
+        `booking_value_micros` (both null where no booking is known).
+    """
+    until = min(last or date.max, last_day_before(as_of))
+    wanted = chosen_views(views, source="opportunities")
+    with engine(lake) as backend:
+        read = partial(_known, backend, lake, first=first, exclude_days=exclude_days, as_of=as_of)
+        shown = read("opportunities", last=until)
+        clicks = first_known(read("clicks", last=until), "click_id", "opportunity_id", "cpc_micros")
+        clicks = clicks.rename(click_known_at="known_at")
+        bookings = first_known(read("bookings", last=None), "booking_id", "click_id", "value_micros")
+        booked = bookings.group_by("click_id").agg(
+            booking_known_at=bookings["known_at"].min(), booking_value_micros=bookings["value_micros"].sum()
+        )
+        searched = shown.inner_join(clicks, "opportunity_id")
+        both = searched.left_join(booked, "click_id")
+        rows = both.select(
+            *searched.columns,
+            *("booking_known_at", "booking_value_micros"),
+            booked=both["booking_known_at"].notnull(),
+        )
+        return with_features(backend, lake, decided(rows, time="ts"), views=wanted, days=(first, until), order=("ts", "click_id"))
+
+
+def _known(
+    backend: Any,
+    lake: Lake,
+    name: str,
+    *,
+    first: date | None,
+    last: date | None,
+    exclude_days: Sequence[date],
+    as_of: datetime,
+) -> Any:
+    """The rows of a canonical table that were known before an instant."""
+    until = min(last or date.max, last_day_before(as_of))
+    rows = without_days(open_canonical(backend, lake, name, first=first, last=until), exclude_days)
+    return rows.filter(rows["known_at"] < as_of)

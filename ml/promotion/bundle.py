@@ -1,0 +1,167 @@
+"""A bundle: the text files of a candidate under one digest, verified before a byte of it is parsed.
+
+The order is sizes, digest of the manifest, allowed names, digest of each file; only then are models parsed, and
+they count as loaded only when they repeat their golden predictions. LightGBM's reader kills the process on a
+damaged file instead of raising, and of two lines that contradict each other it believes the last: so neither
+`try` nor a look at the text protects, only digests and predictions do. `ml.promotion.sandbox` parses a new
+bundle in a child process once, before it is registered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ml.core.digests import Digest, digest_bytes
+from ml.core.errors import CorruptArtefact, NoData, StoreUnavailable, UsageError
+from ml.promotion.manifest import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, Manifest, corrupt
+
+if TYPE_CHECKING:
+    from ml.lake.blobs import BlobStore
+    from ml.models.protocol import BidModel
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Verified bytes: the files by name, and what their maker wrote about them."""
+
+    digest: Digest
+    artefacts: Mapping[str, bytes]
+    meta: Mapping[str, Any]
+
+
+class ModelType(Protocol):
+    """What loading needs of a class in `ml.models.MODELS`."""
+
+    def load(self, artefacts: Mapping[str, bytes]) -> BidModel:
+        """A model from its text files."""
+        ...
+
+
+def write_bundle(blobs: BlobStore, *, artefacts: Mapping[str, bytes], meta: Mapping[str, Any]) -> Digest:
+    """Store the files and, last, the manifest that makes them a bundle.
+
+    Idempotent: the same files and meta have the same digest, and a bundle that is there and whole is left alone.
+
+    Args:
+        blobs: where bundles are kept, under `bundles/<digest>/`.
+        artefacts: text files, named `<model>/<file>.txt` or `.json`, with `golden.json` beside them.
+        meta: any JSON object without NaN and without wall-clock time.
+
+    Returns:
+        The SHA-256 of the manifest's bytes: the version's identity.
+
+    Raises:
+        UsageError: a name is not allowed or a size is beyond the limits; nothing was written.
+    """
+    manifest = Manifest.of(artefacts, meta).to_bytes()
+    if len(manifest) > MAX_MANIFEST_BYTES:
+        raise UsageError(f"the manifest has {len(manifest)} bytes", left="nothing was written", next="keep meta small")
+    digest = digest_bytes(manifest)
+    if _is_whole(blobs, digest):
+        return digest
+    for name, data in artefacts.items():
+        blobs.put(_key(digest, name), data)
+    blobs.put(_key(digest, MANIFEST), manifest)
+    return digest
+
+
+def read_manifest(blobs: BlobStore, digest: Digest) -> Manifest:
+    """The manifest, verified: size, digest, form, names, limits.
+
+    Raises:
+        UsageError: `digest` is no SHA-256.
+        CorruptArtefact: it is absent, too large, or not what its digest says.
+    """
+    if not _DIGEST.fullmatch(digest):
+        raise UsageError(f"{digest!r} is no digest of a bundle", next="give all 64 hex digits")
+    data = _read(blobs, digest, MANIFEST, limit=MAX_MANIFEST_BYTES)
+    if digest_bytes(data) != digest:
+        raise corrupt(f"{MANIFEST} does not have the digest {digest[:12]}")
+    return Manifest.parse(data)
+
+
+def read_bundle(blobs: BlobStore, digest: Digest) -> Bundle:
+    """A bundle whose every byte is verified; nothing of it was parsed but the manifest.
+
+    Raises:
+        UsageError: `digest` is no SHA-256.
+        CorruptArtefact: what is stored is not the bundle; the message names the file.
+    """
+    manifest = read_manifest(blobs, digest)
+    there = {key.removeprefix(_key(digest, "")) for key in blobs.list(_key(digest, ""))}
+    if extra := sorted(there - {MANIFEST, *manifest.files}):
+        raise corrupt(f"the file {extra[0]!r} is not in its manifest")
+    artefacts = {}
+    for name, entry in manifest.files.items():
+        data = _read(blobs, digest, name, limit=entry.bytes)
+        if len(data) != entry.bytes:
+            raise corrupt(f"{name} has {len(data)} bytes instead of {entry.bytes}")
+        if digest_bytes(data) != entry.sha256:
+            raise corrupt(f"{name} does not have its digest")
+        artefacts[name] = data
+    return Bundle(digest, artefacts, manifest.meta)
+
+
+def load_models(bundle: Bundle, *, types: Mapping[str, ModelType] | None = None) -> dict[str, BidModel]:
+    """The models of a verified bundle by name, after they repeated their golden predictions.
+
+    Args:
+        bundle: from `read_bundle`, so that its bytes are those that were registered.
+        types: the classes that load each folder of the bundle; `ml.models.MODELS` if not given.
+
+    Raises:
+        CorruptArtefact: a model is not known, a file is missing or not of its form, or a prediction differs
+            from the golden one by more than 1e-9 (relative, where it is above 1).
+    """
+    from ml.models.golden import differences
+
+    known = _model_types() if types is None else types
+    names = sorted({name.partition("/")[0] for name in bundle.artefacts if "/" in name})
+    if not names:
+        raise corrupt("it holds no model")
+    if unknown := [name for name in names if name not in known]:
+        raise corrupt(f"no model is called {unknown[0]!r}")
+    if GOLDEN not in bundle.artefacts:
+        raise corrupt(f"{GOLDEN} is missing")
+    models = {name: known[name].load(bundle.artefacts) for name in names}
+    if found := differences(models, bundle.artefacts[GOLDEN]):
+        raise corrupt(f"a golden prediction is not repeated: {found[0]}")
+    return models
+
+
+def _model_types() -> Mapping[str, ModelType]:
+    from ml.models import MODELS
+
+    return MODELS
+
+
+def _is_whole(blobs: BlobStore, digest: Digest) -> bool:
+    try:
+        read_bundle(blobs, digest)
+    except CorruptArtefact:
+        return False
+    return True
+
+
+def _key(digest: Digest, name: str) -> str:
+    return f"bundles/{digest}/{name}"
+
+
+def _read(blobs: BlobStore, digest: Digest, name: str, *, limit: int) -> bytes:
+    """At most `limit` bytes of a file, so that a huge one never gets into memory."""
+    try:
+        path = blobs.local_path(_key(digest, name))
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except (NoData, FileNotFoundError):
+        raise corrupt(f"{name} is missing") from None
+    except OSError as error:
+        raise StoreUnavailable(f"{name} of bundle {digest[:12]} cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise corrupt(f"{name} is larger than {limit} bytes")
+    return data

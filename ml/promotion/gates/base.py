@@ -1,0 +1,188 @@
+"""A gate: limits as fields, one judgement, composable with `&`.
+
+    GATES = ContractAndFreshness() & LabelMaturity(min_evaluation_rows=500) & Leakage()
+
+A gate that misses a number, meets NaN or infinity, or raises, holds. It cannot do otherwise: subclasses only
+write `examine`, and `judge` guards it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from numbers import Real
+from typing import Any, ClassVar, TypeVar, final
+
+from ml.core.verdict import Verdict, worst
+from ml.evaluation.interval import Interval
+from ml.promotion.evidence import Evidence, ModelEvidence, to_json
+
+T = TypeVar("T")
+
+
+class MissingEvidence(Exception):  # noqa: N818  (a typed refusal, caught by the gate itself)
+    """A number that the gate needs was not measured, or is not finite."""
+
+
+def need(value: T | None, name: str) -> T:
+    """The value, if it was measured and is finite; else the gate holds and says which was missing."""
+    if value is None:
+        raise MissingEvidence(f"{name} was not measured")
+    if isinstance(value, Real) and not math.isfinite(value):
+        raise MissingEvidence(f"{name} is {value}, not a finite number")
+    if isinstance(value, Interval) and not value.finite:
+        raise MissingEvidence(f"{name} has no finite interval ({value.rows} rows in {value.blocks} blocks)")
+    return value
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate says: its verdict, the number it rests on and that number's limit, and why.
+
+    `sample` is the number of rows or days behind the number. `numbers` is all the evidence that the gate read,
+    as JSON, and `limits` are its own.
+    """
+
+    gate: str
+    verdict: Verdict
+    reason: str
+    number: float | None = None
+    threshold: float | None = None
+    interval: Interval | None = None
+    sample: int | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+    limits: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the decision; `number`, `threshold` and `interval` are rounded for people, `numbers` is exact."""
+        return {
+            "gate": self.gate,
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "number": _round(self.number),
+            "threshold": _round(self.threshold),
+            "interval": None if self.interval is None else [_round(self.interval.low), _round(self.interval.high)],
+            "sample": self.sample,
+            "numbers": self.numbers,
+            "limits": self.limits,
+        }
+
+
+@dataclass(frozen=True)
+class Gate(ABC):
+    """One condition of a promotion. `name` is its key in `GATES`; `reads` names the parts of the evidence it needs."""
+
+    name: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def examine(self, evidence: Evidence) -> GateResult:
+        """Judge complete evidence; use `need` for every number, and `verdict` for the answer."""
+
+    @final
+    def judge(self, evidence: Evidence) -> GateResult:
+        """The result; HOLD when the evidence is incomplete or the gate itself fails. Never raises."""
+        result = self._guarded(evidence)
+        if result.verdict is not Verdict.HOLD and not _sound(result):
+            result = self.say(Verdict.HOLD, f"{result.verdict} without a finite number: {result.reason}")
+        return replace(result, gate=self.name, numbers=self.numbers(evidence), limits=self.limits())
+
+    def say(self, verdict: Verdict, reason: str, **numbers: Any) -> GateResult:
+        """A result of this gate; the keywords are those of `GateResult`."""
+        return GateResult(self.name, verdict, reason, **numbers)
+
+    def limits(self) -> dict[str, Any]:
+        """The gate's limits by name."""
+        return {item.name: to_json(getattr(self, item.name)) for item in fields(self)}
+
+    def numbers(self, evidence: Evidence) -> dict[str, Any]:
+        """The evidence that the gate reads, as JSON."""
+        return {name: to_json(getattr(evidence, name)) for name in self.reads}
+
+    def __and__(self, other: Gate | Gates) -> Gates:
+        return Gates((self,)) & other
+
+    def part(self, subject: str, examine: Callable[[], GateResult]) -> GateResult:
+        """The result about one of several subjects, named in its reason; HOLD when it misses a number."""
+        try:
+            result = examine()
+        except MissingEvidence as missing:
+            return self.say(Verdict.HOLD, f"{subject}: {missing}")
+        return replace(result, reason=f"{subject}: {result.reason}")
+
+    def _guarded(self, evidence: Evidence) -> GateResult:
+        try:
+            return self.examine(evidence)
+        except MissingEvidence as missing:
+            return self.say(Verdict.HOLD, str(missing))
+        except Exception as error:  # noqa: BLE001  (fail closed: a gate that cannot judge holds, whatever the cause)
+            return self.say(Verdict.HOLD, f"the gate itself failed: {type(error).__name__}: {error}")
+
+
+def severest(results: Iterable[GateResult], *, missing: str) -> GateResult:
+    """The result with the worst verdict, the first of several; of none at all, the gate holds for `missing`."""
+    found = list(results)
+    if not found:
+        raise MissingEvidence(f"{missing} was not measured")
+    verdict = worst(result.verdict for result in found)
+    return next(result for result in found if result.verdict is verdict)
+
+
+@dataclass(frozen=True)
+class ModelGate(Gate):
+    """A gate that each model of the bundle must pass; the result is that of the worst, the first in order."""
+
+    reads: ClassVar[tuple[str, ...]] = ("model_names", "models")
+    model_fields: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:
+        """Judge one model; use `need` for every number."""
+
+    def examine(self, evidence: Evidence) -> GateResult:
+        """The worst of the models' results; HOLD when a model of the bundle has no evidence, or there is none."""
+        measured = {model.name: model for model in evidence.models}
+        results = [
+            self.part(name, lambda name=name: self.examine_model(need(measured.get(name), "its evidence"), evidence))  # type: ignore[misc]
+            for name in evidence.model_names
+        ]
+        return severest(results, missing="the list of models in the bundle")
+
+    def numbers(self, evidence: Evidence) -> dict[str, Any]:
+        """The fields that the gate reads, of each model."""
+        return {
+            model.name: {name: to_json(getattr(model, name)) for name in self.model_fields} for model in evidence.models
+        }
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Several gates of which all must pass."""
+
+    gates: tuple[Gate, ...]
+
+    def __and__(self, other: Gate | Gates) -> Gates:
+        return Gates(self.gates + (other.gates if isinstance(other, Gates) else (other,)))
+
+    def __iter__(self) -> Iterator[Gate]:
+        return iter(self.gates)
+
+    def judge(self, evidence: Evidence) -> tuple[Verdict, list[GateResult]]:
+        """Every gate's result, and the worst verdict of them: FAIL before HOLD before PASS; HOLD without gates."""
+        results = [gate.judge(evidence) for gate in self.gates]
+        return worst(result.verdict for result in results), results
+
+
+def _sound(result: GateResult) -> bool:
+    """Whether a claim rests on a finite number."""
+    number, interval = result.number, result.interval
+    return number is not None and math.isfinite(number) and (interval is None or interval.finite)
+
+
+def _round(number: float | None) -> float | str | None:
+    """Six significant digits, for people."""
+    if number is None:
+        return None
+    return float(f"{number:.6g}") if math.isfinite(number) else str(float(number))

@@ -1,0 +1,57 @@
+"""Gate 15: publishing the candidate changes bids and spend by no more than a person would wave through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ml.core.verdict import Verdict
+from ml.promotion.evidence import BidChange as Change
+from ml.promotion.evidence import Evidence
+from ml.promotion.gates.base import Gate, GateResult, need, severest
+
+
+@dataclass(frozen=True)
+class BidChange(Gate):
+    """Size of the change against the bids (or values) last published, by expected volume.
+
+    Spend may fall by more than it may rise: two thirds of the spend still earn 98 % of the profit, while
+    40 % more of it earn 3 % less. Tables that share little volume cannot be compared: HOLD.
+    """
+
+    name: ClassVar[str] = "bid_change"
+    reads: ClassVar[tuple[str, ...]] = ("bids",)
+    max_median_change: float = 0.15
+    max_p99_change: float = 0.60
+    max_spend_rise: float = 0.15
+    max_spend_fall: float = 0.30
+    min_matched_share: float = 0.5
+
+    def examine(self, evidence: Evidence) -> GateResult:
+        """Number: the first change beyond its limit, else that of the spend, of the worst table."""
+        bids = need(evidence.bids, "the change of bids")
+        if not need(bids.published_before, "whether bids were published before"):
+            reason = "nothing was published in this market before, so nothing changes"
+            return self.say(Verdict.PASS, reason, number=0.0, sample=0)
+        results = [self.part(change.name, lambda change=change: self._table(change)) for change in bids.changes]  # type: ignore[misc]
+        return severest(results, missing="the change of any table")
+
+    def _table(self, change: Change) -> GateResult:
+        cells = need(change.cells, "the number of cells")
+        matched = need(change.matched_share, "the share of matched volume")
+        spend = need(change.spend_change, "the change of spend")
+        median = need(change.median_change, "the median change")
+        p99 = need(change.p99_change, "the 99th percentile of the change")
+        if matched < self.min_matched_share:
+            reason = f"only {matched:.0%} of the volume is in cells that were published before"
+            return self.say(Verdict.HOLD, reason, number=matched, threshold=self.min_matched_share, sample=cells)
+        reason = f"spend {spend:+.1%}, median change {median:.1%}, 99th percentile {p99:.1%}"
+        limits = (
+            (spend, self.max_spend_rise if spend > 0 else -self.max_spend_fall),
+            (median, self.max_median_change),
+            (p99, self.max_p99_change),
+        )
+        for number, limit in limits:
+            if abs(number) > abs(limit):
+                return self.say(Verdict.FAIL, reason, number=number, threshold=limit, sample=cells)
+        return self.say(Verdict.PASS, reason, number=spend, threshold=limits[0][1], sample=cells)

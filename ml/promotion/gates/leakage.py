@@ -1,0 +1,106 @@
+"""Gate 3: nothing from after the decision reached the model, and it is judged on what it could not have seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ml.core.verdict import Verdict
+from ml.promotion.evidence import Evidence, ModelEvidence, OrderEvidence
+from ml.promotion.gates.base import GateResult, MissingEvidence, ModelGate, need
+
+
+@dataclass(frozen=True)
+class Leakage(ModelGate):
+    """Time order and column list decide; a discrimination too good to be true only holds.
+
+    Fails when a model reads a leaky column, when a feature of any row became known after the row's decision,
+    or when an evaluation outcome was known before training ended. Holds when the AUC is above the champion's
+    by more than `max_auc_gain_over_champion`, or, without a champion, above the baseline's by more than
+    `max_auc_gain_over_baseline`, by two standard errors: the same rows rarely yield so much more by themselves.
+    """
+
+    name: ClassVar[str] = "leakage"
+    reads: ClassVar[tuple[str, ...]] = ("order",)
+    model_fields: ClassVar[tuple[str, ...]] = (
+        "inputs",
+        "evaluation_rows",
+        "positives",
+        "auc",
+        "baseline_auc",
+        "champion_auc",
+    )
+    max_auc_gain_over_champion: float = 0.06
+    max_auc_gain_over_baseline: float = 0.10
+
+    def examine(self, evidence: Evidence) -> GateResult:
+        """Time order first, then each model's columns and AUC."""
+        return self._time_order(need(evidence.order, "the order in time")) or super().examine(evidence)
+
+    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:
+        """Number: how many leaky columns it reads, else its gain in AUC."""
+        order = need(evidence.order, "the order in time")
+        leaky = {name.casefold() for name in need(order.leaky_columns, "the list of leaky columns")}
+        inputs = need(model.inputs, "the list of columns it reads")
+        if not inputs:
+            raise MissingEvidence("the list of columns it reads is empty")
+        found = sorted(name for name in inputs if name.casefold() in leaky)
+        if found:
+            reason = f"it reads what is filled in after the decision: {', '.join(found)}"
+            return self.say(Verdict.FAIL, reason, number=float(len(found)), threshold=0.0, sample=len(inputs))
+        return self._plausible(model, champion=need(evidence.champion_generation, "the champion's generation") > 0)
+
+    def numbers(self, evidence: Evidence) -> dict[str, object]:
+        """The order in time, and the fields of each model."""
+        return {
+            "order": None if evidence.order is None else evidence.order.as_json(),
+            "models": super().numbers(evidence),
+        }
+
+    def _time_order(self, order: OrderEvidence) -> GateResult | None:
+        future = need(order.rows_with_future_features, "the count of rows with future features")
+        if future:
+            reason = f"{future} rows have a feature that became known after their decision"
+            return self.say(Verdict.FAIL, reason, number=float(future), threshold=0.0)
+        trained = need(order.trained_known_by, "the end of what training knew")
+        judged = need(order.evaluated_known_from, "the first evaluation outcome")
+        overlap_s = (trained - judged).total_seconds()
+        if overlap_s > 0:
+            reason = (
+                f"judged on outcomes known from {judged.isoformat()}, but training knew all until {trained.isoformat()}"
+            )
+            return self.say(Verdict.FAIL, reason, number=overlap_s, threshold=0.0)
+        return None
+
+    def _plausible(self, model: ModelEvidence, *, champion: bool) -> GateResult:
+        auc = need(model.auc, "its AUC")
+        positives = need(model.positives, "the number of positive evaluation rows")
+        rows = need(model.evaluation_rows, "the number of evaluation rows")
+        who, reference, limit = (
+            ("champion", model.champion_auc, self.max_auc_gain_over_champion)
+            if champion
+            else ("baseline", model.baseline_auc, self.max_auc_gain_over_baseline)
+        )
+        gain = auc - need(reference, f"the AUC of the {who}")
+        error = need(auc_standard_error(auc, positives=positives, negatives=rows - positives), "the error of its AUC")
+        verdict = Verdict.HOLD if gain - 2 * error > limit else Verdict.PASS
+        reason = f"AUC {auc:.3f}, {gain:+.3f} against the {who} (standard error {error:.3f})"
+        if verdict is Verdict.HOLD:
+            reason += ": too good to be believed; look for a feature from the future"
+        return self.say(verdict, reason, number=gain, threshold=limit, sample=rows)
+
+
+def auc_standard_error(auc: float, *, positives: int, negatives: int) -> float:
+    """Standard error of an AUC; NaN where a class is empty.
+
+    Hanley and McNeil, "The meaning and use of the area under a ROC curve", Radiology 143 (1982), formula 1.
+
+    >>> round(auc_standard_error(0.8, positives=100, negatives=900), 3)
+    0.026
+    """
+    if positives < 1 or negatives < 1:
+        return math.nan
+    q1, q2 = auc / (2 - auc), 2 * auc * auc / (1 + auc)
+    spread = auc * (1 - auc) + (positives - 1) * (q1 - auc * auc) + (negatives - 1) * (q2 - auc * auc)
+    return math.sqrt(max(spread, 0.0) / (positives * negatives))

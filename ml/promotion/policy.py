@@ -1,0 +1,85 @@
+"""What a promotion must show, and when a person is asked: typed values, whose digest is part of every decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ml.core.digests import Digest, digest_json
+from ml.core.errors import UsageError
+from ml.core.verdict import Verdict
+from ml.promotion.evidence import Evidence
+from ml.promotion.gates import Gates
+from ml.promotion.gates.base import GateResult
+from ml.promotion.gates.beats_baseline import BeatsBaseline
+from ml.promotion.gates.bid_change import BidChange
+from ml.promotion.gates.calibration import Calibration
+from ml.promotion.gates.contract_and_freshness import ContractAndFreshness
+from ml.promotion.gates.label_maturity import LabelMaturity
+from ml.promotion.gates.leakage import Leakage
+from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
+
+APPROVAL_MODES = ("never", "first", "always")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Gates with their limits, and the change of spend (a share, either way) above which a person is asked."""
+
+    gates: Gates
+    approval_spend_change: float = 0.15
+
+    def as_json(self) -> dict[str, Any]:
+        """Every gate in order with its limits."""
+        return {
+            "gates": [{"gate": gate.name, "limits": gate.limits()} for gate in self.gates],
+            "approval_spend_change": self.approval_spend_change,
+        }
+
+    def digest(self) -> Digest:
+        """The policy's identity: another limit, another digest."""
+        return digest_json(self.as_json())
+
+
+POLICY = Policy(
+    ContractAndFreshness()
+    & LabelMaturity()
+    & Leakage()
+    & BeatsBaseline()
+    & NotWorseThanChampion()
+    & Calibration()
+    & BidChange()
+)
+"""Version one."""
+
+
+def decide(evidence: Evidence, policy: Policy) -> tuple[Verdict, list[GateResult]]:
+    """The verdict of a policy and each gate's result, in the policy's order. Never raises: what fails, holds."""
+    return policy.gates.judge(evidence)
+
+
+def approval_needed(policy: Policy, mode: str, evidence: Evidence) -> tuple[str, ...]:
+    """Why a person must approve a promotion; empty when nobody is asked.
+
+    Args:
+        policy: the policy.
+        mode: the setting `approval`: "never", "first" (the first promotion of a market, and a change of spend
+            above the policy's limit) or "always".
+        evidence: what the gates judged. A number that is missing is a reason to ask.
+
+    Raises:
+        UsageError: the mode is not known.
+    """
+    if mode not in APPROVAL_MODES:
+        raise UsageError(f"{mode!r} is no approval mode", next=f"set it to one of: {', '.join(APPROVAL_MODES)}")
+    if mode == "never":
+        return ()
+    reasons = ["the setting asks for every promotion"] if mode == "always" else []
+    if not evidence.champion_generation:
+        reasons.append("first promotion of this market")
+    changes = evidence.bids.changes if evidence.bids else ()
+    for change in changes:
+        if change.spend_change is None or not abs(change.spend_change) <= policy.approval_spend_change:
+            size = "is not known" if change.spend_change is None else f"is {change.spend_change:+.1%}"
+            reasons.append(f"{change.name}: the predicted change of spend {size}")
+    return tuple(reasons)

@@ -1,0 +1,266 @@
+"""One verdict on a market day: is it whole, did it shift, do predictions shift, does the money come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from ml.core.verdict import Verdict, worst
+from monitoring.calibration import CALIBRATION, Calibration, CalibrationLimits, calibration
+from monitoring.completeness import LIMITS, CompletenessLimits, guards
+from monitoring.drift import SAMPLE, DriftResult, distances
+from monitoring.findings import Finding, finite, first_line, held, reasons_of, verdict_of
+from monitoring.shift import ColumnShift, History, history, shifts
+from monitoring.subject import Subject
+from monitoring.windows import WINDOWS, Windows
+
+PARTS = ("completeness", "drift", "predictions", "calibration")
+"""The parts of a judgement, in the order in which they are judged."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Everything that a judgement holds numbers against."""
+
+    completeness: CompletenessLimits = LIMITS
+    windows: Windows = WINDOWS
+    calibration: CalibrationLimits = CALIBRATION
+
+
+@dataclass(frozen=True)
+class DriftVerdict:
+    """The judgement of a day.
+
+    Attributes:
+        verdict: FAIL when the day is not whole, has drifted, or calibration is off; HOLD when something could
+            not be judged; PASS otherwise.
+        parts: the verdict of each part that was judged.
+        findings: every finding, by part.
+        shifts: every column and prediction of every subject, the furthest beyond its limit first.
+        calibration: the calibration numbers.
+        reports: HTML report per subject.
+    """
+
+    verdict: Verdict
+    parts: Mapping[str, Verdict]
+    findings: Mapping[str, Sequence[Finding]]
+    shifts: Sequence[ColumnShift]
+    calibration: Calibration | None
+    reports: Mapping[str, bytes]
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing downstream may learn from the day: it is not whole."""
+        return self.parts["completeness"] is Verdict.FAIL
+
+    @property
+    def reasons(self) -> list[str]:
+        """What failed and what could not be judged, in the order of the parts, failures first."""
+        every = [finding for part in PARTS for finding in self.findings.get(part, ())]
+        return reasons_of(every)
+
+    @property
+    def exceeding(self) -> list[ColumnShift]:
+        """Columns and predictions that matter and are beyond their limit, confirmed or not."""
+        return [shift for shift in self.shifts if shift.matters and shift.score.exceeds]
+
+    def confirmed(self, part: str) -> list[str]:
+        """Names of what drifted for sure in a part (`drift` or `predictions`)."""
+        found = self.findings.get(part, ())
+        return [f"{f.subject}.{f.column}" for f in found if f.verdict is Verdict.FAIL and f.column]
+
+    def numbers(self) -> dict[str, Any]:
+        """What the ledger keeps beside the verdict: small JSON, the memory of the next day's judgement."""
+        measured = self.calibration
+        return {
+            "parts": {part: verdict.value for part, verdict in self.parts.items()},
+            "held": self.held,
+            "columns": [shift.as_json() for shift in self.shifts],
+            "exceeding": [shift.name for shift in self.exceeding],
+            "confirmed": [*self.confirmed("drift"), *self.confirmed("predictions")],
+            "findings": [
+                finding.as_json()
+                for part in PARTS
+                for finding in self.findings.get(part, ())
+                if finding.verdict is not Verdict.PASS
+            ],
+            "calibration": None
+            if measured is None
+            else {
+                "ratio": finite(measured.ratio),
+                "low": finite(measured.low),
+                "high": finite(measured.high),
+                "rows": measured.rows,
+                "days": measured.days,
+            },
+        }
+
+
+def judge_day(
+    subjects: Sequence[Subject],
+    *,
+    day: date,
+    exceeded_before: frozenset[str] = frozenset(),
+    matured: pd.DataFrame | None = None,
+    limits: Limits | None = None,
+    seed: int = 0,
+    sample: int = SAMPLE,
+) -> DriftVerdict:
+    """Judge a market day.
+
+    Args:
+        subjects: the rows to watch, those of the model that matters most first.
+        day: the market day.
+        exceeded_before: names (`subject.column`) that exceeded their limit when the day before was judged; a
+            shift is drift when it is there two days in a row.
+        matured: mature rows with `day`, `expected_micros` and `realised_micros`; None while there is no champion.
+        limits: what numbers are held against.
+        seed: of every draw.
+        sample: rows per side that Evidently sees.
+
+    Returns:
+        The verdict with everything it rests on. A day that is not whole is not judged any further: what is
+        missing would look like drift, or hide it.
+    """
+    limits = limits or Limits()
+    whole = [finding for subject in subjects for finding in guards(subject, day, limits.completeness)]
+    findings: dict[str, Sequence[Finding]] = {"completeness": whole}
+    if not subjects or verdict_of(whole) is Verdict.FAIL:
+        return _verdict(findings, [], None, {})
+    found: list[ColumnShift] = []
+    reports: dict[str, bytes] = {}
+    drift, predictions = [], []
+    for subject in subjects:
+        past, unscored = _history(subject, day, limits.windows)
+        moved = shifts(subject, past, limits.windows)
+        opinion = _opinion(subject, past, moved, limits.windows, seed=seed, sample=sample)
+        found += moved
+        if opinion.html is not None:
+            reports[subject.name] = opinion.html
+        features = [shift for shift in moved if not shift.is_prediction]
+        answers = [shift for shift in moved if shift.is_prediction]
+        drift += _drift(subject, features, past, exceeded_before, limits.windows)
+        drift += [opinion.finding] if opinion.finding else _disagreements(features, opinion)
+        predictions += unscored or _predictions(subject, answers, past, exceeded_before, limits.windows)
+    measured = calibration(matured, seed=seed, limits=limits.calibration)
+    findings |= {"drift": drift, "predictions": predictions, "calibration": [measured.finding]}
+    order = sorted(found, key=lambda shift: (not shift.matters, -(shift.score.ratio or 0.0), shift.name))
+    return _verdict(findings, order, measured, reports)
+
+
+def _verdict(
+    findings: Mapping[str, Sequence[Finding]],
+    found: Sequence[ColumnShift],
+    measured: Calibration | None,
+    reports: Mapping[str, bytes],
+) -> DriftVerdict:
+    parts = {part: verdict_of(findings[part]) for part in PARTS if part in findings}
+    return DriftVerdict(worst(parts.values()), parts, findings, found, measured, reports)
+
+
+def _history(subject: Subject, day: date, windows: Windows) -> tuple[History, list[Finding]]:
+    """The rows to look at; without predictions, and with a HOLD finding, where they cannot be had."""
+    if subject.predict is None:
+        reason = f"{subject.name}: predictions wait for a champion"
+        return history(subject, day, windows), [held("predictions", subject.name, reason)]
+    try:
+        return history(subject, day, windows), []
+    except Exception as error:  # noqa: BLE001  (a model that cannot score must hold, whatever broke it)
+        reason = f"{subject.name}: the champion could not score the rows ({first_line(error)})"
+        broken = held("predictions_error", subject.name, reason)
+        return history(replace(subject, predict=None), day, windows), [broken]
+
+
+def _opinion(
+    subject: Subject, past: History, moved: Sequence[ColumnShift], windows: Windows, *, seed: int, sample: int
+) -> DriftResult:
+    """Evidently on the longest window and the reference before it, with our own limits as its thresholds."""
+    current = past.span(windows.longest - 1, 0)
+    reference = past.span(windows.longest + windows.reference_days - 1, windows.longest)
+    if min(len(current), len(reference)) < windows.minimum_rows:
+        return DriftResult({}, None)
+    return distances(
+        current,
+        reference,
+        [shift.column for shift in moved],
+        [shift.column for shift in moved if not shift.is_numeric],
+        thresholds={shift.column: shift.score.limit for shift in moved if shift.score.limit is not None},
+        sample=sample,
+        seed=seed,
+        subject=subject.name,
+    )
+
+
+def _drift(
+    subject: Subject, moved: Sequence[ColumnShift], past: History, before: frozenset[str], windows: Windows
+) -> list[Finding]:
+    if not moved:
+        return [held("drift", subject.name, f"{subject.name}: no column is watched")]
+    unknown = _cold_start("drift", subject, moved, past, windows)
+    return unknown or [_finding("drift", shift, before) for shift in moved]
+
+
+def _predictions(
+    subject: Subject, answers: Sequence[ColumnShift], past: History, before: frozenset[str], windows: Windows
+) -> list[Finding]:
+    if not answers:
+        return [held("predictions", subject.name, f"{subject.name}: the champion predicts nothing")]
+    broken = [_not_finite(subject, past, shift.column) for shift in answers]
+    unknown = _cold_start("predictions", subject, answers, past, windows)
+    return [*broken, *(unknown or [_finding("predictions", shift, before) for shift in answers])]
+
+
+def _cold_start(
+    check: str, subject: Subject, moved: Sequence[ColumnShift], past: History, windows: Windows
+) -> list[Finding]:
+    """HOLD, once for all columns, when none can be judged."""
+    if any(shift.score.ratio is not None for shift in moved):
+        return []
+    reason = f"{subject.name}: {past.n_days} days are known, {windows.days_to_judge} are needed to judge {check}"
+    if past.n_days >= windows.days_to_judge:
+        reason = f"{subject.name}: too few rows a day to judge {check}"
+    return [held(check, subject.name, reason)]
+
+
+def _finding(check: str, shift: ColumnShift, before: frozenset[str]) -> Finding:
+    score = shift.score
+    if score.ratio is None:
+        reason = f"{shift.name} cannot be judged yet: only {score.past} earlier windows are known"
+        return Finding(check, shift.subject, shift.column, Verdict.HOLD, finite(score.number), None, reason)
+    days = "today" if score.days == 1 else f"over {score.days} days"
+    reason = f"{shift.name} moved by {score.number:.2f} {days} (limit {score.limit:.2f})"
+    verdict = Verdict.PASS
+    if score.exceeds and shift.matters:
+        confirmed = shift.name in before
+        verdict = Verdict.FAIL if confirmed else Verdict.PASS
+        reason += ", two days in a row" if confirmed else ", seen once: confirmed if it is still there tomorrow"
+    return Finding(check, shift.subject, shift.column, verdict, score.number, score.limit, reason)
+
+
+def _not_finite(subject: Subject, past: History, name: str) -> Finding:
+    today = past.span(0, 0)[name]
+    share = float((~today.astype(float).abs().lt(float("inf"))).mean()) if len(today) else 0.0
+    verdict = Verdict.FAIL if share > 0 else Verdict.PASS
+    reason = f"{subject.name}: {share:.0%} of the predictions {name} is null or infinite"
+    return Finding("prediction_finite", subject.name, "", verdict, share, 0.0, reason)
+
+
+def _disagreements(moved: Sequence[ColumnShift], opinion: DriftResult) -> list[Finding]:
+    """Columns that matter and that Evidently sees otherwise: told, and no verdict of their own."""
+    found = []
+    for shift in moved:
+        theirs = opinion.columns.get(shift.column)
+        if theirs is None or shift.score.ratio is None or not shift.matters or theirs.drifted == shift.score.exceeds:
+            continue
+        sees, why = (
+            ("drift", "one odd day may carry it") if theirs.drifted else ("none", "it looks at the week as a whole")
+        )
+        reason = f"{shift.name}: Evidently sees {sees} ({theirs.score:.2f} against {theirs.threshold:.2f}); {why}"
+        found.append(
+            Finding("second_opinion", shift.subject, shift.column, Verdict.PASS, theirs.score, theirs.threshold, reason)
+        )
+    return found

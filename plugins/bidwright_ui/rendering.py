@@ -1,0 +1,93 @@
+"""Turning views into HTML: autoescaped templates and the few ways in which values are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader
+
+from ml.core.units import from_micros
+
+_DIGEST_LENGTH = 64
+_SHORT = 10
+
+
+def render(template: str, view: Mapping[str, Any], *, root: str, market: str) -> str:
+    """A page as HTML. `root` is the relative path to the front page, for links."""
+    return _ENVIRONMENT.get_template(f"{template}.html.j2").render({**view, "root": root, "market": market})
+
+
+def short(digest: str | None) -> str:
+    """The first characters of a digest.
+
+    >>> short("3fa9c1d2e4b5" + "0" * 52)
+    '3fa9c1d2e4'
+    """
+    return digest[:_SHORT] if digest else "-"
+
+
+def number(value: Any) -> str:
+    """A number for reading: thousands apart, four significant digits; a dash for nothing.
+
+    >>> number(1234567), number(0.123456), number(None), number(True)
+    ('1 234 567', '0.1235', '-', 'yes')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def money(micros: int | None) -> str:
+    """Micros as an amount.
+
+    >>> money(1_250_000)
+    '1.25'
+    """
+    return "-" if micros is None else f"{from_micros(micros):,.2f}".replace(",", " ")
+
+
+def instant(text: str | None) -> str:
+    """An ISO instant without its seconds' fraction.
+
+    >>> instant("2026-03-02T01:30:00.123456+00:00")
+    '2026-03-02 01:30 UTC'
+    """
+    return f"{text[:10]} {text[11:16]} UTC" if text else "-"
+
+
+def entry(name: str, value: Any) -> str:
+    """A named value: money by its name, a long digest shortened, a list joined.
+
+    >>> entry("amount_micros", 2_500_000), entry("days", [1, 2]), entry("x", {"a": 1.5})
+    ('2.50', '1, 2', 'a 1.5')
+    """
+    if name.endswith("_micros") and isinstance(value, int):
+        return money(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {entry(str(key), inner)}" for key, inner in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(entry(name, inner) for inner in value) or "-"
+    if isinstance(value, str) and len(value) == _DIGEST_LENGTH:
+        return short(value)
+    return number(value)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"short": short, "number": number, "money": money, "instant": instant}
+    environment.globals["entry"] = entry
+    return environment
+
+
+_ENVIRONMENT: Final = _environment()

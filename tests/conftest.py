@@ -1,0 +1,58 @@
+"""What the whole suite needs before anything is imported: an Airflow of its own, in a folder that is thrown away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Airflow reads its settings when it is first imported, so they have to be there before any test module is.
+AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="bidwright-tests-airflow-"))
+
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(AIRFLOW_HOME),
+        "AIRFLOW__API_AUTH__JWT_SECRET": "only-for-tests-" * 6,
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "tester:admin,reader:viewer",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME}/airflow.db",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+)
+# As Airflow does for its own processes.
+sys.path += [str(ROOT / "dags"), str(ROOT / "plugins")]
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """Airflow's own database, empty."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture(scope="session")
+def api(airflow_db: None) -> Iterator[Any]:
+    """Airflow's web server with our plugin, in process, as an administrator."""
+    from airflow.api_fastapi.app import create_app, get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from fastapi.testclient import TestClient
+
+    app = create_app()
+    token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="tester", role="admin"))
+    with TestClient(app, headers={"Authorization": f"Bearer {token}"}) as client:
+        yield client

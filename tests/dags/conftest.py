@@ -1,0 +1,112 @@
+"""Every DAG in process, by `dag.test()` with a partition key, with the use cases replaced by recording fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pendulum
+import pytest
+
+CANDIDATE = "c" * 64
+
+
+@dataclass
+class RecordedPipeline:
+    """Answers in place of `ml.pipeline`, and remembers what it was asked."""
+
+    calls: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    answers: dict[str, Any] = field(
+        default_factory=lambda: {
+            "ingest": {"accepted": 10, "quarantined": 1},
+            "settle": {"outcomes": 3},
+            "materialize": {"rows": 4},
+            "check_drift": {"verdict": "PASS"},
+            "train": {"due": True, "reason": "no champion yet", "candidate": CANDIDATE},
+            "judge": {
+                "decision_id": 7,
+                "verdict": "PASS",
+                "needs_approval": False,
+                "gates": [{"gate": "calibration", "verdict": "PASS", "number": 1.01, "reason": "within | limits"}],
+            },
+            "promote": {"moved": True, "generation": 1},
+            "publish_bids": {"published": 5},
+            "fail": {},
+        }
+    )
+
+    def function(self, name: str) -> Callable[..., Any]:
+        def answer(platform: Any, day: Any, **arguments: Any) -> Any:
+            self.calls.append((name, day.isoformat(), arguments))
+            result = self.answers[name]
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+        return answer
+
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.calls]
+
+
+@pytest.fixture(scope="session")
+def dagbag(airflow_db: None) -> Any:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.models.pool import Pool
+
+    Pool.create_or_update_pool("online_store", slots=1, description="", include_deferred=False)
+    return DagBag()
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RecordedPipeline:
+    from ml import pipeline as real
+
+    monkeypatch.setenv("BIDWRIGHT_HOME", str(tmp_path))
+    recorded = RecordedPipeline()
+    for name in recorded.answers:
+        monkeypatch.setattr(real, name, recorded.function(name))
+    return recorded
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: its state, each task's state, and the assets it touched."""
+
+    state: str
+    tasks: dict[str, str | None]
+    events: list[tuple[str, str | None, dict[str, Any]]]
+
+
+@pytest.fixture
+def run_day(dagbag: Any) -> Callable[..., Outcome]:
+    """Run a DAG for a market day; None runs it as somebody does who gave no partition key."""
+
+    def go(dag_id: str, key: str | None, **arguments: Any) -> Outcome:
+        from airflow.serialization.definitions.dag import SerializedDAG
+
+        original = SerializedDAG.create_dagrun
+
+        def create(self: Any, **values: Any) -> Any:
+            # `dag.test()` has no argument for it.
+            given = {"partition_key": key, "partition_date": pendulum.parse(key)} if key else {}
+            return original(self, **values | given)
+
+        with patch.object(SerializedDAG, "create_dagrun", create):
+            run = dagbag.get_dag(dag_id).test(logical_date=None, **arguments)
+        return Outcome(str(run.state), {ti.task_id: ti.state for ti in run.get_task_instances()}, _events(run))
+
+    return go
+
+
+def _events(run: Any) -> list[tuple[str, str | None, dict[str, Any]]]:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(AssetEvent).where(AssetEvent.source_run_id == run.run_id, AssetEvent.source_dag_id == run.dag_id)
+        return [(e.asset.name, e.partition_key, e.extra) for e in session.scalars(query)]

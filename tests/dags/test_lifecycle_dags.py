@@ -1,0 +1,165 @@
+"""Each DAG calls its use case for the day of its partition key, and wakes the next one only when it should."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ml.core.errors import DayRejected, StoreUnavailable
+
+DAY = "2026-03-02"
+
+PLAIN = [
+    ("ingest_market", "ingest", "market_day"),
+    ("settle_outcomes", "settle", None),
+    ("materialize_features", "materialize", "features"),
+    ("check_drift", "check_drift", "drift_checked"),
+    ("train_bid_model", "train", "bid_candidate"),
+    ("publish_bids", "publish_bids", None),
+]
+
+
+@pytest.mark.parametrize(("dag_id", "use_case", "asset"), PLAIN)
+def test_a_dag_runs_its_use_case_for_the_day_and_hands_the_key_on(
+    dag_id: str, use_case: str, asset: str | None, run_day: Any, pipeline: Any
+) -> None:
+    outcome = run_day(dag_id, DAY)
+    assert outcome.state == "success"
+    [(name, day, arguments)] = pipeline.calls
+    assert (name, day) == (use_case, DAY)
+    assert arguments["run_id"]
+    expected = [] if asset is None else [(asset, DAY, pipeline.answers[use_case])]
+    assert outcome.events == expected
+
+
+@pytest.mark.parametrize("dag_id", [*(row[0] for row in PLAIN), "promote_bid_model"])
+def test_a_run_without_a_key_fails_at_once_and_says_how_to_give_one(
+    dag_id: str, run_day: Any, pipeline: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run_day(dag_id, None)
+    assert outcome.state == "failed"
+    assert "up_for_retry" not in outcome.tasks.values()
+    assert outcome.events == []
+    assert pipeline.calls == []
+    said = "".join(capsys.readouterr())
+    assert f"this run of {dag_id} has no market day" in said
+    assert f"airflow dags trigger {dag_id} --partition-key" in said
+
+
+def test_a_day_that_trains_nothing_wakes_no_promotion(run_day: Any, pipeline: Any) -> None:
+    pipeline.answers["train"] = {"due": False, "reason": "the champion is 1 day old", "candidate": None}
+    outcome = run_day("train_bid_model", DAY)
+    assert outcome.state == "success"
+    assert outcome.tasks == {"train": "skipped"}
+    assert outcome.events == []
+
+
+def test_a_candidate_that_passes_is_promoted_and_nobody_is_asked(run_day: Any, pipeline: Any) -> None:
+    outcome = run_day("promote_bid_model", DAY)
+    assert outcome.tasks == {"judge": "success", "approve": "skipped", "promote": "success"}
+    assert outcome.events == [("bid_champion", DAY, {"moved": True, "generation": 1})]
+    name, day, arguments = pipeline.calls[-1]
+    assert (name, day) == ("promote", DAY)
+    assert (arguments["decision_id"], arguments["approval"]) == (7, None)
+
+
+@pytest.mark.parametrize("verdict", ["HOLD", "FAIL"])
+def test_a_candidate_that_does_not_pass_is_judged_and_nothing_more(verdict: str, run_day: Any, pipeline: Any) -> None:
+    pipeline.answers["judge"] |= {"verdict": verdict}
+    outcome = run_day("promote_bid_model", DAY)
+    assert outcome.state == "success"
+    assert outcome.tasks == {"judge": "success", "approve": "skipped", "promote": "skipped"}
+    assert pipeline.names() == ["judge"]
+    assert outcome.events == []
+
+
+def test_a_champion_that_did_not_move_wakes_no_publication(run_day: Any, pipeline: Any) -> None:
+    pipeline.answers["promote"] = {"moved": False, "reason": "already champion"}
+    outcome = run_day("promote_bid_model", DAY)
+    assert outcome.tasks["promote"] == "skipped"
+    assert outcome.events == []
+
+
+@pytest.mark.parametrize(("choice", "moved"), [("Approve", True), ("Reject", False)])
+def test_where_policy_asks_a_person_decides_and_the_answer_reaches_the_use_case(
+    choice: str, moved: bool, run_day: Any, pipeline: Any, api: Any
+) -> None:
+    pipeline.answers["judge"] |= {"needs_approval": True}
+    pipeline.answers["promote"] = {"moved": moved, "generation": 1}
+    with Answering(api, choice) as answering:
+        outcome = run_day("promote_bid_model", DAY)
+    assert answering.status == 200
+    assert "| calibration | PASS | 1.01 |" in answering.body
+    assert "within \\| limits" in answering.body
+    assert outcome.tasks["approve"] == "success"
+    assert pipeline.calls[-1][2]["approval"] == {"answer": choice, "by": "tester"}
+    assert bool(outcome.events) is moved
+
+
+def test_an_error_that_cannot_pass_fails_without_a_retry_and_is_reported(run_day: Any, pipeline: Any) -> None:
+    error = DayRejected("60 % of bookings are out of range", next="have the day delivered again")
+    pipeline.answers["ingest"] = error
+    outcome = run_day("ingest_market", DAY)
+    assert outcome.state == "failed"
+    assert pipeline.names() == ["ingest", "fail"]
+    _, day, arguments = pipeline.calls[1]
+    assert (day, arguments["stage"], str(arguments["error"])) == (DAY, "ingest", str(error))
+    assert outcome.events == []
+
+
+def test_an_error_that_may_pass_is_tried_again(
+    run_day: Any, pipeline: Any, dagbag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    monkeypatch.setattr(dagbag.get_dag("ingest_market").get_task("ingest"), "retry_delay", timedelta(0))
+    answer: Callable[..., Any] = pipeline.function("ingest")
+
+    def once_unreachable(platform: Any, day: Any, **arguments: Any) -> Any:
+        if pipeline.names().count("ingest") == 0:
+            pipeline.calls.append(("ingest", day.isoformat(), arguments))
+            raise StoreUnavailable("the lake cannot be reached")
+        return answer(platform, day, **arguments)
+
+    from ml import pipeline as real
+
+    monkeypatch.setattr(real, "ingest", once_unreachable)
+    outcome = run_day("ingest_market", DAY)
+    assert outcome.state == "success"
+    assert pipeline.names() == ["ingest", "ingest"]
+
+
+class Answering:
+    """Somebody who answers the next question in Airflow's Required Actions."""
+
+    def __init__(self, api: Any, choice: str) -> None:
+        self._api, self._choice = api, choice
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._answer)
+        self.status, self.body = 0, ""
+
+    def __enter__(self) -> Answering:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _answer(self) -> None:
+        url = "/api/v2/dags/promote_bid_model/dagRuns"
+        while not self._over.is_set():
+            asked = self._api.get(f"{url}/~/hitlDetails", params={"response_received": False}).json()["hitl_details"]
+            waiting = [q for q in asked if q["task_instance"]["state"] == "awaiting_input"]
+            if waiting:
+                self.body = waiting[0]["body"]
+                run_id = waiting[0]["task_instance"]["dag_run_id"].replace("+", "%2B")
+                answer = {"chosen_options": [self._choice], "params_input": {}}
+                answered = self._api.patch(f"{url}/{run_id}/taskInstances/approve/-1/hitlDetails", json=answer)
+                self.status = answered.status_code
+                return
+            time.sleep(0.1)

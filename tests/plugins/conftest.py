@@ -1,0 +1,120 @@
+"""The pages on a platform of their own, with a ledger that a test fills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.core.clock import FixedClock
+from ml.core.digests import Digest
+from ml.core.settings import load_settings
+from ml.core.verdict import Verdict
+from ml.ledger import champion, decisions, incidents, publications, reports, stages, versions
+from ml.platform import Platform
+
+DAY = date(2026, 3, 2)
+AT = datetime(2026, 3, 3, 1, 30, tzinfo=UTC)
+CANDIDATE = Digest("3fa9c1d2e4" + "0" * 54)
+DATA = Digest("d" * 64)
+POLICY = Digest("e" * 64)
+
+EVIL = "<script>alert('x')</script>"
+"""Markup where a name is expected: in a reason, a title, a partner's file."""
+
+
+@pytest.fixture
+def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
+    """A platform without a database; the pages of the plugin look at it."""
+    monkeypatch.setenv("BIDWRIGHT_HOME", str(tmp_path))
+    from bidwright_ui import app
+
+    mine = Platform(load_settings(home=tmp_path), FixedClock(AT))
+    monkeypatch.setattr(app, "open_platform", lambda: mine)
+    return mine
+
+
+@pytest.fixture
+def empty(platform: Platform) -> Platform:
+    """A platform with an empty ledger."""
+    platform.db.migrate()
+    return platform
+
+
+@pytest.fixture
+def lived(empty: Platform) -> Platform:
+    """A platform after one market day: trained, judged, promoted, published, drifted."""
+    db, market = empty.db, empty.market
+    for stage, result in {
+        "ingest": {"accepted": 20_412, "quarantined": 3},
+        "train": {"due": True, "reason": f"no champion yet {EVIL}", "candidate": CANDIDATE},
+        "publish": {"published": 2, "generation": 1},
+    }.items():
+        stages.record(db, stages.StageKey(market, stage, DAY), status="done", result=result, at=AT)
+    versions.register(
+        db,
+        versions.Version(
+            digest=CANDIDATE,
+            market=market,
+            day=DAY,
+            uri=f"bundles/{CANDIDATE}",
+            data_digest=DATA,
+            trained_through=DAY,
+            metrics={"value": {"auc": 0.8123}},
+            mlflow_run_id="run-1",
+        ),
+        AT,
+    )
+    gates = [
+        {
+            "gate": "calibration",
+            "verdict": "PASS",
+            "number": 1.0123,
+            "threshold": 1.08,
+            "interval": [0.95, 1.06],
+            "sample": 4321,
+            "reason": f"within limits {EVIL}",
+        }
+    ]
+    number = decisions.record(
+        db, decisions.Decision(market, DAY, CANDIDATE, None, 0, Verdict.PASS, gates, POLICY, None), AT
+    )
+    champion.move(db, market, digest=CANDIDATE, expected_generation=0, decision_id=number, day=DAY, at=AT)
+    incidents.raise_incident(
+        db,
+        market,
+        "drift",
+        day=DAY,
+        severity="warning",
+        title=f"Rival prices fell {EVIL}",
+        details={"columns": ["rival_price_micros"]},
+        at=AT,
+    )
+    empty.blobs.put("reports/simulator/2026-03-02.html", b"<html><body><script>1</script>a report</body></html>")
+    reports.record(
+        db,
+        reports.DriftReport(
+            market, DAY, Verdict.FAIL, [f"rival_price {EVIL}"], "reports/simulator/2026-03-02.html", {"psi": 0.31}
+        ),
+        AT,
+    )
+    empty.blobs.put("bids/simulator/google/2026-03-02/bids.csv", f"hotel_id,bid_micros\nH1,{EVIL}\nH2,5\n".encode())
+    publications.record(
+        db,
+        publications.Publication(
+            market, "google", DAY, CANDIDATE, 1, 2, Digest("b" * 64), "bids/simulator/google/2026-03-02"
+        ),
+        AT,
+    )
+    return empty
+
+
+@pytest.fixture
+def anonymous(api: Any) -> Iterator[Any]:
+    """The same web server, for somebody who has not signed in."""
+    from fastapi.testclient import TestClient
+
+    yield TestClient(api.app, headers={}, follow_redirects=False)

@@ -1,0 +1,186 @@
+"""The pages show what the ledger knows, to those who are signed in, and never anything else's markup."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from ml.platform import Platform
+
+BASE = "/bid-models"
+DIGEST = "3fa9c1d2e4" + "0" * 54
+
+PATHS = [
+    "/",
+    "/days",
+    "/days/2026-03-02",
+    "/versions",
+    f"/versions/{DIGEST[:10]}",
+    "/champions",
+    "/decisions",
+    "/decisions/1",
+    "/incidents",
+    "/reports",
+    "/reports/2026-03-02",
+    "/bids",
+    "/bids/google/2026-03-02",
+]
+
+
+def routes() -> list[str]:
+    """Every route of the application, its parameters filled in."""
+    from bidwright_ui.app import create_app
+
+    values = {"name": "2026-03-02", "day": "2026-03-02", "digest": DIGEST, "number": "1", "partner": "google"}
+    return [re.sub(r"{(\w+)(:\w+)?}", lambda m: values[m[1]], route.path) for route in create_app().routes]
+
+
+def test_every_route_refuses_whoever_is_not_signed_in(anonymous: Any, api: Any, lived: Platform) -> None:
+    """A mounted application inherits no authentication from Airflow; this walks all of ours."""
+    found = routes()
+    assert len(found) > 2 * len(PATHS)
+    for path in found:
+        assert anonymous.get(BASE + path).status_code == 401, path
+        assert api.get(BASE + path).status_code == 200, path
+
+
+def test_a_stale_or_forged_session_is_refused(anonymous: Any, lived: Platform) -> None:
+    anonymous.cookies.set("_token", "not-a-token")
+    assert anonymous.get(f"{BASE}/").status_code in {401, 403}
+
+
+def test_the_pages_take_no_other_method_than_get(api: Any, lived: Platform) -> None:
+    for path in routes():
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            assert api.request(method, BASE + path).status_code == 405, (method, path)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_markup_in_a_name_is_shown_and_not_obeyed(path: str, api: Any, lived: Platform) -> None:
+    page = api.get(BASE + path)
+    assert page.status_code == 200
+    assert "<script" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/", "3fa9c1d2e4"),
+        ("/", "20 412"),
+        ("/", "&lt;script&gt;"),
+        ("/days/2026-03-02", "no champion yet"),
+        (f"/versions/{DIGEST}", "auc 0.8123"),
+        ("/decisions/1", "1.012"),
+        ("/decisions/1", "4 321"),
+        ("/decisions/1", "0.95, 1.06"),
+        ("/incidents", "Rival prices fell"),
+        ("/reports/2026-03-02", "0.31"),
+        ("/bids/google/2026-03-02", "H2"),
+    ],
+)
+def test_a_page_shows_what_the_ledger_holds(path: str, shown: str, api: Any, lived: Platform) -> None:
+    assert shown in api.get(BASE + path).text
+
+
+def test_every_link_of_every_page_leads_somewhere(api: Any, lived: Platform) -> None:
+    seen: set[str] = set()
+    for path in PATHS:
+        page = api.get(BASE + path)
+        for link in re.findall(r'(?:href|src)="([^"]*)"', page.text):
+            target = str(page.url.join(link))
+            assert target.startswith(f"{page.url.scheme}://{page.url.host}{BASE}/"), (path, link)
+            seen.add(target)
+    assert len(seen) > 15
+    assert {target: api.get(target).status_code for target in seen} == dict.fromkeys(seen, 200)
+
+
+def test_the_drift_report_runs_in_a_document_that_reaches_nothing(api: Any, lived: Platform) -> None:
+    answer = api.get(f"{BASE}/reports/2026-03-02/html")
+    assert "a report" in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts;")
+    assert "allow-same-origin" not in policy
+    assert "default-src 'none'" in policy
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/api", "champion"),
+        ("/api/days", "days"),
+        ("/api/days/2026-03-02", "stages"),
+        ("/api/versions", "versions"),
+        ("/api/decisions/1", "decision"),
+        ("/api/incidents", "open"),
+        ("/api/reports/2026-03-02", "report"),
+        ("/api/bids/google/2026-03-02", "rows"),
+    ],
+)
+def test_each_page_has_a_json_twin(path: str, key: str, api: Any, lived: Platform) -> None:
+    assert api.get(BASE + path).json()[key]
+
+
+def test_an_empty_ledger_says_what_is_not_there_yet(api: Any, empty: Platform) -> None:
+    page = api.get(f"{BASE}/").text
+    for said in ("none yet", "No market day has been ingested yet", "No version", "No decision", "Nothing has been published"):
+        assert said in page
+    for path in ("/days", "/versions", "/champions", "/decisions", "/incidents", "/reports", "/bids"):
+        assert " yet." in api.get(BASE + path).text, path
+
+
+def test_without_a_database_the_page_says_so_and_what_to_do(api: Any, platform: Platform) -> None:
+    page = api.get(f"{BASE}/")
+    assert page.status_code == 503
+    assert "does not exist yet" in page.text
+    assert "bidwright migrate" in page.text
+    assert api.get(f"{BASE}/api").json() == {"error": page.text.split("<h1>")[1].split("</h1>")[0], "next": "run: bidwright migrate"}
+
+
+def test_a_damaged_database_is_one_sentence(api: Any, platform: Platform) -> None:
+    (platform.settings.home / "bidwright.db").write_bytes(b"this is no database" * 100)
+    page = api.get(f"{BASE}/")
+    assert page.status_code == 503
+    assert "is not a readable database" in page.text
+    assert "Traceback" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/days/yesterday", 400, "is not a market day"),
+        ("/days/2031-01-01", 404, "has not been ingested"),
+        ("/versions/ffff", 400, "ffff"),
+        ("/reports/2031-01-01", 404, "has not been checked"),
+        ("/bids/nobody/2026-03-02", 404, "nothing was published"),
+        ("/reports/2026-03-02/html", 404, "left no HTML report"),
+    ],
+)
+def test_what_is_not_there_is_said_in_a_sentence(path: str, status: int, said: str, api: Any, lived: Platform) -> None:
+    from ml.ledger import reports
+
+    if path.endswith("/html"):
+        kept = reports.get(lived.db, lived.market, __import__("datetime").date(2026, 3, 2))
+        assert kept is not None
+        reports.record(lived.db, __import__("dataclasses").replace(kept, report_key=""), kept.recorded_at)
+    page = api.get(BASE + path)
+    assert page.status_code == status
+    assert said in page.text
+
+
+def test_a_mistake_of_ours_shows_no_details(api: Any, empty: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ml import status
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(status, "overview", broken)
+    from fastapi.testclient import TestClient
+
+    quiet = TestClient(api.app, headers=api.headers, raise_server_exceptions=False)
+    page = quiet.get(f"{BASE}/")
+    assert page.status_code == 500
+    assert "secret detail" not in page.text
+    assert "could not be made" in page.text
