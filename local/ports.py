@@ -22,8 +22,11 @@ def is_free(port: int) -> bool:
 
 def choose_port(usual: int, *, taken: Collection[int] = ()) -> int:
     """The usual port if it is free and not among `taken`, else a free one that the system picks."""
-    if usual not in taken and is_free(usual):
-        return usual
+    return usual if usual not in taken and is_free(usual) else free_port(taken=taken)
+
+
+def free_port(*, taken: Collection[int] = ()) -> int:
+    """A free port that the system picks, not among `taken`."""
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.bind((LOOPBACK, 0))

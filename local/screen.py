@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from local.stack import Stack
 
 console = Console(highlight=False, soft_wrap=True)
+
+_TABLE_WIDTH = 118
+"""Below this the closing table would break its digests; a narrower terminal scrolls or wraps it instead."""
 
 _HEADINGS = {
     "day": "Market day",
@@ -121,14 +125,13 @@ class DayProgress:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> None:
     """The closing table: a row a market day, a column a step of the lifecycle."""
-    shown = Table(title="What became of each market day")
+    shown = Table(title="What became of each market day", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name, heading in _HEADINGS.items():
-        shown.add_column(
-            heading, justify="right" if name in {"landed", "quarantined", "published", "mails"} else "left"
-        )
+        right = name in {"landed", "quarantined", "published", "mails"}
+        shown.add_column(heading, justify="right" if right else "left", no_wrap=name != "retrained")
     for row in rows:
         shown.add_row(*(escape(_text(row.get(name, "-"))) for name in _HEADINGS))
-    console.print(shown)
+    console.print(shown, width=max(console.width, _TABLE_WIDTH))
 
 
 def closing(stack: Stack, *, missing: Sequence[str], seconds: float) -> None:

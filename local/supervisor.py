@@ -46,6 +46,13 @@ class Started:
     log: str
 
 
+class _Detached(subprocess.Popen[bytes]):
+    """A child that is meant to outlive this object; the base class would warn about that."""
+
+    def __del__(self) -> None:
+        """Leave it running."""
+
+
 class Supervisor:
     """Starts, recognises and stops the services of one working folder.
 
@@ -57,7 +64,7 @@ class Supervisor:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._state = folder / "services.json"
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, _Detached] = {}
 
     def started(self) -> dict[str, Started]:
         """Every service in the state file, whether it still runs or not."""
@@ -77,7 +84,7 @@ class Supervisor:
         self.folder.mkdir(parents=True, exist_ok=True)
         service.log.parent.mkdir(parents=True, exist_ok=True)
         with service.log.open("ab") as log:
-            child = subprocess.Popen(  # noqa: S603  (an argument vector of our own)
+            child = _Detached(
                 list(service.argv),
                 cwd=self.folder,
                 env=dict(service.env),

@@ -185,7 +185,7 @@ def deliver_mail(platform: Platform) -> Result:
     """Send what waits in the outbox; a server that is down leaves it waiting."""
     from ml.ledger import outbox
 
-    if not outbox.pending(platform.db):
+    if not outbox.count_pending(platform.db):
         return {"sent": 0, "waiting": 0, "errors": []}
     from monitoring.deliver import deliver
 

@@ -46,12 +46,12 @@ def overview(platform: Platform, *, days: int) -> dict[str, Any]:
             {
                 "cause": i.cause,
                 "severity": i.severity,
-                "opened_day": i.opened_day.isoformat(),
+                "opened_day": i.first_day.isoformat(),
                 "title": i.title,
             }
             for i in incidents.open_incidents(platform.db, platform.market)
         ],
-        "mail": {"sent": len(outbox.sent(platform.db)), "waiting": len(outbox.pending(platform.db))},
+        "mail": {"sent": outbox.count_sent(platform.db), "waiting": outbox.count_pending(platform.db)},
     }
 
 
@@ -72,7 +72,7 @@ def day_row(platform: Platform, day: date) -> dict[str, Any]:
         "gates": _from(done, "promote", "verdict"),
         "champion": _short(live.digest) if live else "-",
         "published": _from(done, "publish", "published"),
-        "mails": len(outbox.sent(platform.db, day=day)),
+        "mails": outbox.count_about(platform.db, day),
     }
 
 

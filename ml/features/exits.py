@@ -80,4 +80,5 @@ def _expectations(daily: Any) -> Any:
 def _year_before(daily: Any, *cell: str) -> tuple[Any, Any]:
     """Hits and exits of a cell in the YEAR_DAYS before each of its days, that day left out."""
     before = ibis.range_window(preceding=(YEAR_DAYS, 1), group_by=list(cell), order_by="exit_day")
-    return tuple(ibis.coalesce(daily[name].sum().over(before), 0) for name in ("hits", "exits"))  # type: ignore[return-value]
+    hits, exits = (ibis.coalesce(daily[name].sum().over(before), 0) for name in ("hits", "exits"))
+    return hits, exits

@@ -54,7 +54,9 @@ def booking_histories(tables: Tables) -> Any:
     bookings = first_known(tables["bookings"], "booking_id", *_BOOKING_COLUMNS)
     events = tables["booking_events"]
     ends = first_known(events.filter(events["kind"].isin(OUTCOMES)), "booking_id", "kind")
-    ends = ends.select("booking_id", ended_at=ends["known_at"], is_cancelled=(ends["kind"] == "cancelled").cast("int64"))
+    ends = ends.select(
+        "booking_id", ended_at=ends["known_at"], is_cancelled=(ends["kind"] == "cancelled").cast("int64")
+    )
     both = bookings.left_join(ends, "booking_id")
     booked_day = day_number(both["known_at"])
     return both.select(
@@ -115,7 +117,9 @@ def first_known(rows: Any, key: str, *columns: str) -> Any:
 def _rows(rows: Any, day: str, keys: Sequence[str], sums: Sequence[str], given: Mapping[str, Any]) -> Any:
     """Facts of one kind in the shape of all kinds: what is not given is zero."""
     facts = {name: given.get(name, 0) for name in sums}
-    columns = {name: (ibis.literal(fact) if isinstance(fact, int) else fact).cast("int64") for name, fact in facts.items()}
+    columns = {
+        name: (ibis.literal(fact) if isinstance(fact, int) else fact).cast("int64") for name, fact in facts.items()
+    }
     return rows.select(*keys, **{KNOWN_DAY: rows[day]}, **columns)
 
 

@@ -59,10 +59,10 @@ def _rounded(ratio: Callable[[Sums, Sums], Any]) -> Callable[[Sums, Sums], Any]:
 
 
 def _count(fact: str) -> Callable[[Sums, Sums], Any]:
-    return lambda own, overall: own[fact].cast("int64")
+    return lambda own, _: own[fact].cast("int64")
 
 
-def _cancel_ratio(own: Sums, overall: Sums) -> Any:
+def _cancel_ratio(own: Sums, _: Sums) -> Any:
     """ln((observed + k) / (expected + k)): 0 when the entity cancels as bookings like its own do."""
     expected = own["expected_ppm"] / PPM
     return ((own["observed"] + RATIO_WEIGHT) / (expected + RATIO_WEIGHT)).ln()
@@ -126,5 +126,3 @@ MEAN_CPC = Measure(
 
 BOOKING_MEASURES = (BOOKINGS, MEAN_VALUE, CANCEL_RATE, CANCEL_RATIO)
 TRAFFIC_MEASURES = (IMPRESSIONS, CLICKS, CLICK_BOOKINGS, CTR, CVR, MEAN_CPC)
-
-

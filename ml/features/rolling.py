@@ -61,6 +61,8 @@ def _window_sums(daily: Any, as_of: Any, *, by: Sequence[str], names: Sequence[s
     pairs = daily.join(last, [daily[KNOWN_DAY] <= last["last_day"], daily[KNOWN_DAY] > last["last_day"] - max(windows)])
     age = pairs["last_day"] - pairs[KNOWN_DAY]
     sums = {
-        f"{name}_{window}": ibis.coalesce(pairs[name].sum(where=age < window), 0) for name in names for window in windows
+        f"{name}_{window}": ibis.coalesce(pairs[name].sum(where=age < window), 0)
+        for name in names
+        for window in windows
     }
     return pairs.group_by(*by, "day").agg(**sums)

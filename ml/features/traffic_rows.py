@@ -52,9 +52,11 @@ def opportunity_rows(
         if share < 1.0:
             shown = shown.filter(shown["opportunity_id"].hexdigest("md5") < f"{int(share * 16**8):08x}")
         clicks = read("clicks", last=None)
-        first_click = clicks.group_by("opportunity_id").agg(clicked_known_at=clicks["known_at"].min())
+        first_click = clicks.group_by("opportunity_id").agg(
+            clicked_known_at=clicks["known_at"].min(), click_count=clicks.count()
+        )
         both = shown.left_join(first_click, "opportunity_id")
-        rows = both.select(*shown.columns, "clicked_known_at", clicked=both["clicked_known_at"].notnull())
+        rows = both.select(*shown.columns, "clicked_known_at", clicked=both["click_count"].fill_null(0) > 0)
         order = ("ts", "opportunity_id")
         return with_features(backend, lake, decided(rows, time="ts"), views=wanted, days=(first, until), order=order)
 
@@ -84,16 +86,20 @@ def click_rows(
         clicks = clicks.rename(click_known_at="known_at")
         bookings = first_known(read("bookings", last=None), "booking_id", "click_id", "value_micros")
         booked = bookings.group_by("click_id").agg(
-            booking_known_at=bookings["known_at"].min(), booking_value_micros=bookings["value_micros"].sum()
+            booking_known_at=bookings["known_at"].min(),
+            booking_value_micros=bookings["value_micros"].sum().cast("int64"),
+            booking_count=bookings.count(),
         )
         searched = shown.inner_join(clicks, "opportunity_id")
         both = searched.left_join(booked, "click_id")
         rows = both.select(
             *searched.columns,
             *("booking_known_at", "booking_value_micros"),
-            booked=both["booking_known_at"].notnull(),
+            booked=both["booking_count"].fill_null(0) > 0,
         )
-        return with_features(backend, lake, decided(rows, time="ts"), views=wanted, days=(first, until), order=("ts", "click_id"))
+        return with_features(
+            backend, lake, decided(rows, time="ts"), views=wanted, days=(first, until), order=("ts", "click_id")
+        )
 
 
 def _known(

@@ -45,6 +45,7 @@ class Mail:
     html: str
     attachments: tuple[Attachment, ...]
     incident_id: int | None
+    market_day: date | None
     message_id: str
     created_at: datetime
     next_at: datetime
@@ -63,11 +64,12 @@ def put(
     html: str,
     attachments: Sequence[Attachment] = (),
     incident_id: int | None = None,
+    market_day: date | None = None,
     at: datetime,
 ) -> bool:
     """Wish a mail to be sent; False when its key was put before, and then nothing changes.
 
-    `to` is one or several addresses separated by commas.
+    `to` is one or several addresses separated by commas; `market_day` is the day that the mail is about.
     """
     with writing(store) as session:
         statement = insert(session, MailRow).values(
@@ -77,6 +79,7 @@ def put(
             body_text=text,
             body_html=html,
             incident_id=incident_id,
+            market_day=market_day,
             message_id=f"<{digest_bytes(key.encode())[:32]}@bidwright>",
             created_at=at,
             next_at=at,
@@ -158,6 +161,11 @@ def count_sent(store: Store, day: date | None = None) -> int:
     return _count(store, _sent_on(day))
 
 
+def count_about(store: Store, market_day: date) -> int:
+    """How many mails about a market day went out, whenever that was."""
+    return _count(store, _sent_on(None).where(MailRow.market_day == market_day))
+
+
 def _sent_on(day: date | None) -> Select[MailRow]:
     query = select(MailRow).where(MailRow.sent_at.is_not(None))
     return query if day is None else query.where(MailRow.sent_at >= day_start(day), MailRow.sent_at < known_by(day))
@@ -204,6 +212,7 @@ def _mail(row: MailRow, files: Sequence[Attachment]) -> Mail:
         html=row.body_html,
         attachments=tuple(files),
         incident_id=row.incident_id,
+        market_day=row.market_day,
         message_id=row.message_id,
         created_at=row.created_at,
         next_at=row.next_at,

@@ -51,7 +51,7 @@ def record(store: Store, report: DriftReport, at: datetime) -> None:
 def get(store: Store, market: str, day: date) -> DriftReport | None:
     """The report of a market day; None when it was not checked."""
     with reading(store) as session:
-        row = session.get(DriftReportRow, (market, day))
+        row = session.get(DriftReportRow, (market, day), populate_existing=True)
         return None if row is None else _report(row)
 
 

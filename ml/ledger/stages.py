@@ -61,7 +61,7 @@ def record(
 def get(store: Store, key: StageKey) -> StageRecord | None:
     """The last result of a step; None when it never ran."""
     with reading(store) as session:
-        row = session.get(StageRow, (key.market, key.stage, key.day))
+        row = session.get(StageRow, (key.market, key.stage, key.day), populate_existing=True)
         return None if row is None else _record(row)
 
 

@@ -185,6 +185,7 @@ class MailRow(Base):
     body_text: Mapped[str]
     body_html: Mapped[str]
     incident_id: Mapped[int | None] = mapped_column(ForeignKey("incidents.id"), index=True)
+    market_day: Mapped[date | None] = mapped_column(index=True)
     message_id: Mapped[str]
     created_at: Mapped[datetime]
     next_at: Mapped[datetime]

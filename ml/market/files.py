@@ -147,7 +147,7 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 
     texts = {}
     for name in frame.columns:
-        column = frame[name]
+        column = frame[name].reset_index(drop=True)
         if isinstance(column.dtype, pd.DatetimeTZDtype):
             column = pd.Series([time.isoformat() for time in column], dtype=object)
         elif column.dtype.kind == "b":

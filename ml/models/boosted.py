@@ -24,13 +24,13 @@ class Examples:
     """What a model learns from.
 
     Attributes:
-        frame: the model's columns, n rows.
+        matrix: the model's columns encoded, shape (n, k).
         labels: shape (n,), within 0 and 1; between them where the outcome is not certain yet.
         weights: shape (n,), above 0.
         offset: shape (n,), log-odds that hold already, such as how much of a label can have been seen; or none.
     """
 
-    frame: pd.DataFrame
+    matrix: Floats
     labels: Floats
     weights: Floats
     offset: Floats | None = None
@@ -38,7 +38,11 @@ class Examples:
     def take(self, rows: Bools) -> Examples:
         """The examples for which the mask, shape (n,), is true."""
         offset = None if self.offset is None else self.offset[rows]
-        return Examples(self.frame[rows], self.labels[rows], self.weights[rows], offset)
+        return Examples(self.matrix[rows], self.labels[rows], self.weights[rows], offset)
+
+    def relabelled(self, labels: Floats) -> Examples:
+        """The same rows with other labels, shape (n,)."""
+        return Examples(self.matrix, labels, self.weights, self.offset)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Boosted:
         intercept = _intercept(examples)
         offset = np.full(len(examples.labels), intercept)
         text = lightgbm_text.train(
-            encoder.matrix(examples.frame),
+            examples.matrix,
             examples.labels,
             recipe=recipe,
             seed=seed,
@@ -75,13 +79,13 @@ class Boosted:
         """The same trees under another calibration."""
         return Boosted(self.encoder, self.trees, self.intercept, fitted)
 
-    def raw(self, frame: pd.DataFrame) -> Floats:
-        """Probabilities before calibration, shape (rows,)."""
-        return sigmoid(self.intercept + self.trees.margin(self.encoder.matrix(frame)))
+    def raw(self, matrix: Floats) -> Floats:
+        """Probabilities before calibration, shape (n,), of encoded rows, shape (n, k)."""
+        return sigmoid(self.intercept + self.trees.margin(matrix))
 
     def probability(self, frame: pd.DataFrame) -> Floats:
-        """Calibrated probabilities, shape (rows,)."""
-        return self.calibration.apply(self.raw(frame))
+        """Calibrated probabilities, shape (rows,), of a frame with the encoder's columns."""
+        return self.calibration.apply(self.raw(self.encoder.matrix(frame)))
 
     def artefacts(self, name: str) -> dict[str, bytes]:
         """The three files of a model, as text."""

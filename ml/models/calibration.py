@@ -15,7 +15,7 @@ import numpy as np
 
 from ml.core.errors import CorruptArtefact
 from ml.models.newton import fit_logit
-from ml.models.numbers import SMALLEST, Floats, logit, sigmoid, to_json_floats
+from ml.models.numbers import SMALLEST, Bools, Floats, Ints, logit, sigmoid, to_json_floats
 
 MIN_ROWS = 500
 """Fewer rows than this calibrate nothing: the identity."""
@@ -24,6 +24,7 @@ MIN_ISOTONIC_POSITIVES = 1_000
 """Isotonic regression has as many parameters as it likes; with fewer positives it learns noise."""
 
 _RIDGE = 1.0
+_STANDARD_ERRORS = 2.0
 _MAX_KNOTS = 200
 
 
@@ -140,13 +141,17 @@ FITTERS: Mapping[str, Callable[[Floats, Floats, Floats], Calibration]] = {
 }
 
 
-def choose(p: Floats, y: Floats, w: Floats, *, held_out: np.ndarray[Any, np.dtype[np.bool_]]) -> Calibration:
+def choose(p: Floats, y: Floats, w: Floats, *, blocks: Ints, held_out: Bools) -> Calibration:
     """The method with the least log loss on rows that it was not fitted to, then fitted to all rows.
+
+    A method has to beat the identity by twice the standard error of its gain over blocks: rows of one day are
+    alike (a group books fifty rooms at once), and a calibration that only follows such a day does harm.
 
     Args:
         p: predicted probabilities, shape (n,), from a model that did not train on these rows.
         y: labels, shape (n,), within 0 and 1.
         w: weights, shape (n,), above 0.
+        blocks: the day of each row, as a number, shape (n,).
         held_out: shape (n,); the rows that choose, best the latest ones.
 
     Returns:
@@ -155,20 +160,33 @@ def choose(p: Floats, y: Floats, w: Floats, *, held_out: np.ndarray[Any, np.dtyp
     fit = ~held_out
     if min(int(fit.sum()), int(held_out.sum())) < MIN_ROWS:
         return Identity()
-    best, least = "identity", weighted_log_loss(p[held_out], y[held_out], w[held_out])
+    plain = cross_entropy(p[held_out], y[held_out])
+    best, most = "", 0.0
     for name, fitter in FITTERS.items():
         if name == "isotonic" and min(y[fit].sum(), (1 - y[fit]).sum()) < MIN_ISOTONIC_POSITIVES:
             continue
-        loss = weighted_log_loss(fitter(p[fit], y[fit], w[fit]).apply(p[held_out]), y[held_out], w[held_out])
-        if loss < least:
-            best, least = name, loss
-    return FITTERS[best](p, y, w) if best != "identity" else Identity()
+        loss = cross_entropy(fitter(p[fit], y[fit], w[fit]).apply(p[held_out]), y[held_out])
+        gain, error = _mean_and_error(plain - loss, w[held_out], blocks[held_out])
+        if gain > max(most, _STANDARD_ERRORS * error):
+            best, most = name, gain
+    return FITTERS[best](p, y, w) if best else Identity()
 
 
-def weighted_log_loss(p: Floats, y: Floats, w: Floats) -> float:
-    """Mean cross-entropy in nats of probabilities against labels within 0 and 1."""
+def cross_entropy(p: Floats, y: Floats) -> Floats:
+    """Loss of each row in nats, shape (n,), for labels within 0 and 1."""
     inside = np.clip(p, SMALLEST, 1 - SMALLEST)
-    return float(-np.average(y * np.log(inside) + (1 - y) * np.log1p(-inside), weights=w))
+    return np.asarray(-(y * np.log(inside) + (1 - y) * np.log1p(-inside)), dtype=np.float64)
+
+
+def _mean_and_error(values: Floats, w: Floats, blocks: Ints) -> tuple[float, float]:
+    """Weighted mean, and its standard error over blocks (the linearised ratio estimator); infinite for one block."""
+    _, place = np.unique(blocks, return_inverse=True)
+    mean = float(np.average(values, weights=w))
+    residual = np.bincount(place, w * (values - mean))
+    count = len(residual)
+    if count < 2:
+        return mean, float("inf")
+    return mean, float(np.sqrt(count / (count - 1) * np.sum(residual**2)) / w.sum())
 
 
 def from_json(value: Mapping[str, Any]) -> Calibration:

@@ -125,7 +125,9 @@ def as_times(values: pd.Series[Any]) -> pd.DatetimeIndex:
 
 
 def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    """A column as text with missing left missing; numbers that are whole read like whole numbers."""
+    """A column as text, with missing left missing."""
+    if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty"):
+        return values
     return values.astype(object).where(values.notna(), None).map(str, na_action="ignore")
 
 

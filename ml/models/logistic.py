@@ -6,13 +6,14 @@ A model that cannot beat this does not earn its complexity. Coefficients are JSO
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ml.core.errors import CorruptArtefact
+from ml.models.boosted import Examples
 from ml.models.encoding import Encoder
 from ml.models.newton import fit_logit
 from ml.models.numbers import Floats, sigmoid, to_json_floats
@@ -24,20 +25,43 @@ MAX_RANKED = 20
 """Of a ranked category, this many most frequent values have a coefficient of their own."""
 
 _TAILS = (0.005, 0.995)
+_LONG_TAIL = 4.0
 
 
 @dataclass(frozen=True)
 class Scale:
     """How a number is brought to mean 0 and standard deviation 1, after its tails are cut.
 
-    `gaps` says whether it was ever missing in training; only then does being missing have a coefficient.
+    `logged` says whether `ln(1 + x)` is taken first: of counts and money, whose upper tail is long. `gaps` says
+    whether it was ever missing in training; only then does being missing have a coefficient.
     """
 
     low: float
     high: float
     mean: float
     deviation: float
+    logged: bool
     gaps: bool
+
+    @classmethod
+    def fit(cls, values: Floats) -> Scale:
+        """Learn it from a column, shape (n,), NaN where missing."""
+        seen = values[~np.isnan(values)]
+        if not len(seen):
+            return cls(0.0, 0.0, 0.0, 1.0, logged=False, gaps=False)
+        low, high = np.quantile(seen, _TAILS)
+        logged = bool(low >= 0 and high > _LONG_TAIL * np.median(seen))
+        inside = np.clip(seen, low, high)
+        inside = np.log1p(inside) if logged else inside
+        deviation = float(inside.std())
+        low, high, mean, deviation = to_json_floats([low, high, inside.mean(), deviation if deviation > 0 else 1.0])
+        return cls(low, high, mean, deviation, logged=logged, gaps=len(seen) < len(values))
+
+    def apply(self, values: Floats) -> Floats:
+        """Scaled values, shape (n,); 0 where missing."""
+        inside = np.clip(values, self.low, self.high)
+        inside = np.log1p(inside) if self.logged else inside
+        return np.where(np.isnan(values), 0.0, (inside - self.mean) / self.deviation)
 
 
 @dataclass(frozen=True)
@@ -60,19 +84,16 @@ class Logistic:
     def fit(
         cls,
         encoder: Encoder,
-        frame: pd.DataFrame,
-        labels: Floats,
+        examples: Examples,
         *,
-        weights: Floats,
-        offset: Floats | None = None,
         start: Logistic | None = None,
     ) -> Logistic:
-        """Ridge-penalised maximum likelihood; labels within 0 and 1, `offset` in log-odds, `start` to begin at."""
-        matrix = encoder.matrix(frame)
+        """Ridge-penalised maximum likelihood on examples encoded by `encoder`, begun at `start`."""
+        matrix = examples.matrix
         scales, widths = {}, {}
         for n, column in enumerate(encoder.columns):
             if column.kind == "number":
-                scales[column.name] = _scale(matrix[:, n])
+                scales[column.name] = Scale.fit(matrix[:, n])
             else:
                 known = len(encoder.categories[column.name])
                 widths[column.name] = known if column.kind == "category" else min(known, MAX_RANKED)
@@ -80,22 +101,27 @@ class Logistic:
         design = unfitted._design(matrix)
         penalty = np.full(design.shape[1], RIDGE)
         penalty[0] = 0.0
-        scaled = weights / weights.mean()
+        scaled = examples.weights / examples.weights.mean()
         begin = None if start is None else start.coefficients
-        found = fit_logit(design, labels, weights=scaled, offset=offset, penalty=penalty, start=begin)
+        found = fit_logit(
+            design, examples.labels, weights=scaled, offset=examples.offset, penalty=penalty, start=begin
+        )
         return cls(encoder, scales, widths, np.asarray(to_json_floats(found)))
 
+    def raw(self, matrix: Floats) -> Floats:
+        """Probability of the label, shape (n,), of encoded rows, without the offset that training had."""
+        return sigmoid(self._design(matrix) @ self.coefficients)
+
     def probability(self, frame: pd.DataFrame) -> Floats:
-        """Probability of the label, shape (rows,), without the offset that training had."""
-        return sigmoid(self._design(self.encoder.matrix(frame)) @ self.coefficients)
+        """Probability of the label, shape (rows,), of a frame with the encoder's columns."""
+        return self.raw(self.encoder.matrix(frame))
 
     def to_json(self) -> dict[str, Any]:
         """Everything that `from_json` needs."""
         return {
             "features": self.encoder.to_json(),
             "scales": {
-                name: {"tails": to_json_floats([s.low, s.high]), "mean": s.mean, "deviation": s.deviation, "gaps": s.gaps}
-                for name, s in sorted(self.scales.items())
+                name: asdict(scale) for name, scale in sorted(self.scales.items())
             },
             "widths": dict(sorted(self.widths.items())),
             "coefficients": to_json_floats(self.coefficients),
@@ -106,7 +132,7 @@ class Logistic:
         """Read back `to_json`; CorruptArtefact when it is not of that form."""
         try:
             encoder = Encoder.from_json(value["features"])
-            scales = {str(name): _scale_from_json(scale) for name, scale in value["scales"].items()}
+            scales = {str(name): Scale(**scale) for name, scale in value["scales"].items()}
             widths = {str(name): int(width) for name, width in value["widths"].items()}
             model = cls(encoder, scales, widths, np.asarray(value["coefficients"], dtype=np.float64))
             columns = 1 + sum(1 + s.gaps for s in scales.values()) + sum(widths.values())
@@ -122,28 +148,10 @@ class Logistic:
         for n, column in enumerate(self.encoder.columns):
             values = matrix[:, n]
             if column.kind == "number":
-                scale = self.scales[column.name]
-                missing = np.isnan(values)
-                scaled = (np.clip(values, scale.low, scale.high) - scale.mean) / scale.deviation
-                parts.append(np.where(missing, 0.0, scaled)[:, None])
-                if scale.gaps:
-                    parts.append(missing[:, None].astype(np.float64))
+                parts.append(self.scales[column.name].apply(values)[:, None])
+                if self.scales[column.name].gaps:
+                    parts.append(np.isnan(values)[:, None].astype(np.float64))
             else:
                 parts.append((values[:, None] == np.arange(self.widths[column.name])).astype(np.float64))
         return np.hstack(parts)
 
-
-def _scale(values: Floats) -> Scale:
-    seen = values[~np.isnan(values)]
-    if not len(seen):
-        return Scale(0.0, 0.0, 0.0, 1.0, gaps=False)
-    low, high = np.quantile(seen, _TAILS)
-    inside = np.clip(seen, low, high)
-    deviation = float(inside.std())
-    low, high, mean, deviation = to_json_floats([low, high, inside.mean(), deviation if deviation > 0 else 1.0])
-    return Scale(low, high, mean, deviation, gaps=len(seen) < len(values))
-
-
-def _scale_from_json(value: Mapping[str, Any]) -> Scale:
-    low, high = map(float, value["tails"])
-    return Scale(low, high, float(value["mean"]), float(value["deviation"]), gaps=bool(value["gaps"]))

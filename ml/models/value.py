@@ -11,7 +11,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Self
 
-import numpy as np
 import pandas as pd
 
 from ml.models.base import LogisticModel, Task, TreeModel, enough, in_order
@@ -23,10 +22,10 @@ from ml.models.history import BOOKING_HISTORY
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
 from ml.models.maturity import Knowledge
-from ml.models.numbers import Floats
+from ml.models.numbers import Bools, Floats
 
-PRIOR = Recipe(rounds=100, num_leaves=15, min_rows_in_leaf=200)
-RECIPE = Recipe(rounds=150, num_leaves=15, min_rows_in_leaf=200)
+PRIOR = Recipe(rounds=40, learning_rate=0.1, num_leaves=15, min_rows_in_leaf=200)
+RECIPE = Recipe(rounds=80, learning_rate=0.1, num_leaves=15, min_rows_in_leaf=200)
 
 PRIOR_AGE_DAYS = 90
 """Bookings older than this teach the prior; the younger ones are held out from it."""
@@ -65,17 +64,19 @@ class ValueModel(ValueTask, TreeModel):
     @classmethod
     def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:
         """Fit on bookings with their outcomes as known before `as_of` (`outcome`, `outcome_known_at`)."""
-        rows, known, examples = _examples(rows, as_of=as_of)
-        encoder = Encoder.fit(cls.columns, examples.frame)
+        encoder, known, examples = _examples(cls.columns, rows, as_of=as_of)
         old = known.age > PRIOR_AGE_DAYS
         if not _enough_to_split(examples, old):
             return cls(Boosted.fit(encoder, examples, recipe=RECIPE, seed=seed))
-        prior = Boosted.fit(encoder, examples.take(old), recipe=PRIOR, seed=seed).raw(examples.frame)
-        expected = Examples(examples.frame, known.expected(prior), examples.weights)
-        model = Boosted.fit(encoder, expected, recipe=RECIPE, seed=seed)
+        prior = Boosted.fit(encoder, examples.take(old), recipe=PRIOR, seed=seed).raw(examples.matrix)
+        model = Boosted.fit(encoder, examples.relabelled(known.expected(prior)), recipe=RECIPE, seed=seed)
         young = ~old
         fitted = choose(
-            prior[young], known.label[young], examples.weights[young], held_out=known.age[young] <= CHOICE_DAYS
+            prior[young],
+            known.label[young],
+            examples.weights[young],
+            blocks=known.age[young],
+            held_out=known.age[young] <= CHOICE_DAYS,
         )
         return cls(model.with_calibration(fitted))
 
@@ -88,23 +89,25 @@ class ValueBaseline(ValueTask, LogisticModel):
     @classmethod
     def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
         """Fit on bookings with their outcomes as known before `as_of`."""
-        rows, known, examples = _examples(rows, as_of=as_of)
-        encoder = Encoder.fit(cls.columns, examples.frame)
-        first = Logistic.fit(encoder, examples.frame, examples.labels, weights=examples.weights)
-        expected = known.expected(first.probability(examples.frame))
-        return cls(Logistic.fit(encoder, examples.frame, expected, weights=examples.weights, start=first))
+        encoder, known, examples = _examples(cls.columns, rows, as_of=as_of)
+        first = Logistic.fit(encoder, examples)
+        return cls(Logistic.fit(encoder, examples.relabelled(known.expected(first.raw(examples.matrix))), start=first))
 
 
-def _examples(rows: pd.DataFrame, *, as_of: datetime) -> tuple[pd.DataFrame, Knowledge, Examples]:
-    """Bookings made before `as_of`, what is known of them, and their labels by cell."""
+def _examples(
+    columns: tuple[Column, ...], rows: pd.DataFrame, *, as_of: datetime
+) -> tuple[Encoder, Knowledge, Examples]:
+    """Codes of the bookings made before `as_of`, what is known of them, and their labels by cell."""
     rows = in_order(rows[rows["booked_at"] < as_of], time="booked_at", key="booking_id")
     known = Knowledge.of(rows, as_of=as_of)
-    examples = Examples(booking_context(rows), known.label, known.weight)
+    frame = booking_context(rows)
+    encoder = Encoder.fit(columns, frame)
+    examples = Examples(encoder.matrix(frame), known.label, known.weight)
     enough("value", examples, rows=MIN_ROWS, positives=MIN_CANCELLATIONS)
-    return rows, known, examples
+    return encoder, known, examples
 
 
-def _enough_to_split(examples: Examples, old: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> bool:
+def _enough_to_split(examples: Examples, old: Bools) -> bool:
     labels = examples.labels[old]
     return len(labels) >= MIN_ROWS and min(labels.sum(), (1 - labels).sum()) >= MIN_CANCELLATIONS
 

@@ -13,6 +13,7 @@ from ml.core.errors import UsageError
 from ml.ledger import stages, watermarks
 from ml.ledger.database import Database
 from ml.ledger.stages import StageKey
+from ml.ledger.tables import StageRow
 
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 DAY = date(2026, 1, 5)
@@ -75,11 +76,14 @@ def test_a_writer_does_not_block_a_reader(db: Database) -> None:
 def test_within_one_session_what_was_just_written_is_what_is_read(db: Database) -> None:
     key = StageKey("m", "train", DAY)
     with db.session() as session:
+        stages.record(session, key, status="done", result={}, at=AT)
+        remembered = session.get(StageRow, ("m", "train", DAY))  # the session keeps an entity that is in use
+        assert remembered is not None
         for number in range(3):
             stages.record(session, key, status="done", result={"number": number}, at=AT)
-            read = stages.get(session, key)
-            assert read is not None
+            read = stages.for_day(session, "m", DAY)["train"]
             assert read.result == {"number": number}
+            assert stages.get(session, key) == read
 
 
 COUNT = """

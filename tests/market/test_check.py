@@ -9,9 +9,10 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from ml.core.errors import SchemaBreak
 from ml.market.check import Checked, check_days, reason_counts
 from ml.market.conform import conform
 from ml.market.quarantine import quarantine_rows
@@ -178,7 +179,10 @@ def test_accepted_and_quarantined_rows_add_up_whatever_is_delivered(
     for row, place, value in damages:
         frame.iloc[row % len(frame), place % len(frame.columns)] = value
     frame = pd.concat([frame, frame.iloc[[row % len(frame) for row in repeats]]], ignore_index=True)
-    checked = check(table, frame, hotels)
+    try:
+        checked = check(table, frame, hotels)
+    except SchemaBreak:
+        reject()  # so many wrong values in a column of nulls that it is the column's fault
     assert len(checked.accepted) + checked.quarantined == len(frame)
     assert checked.quarantined == sum(reason_counts(checked.reasons).values()) >= len(repeats)
     assert len(quarantine_rows(DAY, [checked])) == checked.quarantined

@@ -165,6 +165,7 @@ def upgrade() -> None:
         sa.Column("body_text", sa.String(), nullable=False),
         sa.Column("body_html", sa.String(), nullable=False),
         sa.Column("incident_id", sa.Integer(), nullable=True),
+        sa.Column("market_day", sa.Date(), nullable=True),
         sa.Column("message_id", sa.String(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
@@ -176,6 +177,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_outbox_key")),
     )
     op.create_index(op.f("ix_outbox_incident_id"), "outbox", ["incident_id"], unique=False)
+    op.create_index(op.f("ix_outbox_market_day"), "outbox", ["market_day"], unique=False)
     op.create_index(op.f("ix_outbox_sent_at_next_at"), "outbox", ["sent_at", "next_at"], unique=False)
     op.create_table(
         "outbox_attachments",

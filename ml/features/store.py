@@ -1,0 +1,209 @@
+"""The online store, and the checked way to offline values, both through Feast. Importing it costs seconds."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import feast
+import numpy as np
+import pandas as pd
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from ml.core.errors import CorruptArtefact, StoreUnavailable, UsageError
+from ml.core.settings import Settings
+from ml.core.units import known_by
+from ml.features.build import market_views
+from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureView
+from ml.features.feast_objects import feast_config, feast_objects, mirror
+from ml.lake.lake import Lake
+
+LATENESS_DAYS = 3
+"""Days before the first one that a materialisation reads again, for entities whose row came late."""
+
+_READ_ROWS = 5_000
+"""Entities in one read; SQLite takes at most 32,766 parameters."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a read-back of the online store showed: entities compared, and the first values that differed."""
+
+    compared: int
+    equal: int
+    differing: tuple[Mapping[str, Any], ...]
+
+
+class FeatureStore:
+    """One market's features in Feast: DuckDB over the lake's partitions offline, SQLite online."""
+
+    def __init__(self, store: feast.FeatureStore, lake: Lake, home: Path) -> None:
+        self._feast, self._lake, self._home = store, lake, home
+        self.views: Mapping[str, FeatureView] = market_views(lake)
+
+    @classmethod
+    def open(cls, settings: Settings, lake: Lake) -> FeatureStore:
+        """The store of the lake's market below `settings.home`; its folder is made, nothing else is written."""
+        config = feast_config(settings.home, lake.market)
+        return cls(feast.FeatureStore(config=config), lake, settings.home)
+
+    def apply(self) -> None:
+        """Tell Feast of the market's views; idempotent. A damaged registry is made anew, for it holds nothing else."""
+        with _clear_errors():
+            try:
+                self._apply()
+            except DecodeError:
+                Path(self._feast.config.registry.path).unlink()
+                self._feast = feast.FeatureStore(config=self._feast.config)
+                self._apply()
+
+    def materialize(self, first: date, last: date) -> None:
+        """Put the newest row of each entity, from `first` (and LATENESS_DAYS before it) to `last`, into the online store.
+
+        Raises:
+            CorruptArtefact: a partition holds rows that are dated in its future; nothing of it is written.
+            StoreUnavailable: the online store cannot be written.
+        """
+        start = first - timedelta(days=LATENESS_DAYS)
+        for view in self.views.values():
+            mirror(self._lake, view, self._home, first=start, last=last)
+            self._refuse_future(view, first=start, last=last)
+        with _clear_errors():
+            self._feast.materialize(start_date=known_by(start), end_date=known_by(last), feature_views=list(self.views))
+
+    def read_online(self, view: str, entities: pd.DataFrame, *, day: date | None = None) -> pd.DataFrame:
+        """The online features of entities.
+
+        Args:
+            view: name of the feature view.
+            entities: the view's entity columns; one row per answer, repeats allowed.
+            day: the market day whose knowledge is meant; rows older than the view's ttl by its end count as absent.
+
+        Returns:
+            The entity columns, the features as float64 (NaN where absent) and event_timestamp, under the index of
+            `entities`.
+        """
+        definition = self._view(view)
+        values = self._read(definition, entities)
+        stamps = pd.to_datetime(pd.Series(values.pop(EVENT_TIMESTAMP)), unit="s", utc=True).dt.as_unit("us")
+        frame = pd.DataFrame(values, index=entities.index, columns=list(definition.feature_names), dtype="float64")
+        frame = frame.assign(**{EVENT_TIMESTAMP: stamps.array})
+        if day is not None:
+            old = frame[EVENT_TIMESTAMP] < known_by(day) - timedelta(days=definition.ttl_days)
+            frame.loc[old, list(definition.feature_names)] = np.nan
+        return pd.concat([entities[list(definition.entity)], frame], axis=1)
+
+    def historical(self, entities: pd.DataFrame, views: Collection[str]) -> pd.DataFrame:
+        """Feast's own point-in-time join, by both clocks: slow, and there to check ours against.
+
+        Args:
+            entities: entity columns of the views and `event_timestamp`, the instant of each decision.
+            views: names of feature views.
+
+        Returns:
+            The rows given, in any order, with the views' features.
+        """
+        wanted = [self._view(name) for name in views]
+        for view in wanted:
+            mirror(self._lake, view, self._home, first=None, last=None)
+        names = [f"{view.name}:{feature}" for view in wanted for feature in view.feature_names]
+        with _clear_errors():
+            job = self._feast.get_historical_features(
+                entity_df=entities.copy(), features=names, filter_by_created_timestamp=True
+            )
+            answer: pd.DataFrame = job.to_df()
+        return answer
+
+    def verify_sample(self, view: str, day: date, *, n: int, seed: int) -> Verification:
+        """Read up to `n` entities of a day's partition back from the online store and compare every value exactly."""
+        definition = self._view(view)
+        offline = self._lake.scan(definition.table, first=day, last=day).to_pandas(ignore_metadata=True)
+        offline = offline.sort_values(CREATED_TIMESTAMP).drop_duplicates(list(definition.entity), keep="last")
+        chosen = np.random.default_rng(seed).permutation(len(offline))[:n]
+        sample = offline.iloc[np.sort(chosen)].reset_index(drop=True)
+        if sample.empty:
+            return Verification(0, 0, ())
+        online = self._read(definition, sample)
+        differing = list(_differences(definition, sample, online))
+        bad = {difference["row"] for difference in differing}
+        return Verification(len(sample), len(sample) - len(bad), tuple(differing[:10]))
+
+    def _apply(self) -> None:
+        wanted = feast_objects(self._lake, self._home)
+        names = {item.name for item in wanted}
+        gone = [view for view in self._feast.list_feature_views() if view.name not in names]
+        self._feast.apply([*wanted, *gone], objects_to_delete=gone, partial=False)
+
+    def _view(self, name: str) -> FeatureView:
+        if name not in self.views:
+            raise UsageError(f"there is no feature view {name!r}", next=f"choose from {', '.join(self.views)}")
+        return self.views[name]
+
+    def _refuse_future(self, view: FeatureView, *, first: date, last: date) -> None:
+        for day in self._lake.days(view.table):
+            if not first <= day <= last:
+                continue
+            rows = self._lake.scan(view.table, first=day, last=day)
+            stamps = rows.select([EVENT_TIMESTAMP, CREATED_TIMESTAMP]).to_pandas(ignore_metadata=True)
+            if (stamps[EVENT_TIMESTAMP] != known_by(day)).any() or (stamps[CREATED_TIMESTAMP] > known_by(last)).any():
+                raise CorruptArtefact(
+                    f"the features of {view.name} for {day} hold rows of another time",
+                    left="the online store is as it was",
+                    next=f"build the day again with: bidwright materialize --day {day}",
+                )
+
+    def _read(self, view: FeatureView, entities: pd.DataFrame) -> dict[str, list[Any]]:
+        """Values as Feast gives them, and the event time in seconds since 1970 (None where there is no row)."""
+        names = [f"{view.name}:{feature}" for feature in view.feature_names]
+        read: dict[str, list[Any]] = {name: [] for name in (*view.feature_names, EVENT_TIMESTAMP)}
+        keys = entities[list(view.entity)].to_dict("list")
+        for start in range(0, len(entities), _READ_ROWS):
+            rows = {key: values[start : start + _READ_ROWS] for key, values in keys.items()}
+            with _clear_errors():
+                answer = self._feast.get_online_features(features=names, entity_rows=rows)
+                part = answer.to_dict(include_event_timestamps=True)
+            for name in view.feature_names:
+                read[name] += part[name]
+            read[EVENT_TIMESTAMP] += [stamp or None for stamp in part[f"{view.feature_names[0]}__ts"]]
+        return read
+
+
+def _differences(
+    view: FeatureView, sample: pd.DataFrame, online: Mapping[str, Sequence[Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Each value that is not the same offline and online; two absent ones are the same."""
+    stamps = [stamp.timestamp() for stamp in sample[EVENT_TIMESTAMP]]
+    for name in (*view.feature_names, EVENT_TIMESTAMP):
+        expected = stamps if name == EVENT_TIMESTAMP else sample[name].tolist()
+        for row, (offline, found) in enumerate(zip(expected, online[name], strict=True)):
+            absent = pd.isna(offline)
+            if (found is not None) if absent else (found != offline):
+                key = {column: sample[column].iloc[row] for column in view.entity}
+                yield {"row": row, "entity": key, "feature": name, "offline": offline, "online": found}
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Feast prints and draws bars where nobody looks; its stores' errors become ours."""
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnavailable(
+            f"the online store cannot be used: {error}",
+            left="the watermark was not moved",
+            next="check the working folder and its disk, and run it again",
+        ) from error
+    except duckdb.Error as error:
+        raise CorruptArtefact(
+            f"the feature tables could not be read: {str(error).splitlines()[0]}",
+            left="the watermark was not moved",
+            next="build the day again with: bidwright materialize --day YYYY-MM-DD",
+        ) from error
