@@ -131,7 +131,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
         shown.add_column(heading, justify="right" if right else "left", no_wrap=name != "retrained")
     for row in rows:
         shown.add_row(*(escape(_text(row.get(name, "-"))) for name in _HEADINGS))
-    console.print(shown, width=max(console.width, _TABLE_WIDTH))
+    Console(highlight=False, width=max(console.width, _TABLE_WIDTH)).print(shown)
 
 
 def closing(stack: Stack, *, missing: Sequence[str], seconds: float) -> None:

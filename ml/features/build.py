@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import ibis
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -97,8 +98,8 @@ def _write(lake: Lake, view: FeatureView, days: list[date], rows: pa.Table, *, l
         return sum(pool.map(store, days))
 
 
-def _former(lake: Lake, view: FeatureView, day: date) -> pa.Table | None:
+def _former(lake: Lake, view: FeatureView, day: date) -> pd.DataFrame | None:
     try:
-        return lake.scan(view.table, first=day, last=day)
+        return lake.read(view.table, day)
     except NoData:
         return None

@@ -111,8 +111,8 @@ class FeatureView:
 
 AGENT_HISTORY = FeatureView(
     name="agent_history",
-    meaning="what a travel agent's bookings were worth and how they ended",
-    entity=("agent_id",),
+    meaning="what a travel agent's bookings at a hotel were worth and how they ended",
+    entity=("hotel_id", "agent_id"),
     prefix="agent",
     windows=(28, 90, 365),
     measures=BOOKING_MEASURES,

@@ -120,7 +120,9 @@ def _rows(rows: Any, day: str, keys: Sequence[str], sums: Sequence[str], given: 
     columns = {
         name: (ibis.literal(fact) if isinstance(fact, int) else fact).cast("int64") for name, fact in facts.items()
     }
-    return rows.select(*keys, **{KNOWN_DAY: rows[day]}, **columns)
+    return rows.select(
+        **{key: rows[key].cast("string") for key in keys}, **{KNOWN_DAY: rows[day].cast("int64")}, **columns
+    )
 
 
 def _union(as_of: Any, *kinds: Any) -> Any:

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from ml.core.errors import CorruptArtefact, StoreUnavailable, UsageError
+from ml.core.errors import CorruptArtefact, NoData, StoreUnavailable, UsageError
 from ml.core.settings import Settings
-from ml.core.units import known_by
+from ml.core.units import days_between, known_by
 from ml.features.build import market_views
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureView
 from ml.features.feast_objects import feast_config, feast_objects, mirror
@@ -124,7 +124,7 @@ class FeatureStore:
     def verify_sample(self, view: str, day: date, *, n: int, seed: int) -> Verification:
         """Read up to `n` entities of a day's partition back from the online store and compare every value exactly."""
         definition = self._view(view)
-        offline = self._lake.scan(definition.table, first=day, last=day).to_pandas(ignore_metadata=True)
+        offline = self._lake.read(definition.table, day)
         offline = offline.sort_values(CREATED_TIMESTAMP).drop_duplicates(list(definition.entity), keep="last")
         chosen = np.random.default_rng(seed).permutation(len(offline))[:n]
         sample = offline.iloc[np.sort(chosen)].reset_index(drop=True)
@@ -147,12 +147,12 @@ class FeatureStore:
         return self.views[name]
 
     def _refuse_future(self, view: FeatureView, *, first: date, last: date) -> None:
-        for day in self._lake.days(view.table):
-            if not first <= day <= last:
-                continue
-            rows = self._lake.scan(view.table, first=day, last=day)
-            stamps = rows.select([EVENT_TIMESTAMP, CREATED_TIMESTAMP]).to_pandas(ignore_metadata=True)
-            if (stamps[EVENT_TIMESTAMP] != known_by(day)).any() or (stamps[CREATED_TIMESTAMP] > known_by(last)).any():
+        for day in days_between(first, last):
+            try:
+                rows = self._lake.read(view.table, day)
+            except NoData:
+                continue  # a day of the lookback on which nothing was built
+            if (rows[EVENT_TIMESTAMP] != known_by(day)).any() or (rows[CREATED_TIMESTAMP] > known_by(last)).any():
                 raise CorruptArtefact(
                     f"the features of {view.name} for {day} hold rows of another time",
                     left="the online store is as it was",

@@ -8,9 +8,10 @@ import pandas as pd
 import pyarrow as pa
 
 from ml.features.definitions import CREATED_TIMESTAMP, FeatureView
+from ml.lake.parquet import to_pandas
 
 
-def keep_versions(former: pa.Table | None, rows: pa.Table, *, view: FeatureView, learned: datetime) -> pa.Table:
+def keep_versions(former: pd.DataFrame | None, rows: pa.Table, *, view: FeatureView, learned: datetime) -> pa.Table:
     """A day's partition after it was computed again.
 
     Rows known before `learned` stay; a row that came out otherwise than its newest former version is added with
@@ -22,13 +23,13 @@ def keep_versions(former: pa.Table | None, rows: pa.Table, *, view: FeatureView,
         view: the view they belong to.
         learned: the instant from which the new rows are known.
     """
-    new = rows.to_pandas(ignore_metadata=True).assign(**{CREATED_TIMESTAMP: pd.Timestamp(learned).as_unit("us")})
-    if former is not None and former.num_rows:
-        old = former.to_pandas(ignore_metadata=True)
-        old = old[old[CREATED_TIMESTAMP] < learned]
+    new = to_pandas(rows)
+    new[CREATED_TIMESTAMP] = pd.Series(learned, index=new.index, dtype=new[CREATED_TIMESTAMP].dtype)
+    if former is not None:
+        old = former[former[CREATED_TIMESTAMP] < learned]
         newest = old.sort_values(CREATED_TIMESTAMP).drop_duplicates(list(view.entity), keep="last")
-        same = [*view.entity, *view.feature_names]
-        repeated = pd.concat([newest, new])[same].duplicated(keep="first").to_numpy()[len(newest) :]
-        new = pd.concat([old, new[~repeated]])
+        values = [*view.entity, *view.feature_names]
+        unchanged = pd.concat([newest, new])[values].duplicated(keep="first").to_numpy()[len(newest) :]
+        new = pd.concat([old, new[~unchanged]])
     ordered = new.sort_values([*view.entity, CREATED_TIMESTAMP])
     return pa.Table.from_pandas(ordered, schema=rows.schema, preserve_index=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +17,8 @@ import pandas as pd
 
 from ml.market.conform import Conformed
 from ml.market.contract import Table
+from ml.market.reasons import REPEATED_ROW, Marks, Reasons
 
-Reasons = npt.NDArray[np.object_]
-"""For each row its reason, or None for an accepted row; shape (n,)."""
-
-REPEATED_ROW = "repeated_row"
 _DAY = "_partition_day"
 _EPOCH = date(1970, 1, 1)
 _MICROS_PER_DAY = 86_400_000_000
@@ -52,67 +48,67 @@ def check_days(
     sizes = [len(part.rows) for part in days.values()]
     rows = pd.concat([part.rows for part in days.values()], ignore_index=True)
     rows[_DAY] = np.repeat([(day - _EPOCH).days for day in days], sizes)
-    reasons: Reasons = np.full(len(rows), None, dtype=object)
+    marks = Marks(len(rows))
 
-    _mark(reasons, _repeated(table, rows), REPEATED_ROW)
-    _judge_types(table, rows, days.values(), reasons)
-    rows = _judge_values(table, rows[_still_good(reasons)], reasons)
-    _judge_clocks(table, rows, reasons)
-    _judge_keys(table, rows, reasons)
+    sharing = _sharing_a_key(table, rows)
+    marks.mark(REPEATED_ROW, sharing.index[sharing.duplicated(keep="first")])
+    _judge_types(table, rows, days.values(), marks)
+    rows = _judge_values(table, rows, marks)
+    _judge_clocks(table, rows, marks)
+    # Rows that share a key and differ: nothing says which is right, so none is taken.
+    good = sharing[marks.good[sharing.index]]
+    marks.mark("duplicate", _sharing_a_key(table, good).index)
     if table.name != "hotels" and "hotel_id" in table.names:
-        _judge_hotels(rows, hotels, reasons)
-    return _by_day(table, days, rows, reasons)
+        _judge_hotels(rows, hotels, marks)
+    return _by_day(table, days, rows, marks)
 
 
-def _judge_types(table: Table, rows: pd.DataFrame, parts: Iterable[Conformed], reasons: Reasons) -> None:
+def _sharing_a_key(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose key another row of the same day has, too."""
+    return rows[rows.duplicated([*table.key, _DAY], keep=False)]
+
+
+def _judge_types(table: Table, rows: pd.DataFrame, parts: Iterable[Conformed], marks: Marks) -> None:
     """Values that could not be read, and missing ones where none may be missing."""
     for column in table:
-        masks = [part.wrong_type.get(column.name, np.zeros(len(part.rows), bool)) for part in parts]
-        _mark(reasons, np.concatenate(masks), f"type:{column.name}")
+        start = 0
+        for part in parts:
+            if column.name in part.wrong_type:
+                marks.mark(f"type:{column.name}", start + np.flatnonzero(part.wrong_type[column.name]))
+            start += len(part.rows)
     for column in table:
         if not column.nullable:
-            _mark(reasons, rows[column.name].isna().to_numpy(), f"null:{column.name}")
+            marks.mark(f"null:{column.name}", np.flatnonzero(rows[column.name].isna()))
 
 
-def _judge_values(table: Table, rows: pd.DataFrame, reasons: Reasons) -> pd.DataFrame:
-    """Dtypes, ranges and allowed values by the pandera schema; the same rows with exact dtypes."""
+def _judge_values(table: Table, rows: pd.DataFrame, marks: Marks) -> pd.DataFrame:
+    """Dtypes, ranges and allowed values by the pandera schema; the rows so far good, with exact dtypes."""
     import pandera.pandas as pandera
 
-    exact = rows.astype({column.name: column.dtype for column in table if column.kind != "text"})
+    exact = rows[marks.good].astype({column.name: column.dtype for column in table if column.kind != "text"})
     try:
         table.schema.validate(exact[list(table.names)], lazy=True)
     except pandera.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        order = {name: place for place, name in enumerate(table.names)}
-        for case in sorted(cases.to_dict("records"), key=lambda case: order.get(case["column"], -1)):
-            _mark_one(reasons, case)
+        _mark_failures(table, errors.failure_cases, marks)
     return exact
 
 
-def _mark_one(reasons: Reasons, case: Mapping[Any, Any]) -> None:
-    code = "null" if case["check"] == "not_nullable" else case["check"]
-    index = int(case["index"])
-    if reasons[index] is None:
-        reasons[index] = f"{code}:{case['column']}"
+def _mark_failures(table: Table, cases: pd.DataFrame, marks: Marks) -> None:
+    """Column by column in the order of the contract, so that a row's reason does not depend on pandera's."""
+    for column in table:
+        of_column = cases[cases["column"] == column.name]
+        for check, failed in of_column.groupby("check", sort=True):
+            marks.mark(f"{check}:{column.name}", failed["index"].astype("int64").to_numpy())
 
 
-def _judge_clocks(table: Table, rows: pd.DataFrame, reasons: Reasons) -> None:
+def _judge_clocks(table: Table, rows: pd.DataFrame, marks: Marks) -> None:
     """Known on the partition's day, and not before it happened."""
     known = _micros(rows["known_at"])
-    other_day = known // _MICROS_PER_DAY != rows[_DAY].to_numpy()
-    _mark(reasons, _at(rows, other_day, len(reasons)), "known_on_another_day")
-    future = _micros(rows[table.event_time]) > known
-    _mark(reasons, _at(rows, future, len(reasons)), f"future_event:{table.event_time}")
+    marks.mark("known_on_another_day", rows.index[known // _MICROS_PER_DAY != rows[_DAY].to_numpy()])
+    marks.mark(f"future_event:{table.event_time}", rows.index[_micros(rows[table.event_time]) > known])
 
 
-def _judge_keys(table: Table, rows: pd.DataFrame, reasons: Reasons) -> None:
-    """Rows that share a key and differ: nothing says which is right, so none is taken."""
-    good = rows[_still_good(reasons)[rows.index]]
-    same_key = good.duplicated([*table.key, _DAY], keep=False).to_numpy()
-    _mark(reasons, _at(good, same_key, len(reasons)), "duplicate")
-
-
-def _judge_hotels(rows: pd.DataFrame, hotels: Mapping[date, frozenset[str]], reasons: Reasons) -> None:
+def _judge_hotels(rows: pd.DataFrame, hotels: Mapping[date, frozenset[str]], marks: Marks) -> None:
     """The hotel is in that day's list; days with equal lists are looked up together."""
     days_by_list: dict[frozenset[str], list[int]] = {}
     for day, ids in hotels.items():
@@ -120,52 +116,22 @@ def _judge_hotels(rows: pd.DataFrame, hotels: Mapping[date, frozenset[str]], rea
     known: npt.NDArray[np.bool_] = np.zeros(len(rows), dtype=bool)
     for ids, days in days_by_list.items():
         known |= (rows["hotel_id"].isin(ids) & rows[_DAY].isin(days)).to_numpy()
-    _mark(reasons, _at(rows, ~known, len(reasons)), "orphan:hotel_id")
+    marks.mark("orphan:hotel_id", rows.index[~known])
 
 
-def _by_day(table: Table, days: Mapping[date, Conformed], rows: pd.DataFrame, reasons: Reasons) -> dict[date, Checked]:
-    accepted = rows[_still_good(reasons)[rows.index]][list(table.names)]
+def _by_day(table: Table, days: Mapping[date, Conformed], rows: pd.DataFrame, marks: Marks) -> dict[date, Checked]:
+    accepted = rows.loc[marks.good[rows.index], list(table.names)]
     places = accepted.index.to_numpy()
     accepted = accepted.reset_index(drop=True)
     checked, start = {}, 0
     for day, part in days.items():
         stop = start + len(part.rows)
         first, last = np.searchsorted(places, [start, stop])
-        checked[day] = Checked(table, part.raw, accepted.iloc[first:last], reasons[start:stop])
+        checked[day] = Checked(table, part.raw, accepted.iloc[first:last], marks.reasons(start, stop))
         start = stop
     return checked
-
-
-def _repeated(table: Table, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Every repetition of a row, not the row itself; only rows that share a key are compared in full."""
-    repeated: npt.NDArray[np.bool_] = np.zeros(len(rows), dtype=bool)
-    suspects = rows.index[rows.duplicated([*table.key, _DAY], keep=False)].to_numpy()
-    repeated[suspects] = rows.loc[suspects].duplicated(keep="first").to_numpy()
-    return repeated
-
-
-def _mark(reasons: Reasons, mask: npt.NDArray[np.bool_], reason: str) -> None:
-    if mask.any():
-        reasons[mask & _still_good(reasons)] = reason
-
-
-def _still_good(reasons: Reasons) -> npt.NDArray[np.bool_]:
-    return pd.isna(reasons)
-
-
-def _at(rows: pd.DataFrame, mask: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.bool_]:
-    """A mask over some rows as a mask over all `size` of them."""
-    whole: npt.NDArray[np.bool_] = np.zeros(size, dtype=bool)
-    whole[rows.index.to_numpy()[mask]] = True
-    return whole
 
 
 def _micros(times: pd.Series) -> npt.NDArray[np.int64]:
     """Microseconds since 1970 of a column in `datetime64[us, UTC]`."""
     return times.to_numpy(dtype="datetime64[us]").astype("int64")
-
-
-def reason_counts(reasons: Reasons) -> dict[str, int]:
-    """How many rows each reason has, most frequent first."""
-    counts = pd.Series([reason for reason in reasons if reason is not None], dtype=object).value_counts()
-    return {str(reason): int(count) for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.core.errors import SchemaBreak
-from ml.market.contract import Column, Kind, Table
+from ml.market.contract import Column, Kind, Table, is_text
 
 Mask = npt.NDArray[np.bool_]
 
@@ -92,10 +92,8 @@ def _text(given: pd.Series, table: Table, column: Column) -> tuple[pd.Series, Ma
         if given.notna().any():
             raise _wrong_type(table, column, given)
         return pd.Series(None, index=given.index, dtype=object), _none(given)
-    values = given.astype(object).where(given.notna(), other=None).to_numpy()
-    kind = pd.api.types.infer_dtype(values, skipna=True)
-    if kind in {"string", "empty"}:
-        return pd.Series(values, index=given.index, dtype=object), _none(given)
+    if is_text(given):
+        return given.astype(object), _none(given)
     return _by_value(given, lambda value: value if isinstance(value, str) else None, "object")
 
 

@@ -94,6 +94,13 @@ class Table:
         return pd.DataFrame({column.name: pd.Series([], dtype=column.dtype) for column in self.columns})
 
 
+def is_text(column: pd.Series) -> bool:
+    """Whether every value is a `str` or missing."""
+    import pandas as pd
+
+    return pd.api.types.infer_dtype(column, skipna=True) in {"string", "empty"}
+
+
 def _pandera_column(column: Column) -> Any:
     import pandera.pandas as pandera
 
@@ -104,5 +111,8 @@ def _pandera_column(column: Column) -> Any:
         checks.append(pandera.Check.le(column.high, error="range"))
     if column.values is not None:
         checks.append(pandera.Check.isin(column.values, error="unknown_value"))
-    dtype = str if column.kind == "text" else column.dtype
-    return pandera.Column(dtype, checks, nullable=column.nullable, description=f"{column.meaning} [{column.unit}]")
+    if column.kind == "text":  # pandera's own check of str calls Python for every value
+        checks.append(pandera.Check(is_text, error="type", ignore_na=False))
+    return pandera.Column(
+        column.dtype, checks, nullable=column.nullable, description=f"{column.meaning} [{column.unit}]"
+    )

@@ -20,9 +20,10 @@ from ml.lake.lake import Lake
 from ml.lake.parquet import encode
 from ml.ledger.database import Database
 from ml.ledger.partitions import PartitionEntry, digests, land
-from ml.market.check import REPEATED_ROW, Checked, check_days, reason_counts
+from ml.market.check import Checked, check_days
 from ml.market.conform import Conformed, conform_days
 from ml.market.quarantine import QUARANTINE, quarantine_rows
+from ml.market.reasons import REPEATED_ROW, reason_counts
 from ml.market.source import MarketSource
 from ml.market.tables import TABLES
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import cast
+
 import numpy as np
 
 from ml.models.numbers import Floats, sigmoid
@@ -34,6 +37,19 @@ def fit_logit(
         Shape (k,). Iteratively reweighted least squares with step halving; stops when a step would gain less than
         1e-12 of the loss, or after 50 steps.
     """
+    with _one_thread():
+        return _minimise(design, labels, weights=weights, offset=offset, penalty=penalty, start=start)
+
+
+def _minimise(
+    design: Floats,
+    labels: Floats,
+    *,
+    weights: Floats | None,
+    offset: Floats | None,
+    penalty: Floats | float,
+    start: Floats | None,
+) -> Floats:
     rows, size = design.shape
     w = np.ones(rows) if weights is None else weights
     base = np.zeros(rows) if offset is None else offset
@@ -56,6 +72,13 @@ def fit_logit(
             break
         b, loss = b - step, tried
     return b
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Linear algebra on one thread: its sums then come out the same on any number of cores."""
+    from threadpoolctl import threadpool_limits
+
+    return cast("AbstractContextManager[object]", threadpool_limits(limits=1, user_api="blas"))
 
 
 def _loss(design: Floats, labels: Floats, w: Floats, base: Floats, ridge: Floats, b: Floats) -> float:

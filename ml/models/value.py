@@ -73,7 +73,7 @@ class ValueModel(ValueTask, TreeModel):
         young = ~old
         fitted = choose(
             prior[young],
-            known.label[young],
+            known.expected(prior)[young],
             examples.weights[young],
             blocks=known.age[young],
             held_out=known.age[young] <= CHOICE_DAYS,

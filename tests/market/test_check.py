@@ -13,9 +13,10 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from ml.core.errors import SchemaBreak
-from ml.market.check import Checked, check_days, reason_counts
+from ml.market.check import Checked, check_days
 from ml.market.conform import conform
 from ml.market.quarantine import quarantine_rows
+from ml.market.reasons import reason_counts
 from ml.market.simulator.source import FIRST_DAY, Simulator
 from ml.market.tables import TABLES
 

@@ -14,9 +14,10 @@ from ml.core.errors import CorruptArtefact, NoData, UsageError
 from ml.core.settings import Settings
 from ml.core.units import days_between
 from ml.market import hotel_bookings, open_source
-from ml.market.check import check_days, reason_counts
+from ml.market.check import check_days
 from ml.market.conform import conform_days
 from ml.market.hotel_bookings import LEAKY_COLUMNS, HotelBookings
+from ml.market.reasons import reason_counts
 from ml.market.tables import TABLES
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "hotel_booking_demand"

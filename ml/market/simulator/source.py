@@ -21,7 +21,7 @@ from ml.market.simulator.frames import (
     hotels_frame,
     opportunities_frame,
 )
-from ml.market.simulator.world import Rows, World
+from ml.market.simulator.world import Ints, Rows, World
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FIRST_DAY = date(2025, 1, 6)
 """A Monday. Bookings made before it are told too, as far as they become known or end after it."""
 
+_CLOCKS = ("known", "event_known", "settled")
 _MEMORY_DAYS = MAX_LAG_DAYS + LONGEST_FATE_DAYS
 
 
@@ -42,7 +43,7 @@ class Simulator:
 
     def __init__(self, market: Market, *, name_of_market: str) -> None:
         self.market, self.name_of_market = market, name_of_market
-        self._origins: dict[date, Rows] = {}
+        self._origins: dict[date, tuple[Rows, Ints]] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Simulator:
@@ -83,16 +84,17 @@ class Simulator:
         rows = [self._origin(day - timedelta(days=age)) for age in range(_MEMORY_DAYS, -1, -1)]
         today = (day - date(1970, 1, 1)).days
         booked, ended, settled = (
-            _join([origin[origin[clock] // US_PER_DAY == today] for origin in rows])
-            for clock in ("known", "event_known", "settled")
+            _join([origin[days[clock] == today] for origin, days in rows]) for clock in range(len(_CLOCKS))
         )
         for old in [known for known in self._origins if known < day - timedelta(days=2 * _MEMORY_DAYS)]:
             del self._origins[old]
         return booked, ended, settled
 
-    def _origin(self, day: date) -> Rows:
+    def _origin(self, day: date) -> tuple[Rows, Ints]:
+        """The bookings that spring from a day, and the days on which each clock rings; shape (clocks, n)."""
         if day not in self._origins:
-            self._origins[day] = origin_bookings(self.market, day)
+            rows = origin_bookings(self.market, day)
+            self._origins[day] = rows, np.stack([rows[clock] // US_PER_DAY for clock in _CLOCKS])
         return self._origins[day]
 
 

@@ -1,0 +1,115 @@
+"""Rows that a candidate is judged on: outcomes that became certain after the end of what it was trained on.
+
+A candidate of day D knows what was known `holdout_days` before the end of D. What became certain since then was
+open, or did not exist, when it was trained. All models, baselines and the champion are compared on the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ml.core.units import known_by
+
+if TYPE_CHECKING:
+    from ml.lake.lake import Lake
+
+CLICK_AGE_DAYS = 7
+"""A click is judged once it is this old: 95 % of the bookings that follow a click follow within a week."""
+
+TRAFFIC_ROWS = 40_000
+"""About so many shown opportunities judge a click model; more would only cost time."""
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """What one model is judged on.
+
+    Attributes:
+        rows: model inputs, one row per example.
+        label: 1 or 0 per row.
+        block: the day that a row is resampled with: the day its outcome became known, or the day of the search.
+        value_micros: realised net value per row; None for a model of probabilities alone.
+    """
+
+    rows: pd.DataFrame
+    label: np.ndarray[tuple[int], np.dtype[np.float64]]
+    block: np.ndarray[tuple[int], np.dtype[np.datetime64]]
+    value_micros: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+
+
+def trained_known_by(day: date, *, holdout_days: int) -> datetime:
+    """The instant before which a candidate of `day` knows everything, and after which it knows nothing."""
+    return known_by(day - timedelta(days=holdout_days))
+
+
+def settled_bookings(bookings: pd.DataFrame, *, known_from: datetime) -> Holdout:
+    """Bookings whose outcome became certain at or after `known_from`.
+
+    Args:
+        bookings: from `ml.features.training_set.booking_rows`, as known by the end of the day.
+        known_from: the end of what the candidate was trained on.
+    """
+    rows = bookings[(bookings["outcome"] != "open") & (bookings["outcome_known_at"] >= known_from)]
+    rows = rows.reset_index(drop=True)
+    return Holdout(
+        rows=rows,
+        label=(rows["outcome"] == "cancelled").to_numpy(dtype=np.float64),
+        block=_days(rows["outcome_known_at"]),
+        value_micros=rows["net_value_micros"].to_numpy(dtype=np.float64, na_value=np.nan),
+    )
+
+
+def due_bookings(bookings: pd.DataFrame, *, first: date, last: date) -> Holdout:
+    """Bookings whose stay was to end from `first` to `last`, however and whenever they ended.
+
+    Among outcomes that became certain in a window, cancellations of future stays and the stays themselves come
+    from different seasons, so that their mix says nothing of a probability. Bookings due in a window are whole
+    cohorts: predicted over realised value is an unbiased measure of calibration on them. The cancellations among
+    them that were known earlier may have been trained on; they weigh on a sum far less than on a ranking.
+    """
+    ends = bookings["check_in"] + pd.to_timedelta(bookings["los_nights"], unit="D")
+    day = _days(ends)
+    there = (day >= np.datetime64(first, "D")) & (day <= np.datetime64(last, "D"))
+    rows = bookings[there & (bookings["outcome"] != "open").to_numpy()]
+    return Holdout(
+        rows=rows.reset_index(drop=True),
+        label=(rows["outcome"] == "cancelled").to_numpy(dtype=np.float64),
+        block=day[there & (bookings["outcome"] != "open").to_numpy()],
+        value_micros=rows["net_value_micros"].to_numpy(dtype=np.float64, na_value=np.nan),
+    )
+
+
+def mature_clicks(lake: Lake, *, day: date, known_from: datetime, exclude_days: Sequence[date]) -> Holdout:
+    """Clicks made after `known_from` that are at least `CLICK_AGE_DAYS` old at the end of `day`."""
+    from ml.features.training_set import click_rows
+
+    rows = click_rows(
+        lake,
+        as_of=known_by(day),
+        first=known_from.date(),
+        last=day - timedelta(days=CLICK_AGE_DAYS),
+        exclude_days=exclude_days,
+    )
+    return Holdout(rows=rows, label=rows["booked"].to_numpy(dtype=np.float64), block=_days(rows["ts"]))
+
+
+def shown_offers(
+    lake: Lake, *, day: date, known_from: datetime, exclude_days: Sequence[date], share: float
+) -> Holdout:
+    """A fixed share of the offers shown after `known_from`."""
+    from ml.features.training_set import opportunity_rows
+
+    rows = opportunity_rows(
+        lake, as_of=known_by(day), first=known_from.date(), last=day, exclude_days=exclude_days, share=share
+    )
+    return Holdout(rows=rows, label=rows["clicked"].to_numpy(dtype=np.float64), block=_days(rows["ts"]))
+
+
+def _days(instants: pd.Series[pd.Timestamp]) -> np.ndarray[tuple[int], np.dtype[np.datetime64]]:
+    return instants.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[D]")

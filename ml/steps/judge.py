@@ -1,0 +1,261 @@
+"""Judge a day's candidate: measure it, its baseline and the champion on the same rows, and ask the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ml.core.digests import Digest
+from ml.core.errors import NoData
+from ml.core.units import days_between, known_by
+from ml.core.verdict import Verdict
+from ml.steps.promote import tell
+from ml.steps.rows import held_days
+
+if TYPE_CHECKING:
+    from ml.evaluation.holdout import Holdout
+    from ml.ledger.champion import Champion
+    from ml.ledger.versions import Version
+    from ml.models.protocol import BidModel
+    from ml.platform import Platform
+    from ml.promotion.evidence import BidEvidence, Evidence, InputEvidence, ModelEvidence, OrderEvidence
+    from ml.promotion.measure import Predictions
+
+Models = Mapping[str, "BidModel"]
+
+
+def judge_day(platform: Platform, day: date) -> dict[str, Any]:
+    """Gather the evidence about the candidate of `day` and write the decision.
+
+    Raises:
+        NoData: no candidate was registered on this day.
+    """
+    from ml.ledger import champion
+    from ml.promotion.policy import POLICY
+    from ml.promotion.promote import judge_candidate
+
+    version = candidate_of(platform, day)
+    live = champion.current(platform.db, platform.market)
+    decision = judge_candidate(
+        platform.db,
+        market=platform.market,
+        day=day,
+        candidate=version.digest,
+        evidence=gather(platform, day, version, live),
+        policy=POLICY,
+        approval=platform.settings.approval,
+        at=platform.clock.now(),
+    )
+    if decision.verdict is not Verdict.PASS:
+        tell(platform, decision, moved=False, reason=f"the verdict is {decision.verdict}")
+    return {
+        "decision_id": decision.id,
+        "candidate": decision.candidate,
+        "verdict": decision.verdict.value,
+        "needs_approval": decision.approval is not None,
+        "gates": [{k: v for k, v in gate.items() if k not in {"numbers", "limits"}} for gate in decision.gates],
+    }
+
+
+def candidate_of(platform: Platform, day: date) -> Version:
+    """The version registered on a market day."""
+    from ml.ledger import stages, versions
+
+    record = stages.get(platform.db, stages.StageKey(platform.market, "train", day))
+    digest = record.result.get("candidate") if record else None
+    if digest is None:
+        raise NoData(
+            f"there is no candidate of {day.isoformat()}",
+            left="the champion is unchanged",
+            next=f"train one: bidwright train --day {day.isoformat()}",
+        )
+    return versions.get(platform.db, platform.market, Digest(digest))
+
+
+def gather(platform: Platform, day: date, version: Version, live: Champion | None) -> Evidence:
+    """Everything the gates judge about one candidate on one day."""
+    from ml.promotion.bundle import load_models, read_bundle
+    from ml.promotion.evidence import Evidence
+
+    bundle = read_bundle(platform.blobs, version.digest)
+    models = load_models(bundle)
+    champion_models = load_models(read_bundle(platform.blobs, live.digest)) if live else None
+    known_from = datetime.fromisoformat(bundle.meta["trained_known_by"])
+    holdouts = _holdouts(platform, day, known_from)
+    judged = [name for name in models if not name.endswith("_baseline")]
+    return Evidence(
+        day=day,
+        candidate=version.digest,
+        champion_generation=live.generation if live else 0,
+        model_names=tuple(judged),
+        inputs=_inputs(platform, day, version),
+        order=_order(platform, holdouts, known_from),
+        models=tuple(
+            _measure(
+                name,
+                bundle.meta["training"][name],
+                holdouts,
+                models=models,
+                champion=champion_models,
+                seed=platform.settings.seed,
+            )
+            for name in judged
+        ),
+        bids=_bids(platform, day, models),
+    )
+
+
+def _holdouts(platform: Platform, day: date, known_from: datetime) -> dict[str, Holdout]:
+    """The rows that each model is judged on; `value_due` are the cohorts its calibration in money rests on."""
+    from ml.evaluation import holdout
+    from ml.features.training_set import booking_rows
+
+    held = held_days(platform, day)
+    bookings = booking_rows(platform.lake, market=platform.market, as_of=known_by(day), exclude_days=held)
+    found = {
+        "value": holdout.settled_bookings(bookings, known_from=known_from),
+        "value_due": holdout.due_bookings(bookings, first=known_from.date(), last=day - timedelta(days=1)),
+    }
+    if platform.source.has_opportunities:
+        found["conversion"] = holdout.mature_clicks(
+            platform.lake, day=day, known_from=known_from, exclude_days=held
+        )
+        found["click"] = holdout.shown_offers(
+            platform.lake, day=day, known_from=known_from, exclude_days=held, share=_share(platform, day)
+        )
+    return found
+
+
+def _share(platform: Platform, day: date) -> float:
+    """The share of shown offers that makes about `TRAFFIC_ROWS` of them over the holdout."""
+    from ml.evaluation.holdout import TRAFFIC_ROWS
+    from ml.ledger import partitions
+
+    today = partitions.current(platform.db, platform.market, "opportunities", day)
+    if today is None or not today.accepted:
+        return 1.0
+    return min(1.0, TRAFFIC_ROWS / (today.accepted * platform.settings.holdout_days))
+
+
+def _inputs(platform: Platform, day: date, version: Version) -> InputEvidence:
+    from ml.features.definitions import views_for
+    from ml.ledger import partitions, watermarks
+    from ml.promotion.evidence import InputEvidence
+
+    landed = platform.lake.days("bookings")
+    first, last = (landed[0], max(d for d in landed if d <= day)) if landed else (None, None)
+    held = held_days(platform, day)
+    marks = [watermarks.get(platform.db, platform.market, view) for view in views_for(platform.source.tables)]
+    known = [mark for mark in marks if mark is not None]
+    missing = sorted(set(days_between(first, day)) - set(landed)) if first else None
+    return InputEvidence(
+        data_digest=partitions.data_digest(platform.db, platform.market, last=day),
+        first_day=first,
+        last_day=last,
+        missing_days=None if missing is None else tuple(missing),
+        held_days=tuple(held),
+        unfit_days_used=tuple(sorted(set(held) & set(_days_used(version)))),
+        watermark=min(known) if known and len(known) == len(marks) else None,
+    )
+
+
+def _days_used(version: Version) -> list[date]:
+    """The held days that were not left out of training, as the candidate's own record says."""
+    return [date.fromisoformat(text) for text in version.metrics.get("unfit_days_used", [])]
+
+
+def _order(platform: Platform, holdouts: Mapping[str, Holdout], known_from: datetime) -> OrderEvidence:
+    """Time order, measured on the very rows that were judged."""
+    from ml.features.training_set import KNOWN_FROM_SUFFIX
+    from ml.market.hotel_bookings import LEAKY_COLUMNS
+    from ml.promotion.evidence import OrderEvidence
+    from ml.promotion.measure import count_future_rows
+
+    future = 0
+    for held_out in holdouts.values():
+        stamps = [name for name in held_out.rows.columns if name.endswith(KNOWN_FROM_SUFFIX)]
+        if not stamps:
+            raise NoData("the evaluation rows do not say when their features became known")
+        known = held_out.rows[stamps].apply(lambda column: column.dt.tz_localize(None)).to_numpy("datetime64[us]")
+        decided = held_out.rows["decision_at"].dt.tz_localize(None).to_numpy("datetime64[us]")
+        future += count_future_rows(known, decided)
+    settled = holdouts["value"].rows["outcome_known_at"]
+    return OrderEvidence(
+        trained_known_by=known_from,
+        evaluated_known_from=settled.min().to_pydatetime() if len(settled) else None,
+        rows_with_future_features=future,
+        leaky_columns=tuple(LEAKY_COLUMNS),
+    )
+
+
+def _measure(
+    name: str,
+    training: Mapping[str, Any],
+    holdouts: Mapping[str, Holdout],
+    *,
+    models: Models,
+    champion: Models | None,
+    seed: int,
+) -> ModelEvidence:
+    from ml.evaluation.paired import ratio_bootstrap
+    from ml.promotion.measure import Outcomes, TrainingRows, measure_model
+
+    held_out = holdouts[name]
+    evidence = measure_model(
+        name,
+        TrainingRows(
+            inputs=tuple(training["inputs"]),
+            rows=training["rows"],
+            certain=training["certain"],
+            corrected=training["corrected"],
+        ),
+        Outcomes(label=held_out.label, block=held_out.block, value=held_out.value_micros),
+        candidate=_said(models[name], held_out),
+        baseline=_said(models[f"{name}_baseline"], held_out),
+        champion=None if champion is None or name not in champion else _said(champion[name], held_out),
+        seed=seed,
+    )
+    due = holdouts.get(f"{name}_due")
+    if due is None or due.value_micros is None:
+        return evidence
+    expected = _said(models[name], due).value
+    assert expected is not None  # noqa: S101  (a model with due cohorts predicts values)
+    return replace(evidence, calibration=ratio_bootstrap(expected, due.value_micros, due.block, seed=seed))
+
+
+def _said(model: BidModel, held_out: Holdout) -> Predictions:
+    from ml.promotion.measure import Predictions
+
+    said = model.predict(held_out.rows)
+    values = said["net_value_micros"].to_numpy(dtype=float) if "net_value_micros" in said else None
+    return Predictions(probability=said[model.outputs[0]].to_numpy(dtype=float), value=values)
+
+
+def _bids(platform: Platform, day: date, models: Models) -> BidEvidence:
+    """What publishing the candidate would change against what was last published."""
+    from ml.bidding.table import CLICK_LEVELS, VALUE_LEVELS, VALUE_TABLE
+    from ml.promotion.evidence import BidEvidence
+    from ml.promotion.measure import measure_bid_change
+    from ml.steps.publish import bid_policy, build_tables, last_published
+
+    partners = platform.source.partners or (VALUE_TABLE,)
+    before = {partner: last_published(platform, partner, before=day + timedelta(days=1)) for partner in partners}
+    if all(table is None for table in before.values()):
+        return BidEvidence(published_before=False)
+    wanted = build_tables(platform, day, dict(models), policy=bid_policy(platform), limit_change=False)
+    to_value = not platform.source.partners
+    changes = tuple(
+        measure_bid_change(
+            partner,
+            table,
+            wanted[partner],
+            keys=VALUE_LEVELS if to_value else CLICK_LEVELS,
+            amount="net_value_micros" if to_value else "bid_micros",
+            volume="bookings" if to_value else "clicks_seen",
+        )
+        for partner, table in before.items()
+        if table is not None
+    )
+    return BidEvidence(published_before=True, changes=changes)
