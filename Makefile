@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SOURCE ?= simulator
 DATA ?=
+DAYS ?= 7
 ONCE ?=
 TESTS ?= tests
 
@@ -33,7 +34,7 @@ install: .venv/installed  ## the locked environment in .venv, and the command .v
 	touch $@
 
 demo: install  ## the whole lifecycle on this machine: SOURCE=simulator | SOURCE=hotel_bookings DATA=<folder>; ONCE=1 stops at the end
-	@$(PY) -m local demo --source '$(SOURCE)' --data '$(DATA)' $(if $(ONCE),--once)
+	@$(PY) -m local demo --source '$(SOURCE)' --data '$(DATA)' --days '$(DAYS)' $(if $(ONCE),--once)
 
 down: install  ## stop what `make demo` left running
 	@$(PY) -m local down

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from local.scenario import DEMO_DAYS, choose
 from ml.core.errors import BidwrightError, UsageError
 from ml.core.settings import default_home
 
@@ -40,12 +41,11 @@ def _run(options: argparse.Namespace) -> int:
         argv = airflow.airflow_argv(*options.arguments)
         os.execve(argv[0], argv, Stack(home).environment())  # noqa: S606  (our interpreter, an argument vector)
     from local import demo
-    from local.scenario import choose
 
     if options.command == "down":
         return demo.down(home)
     try:
-        return demo.run(home, choose(options.source, options.data), once=options.once)
+        return demo.run(home, choose(options.source, options.data, days=options.days), once=options.once)
     except demo.Interrupted:
         return _INTERRUPTED
 
@@ -54,9 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description="Bidwright on one machine.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     commands = parser.add_subparsers(dest="command", required=True)
-    tell = commands.add_parser("demo", help="history in bulk, then seven market days through a real scheduler")
+    tell = commands.add_parser("demo", help="history in bulk, then market days one by one through a real scheduler")
     tell.add_argument("--source", default="simulator", help="simulator or hotel_bookings")
     tell.add_argument("--data", default="", help="the folder that the source reads, where it reads one")
+    tell.add_argument("--days", type=int, default=DEMO_DAYS, help="market days to live through (default: %(default)s)")
     tell.add_argument("--once", action="store_true", help="stop at the end; exit 1 if a step did not happen")
     commands.add_parser("down", help="stop what demo started")
     cli = commands.add_parser("airflow", help="Airflow's own command line, on this working folder")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 from ml.core.errors import NoData, UsageError
-from ml.core.units import days_between
 
 DEMO_DAYS = 7
 
@@ -24,6 +23,7 @@ class Scenario:
         history_first: first day of the history; None for the first one that the source has.
         history_last: last day of the history.
         settings: what differs from the platform's defaults.
+        length: number of market days that are lived through.
     """
 
     source: str
@@ -31,12 +31,12 @@ class Scenario:
     history_first: date | None
     history_last: date
     settings: Mapping[str, str | int]
+    length: int = DEMO_DAYS
 
     @property
     def days(self) -> list[date]:
         """The market days that are lived through, in order."""
-        first = date.fromordinal(self.history_last.toordinal() + 1)
-        return days_between(first, date.fromordinal(first.toordinal() + DEMO_DAYS - 1))
+        return [self.history_last + timedelta(days=n) for n in range(1, self.length + 1)]
 
     def toml(self, **ports: str | int) -> str:
         """The story as the text of a settings file."""
@@ -47,13 +47,15 @@ class Scenario:
         return "".join(f"{name} = {json.dumps(value)}\n" for name, value in (values | self.settings | ports).items())
 
 
-def choose(source: str, data: str) -> Scenario:
-    """The story of a source.
+def choose(source: str, data: str, *, days: int = DEMO_DAYS) -> Scenario:
+    """The story of a source, `days` market days long.
 
     Raises:
         UsageError: there is no story for this source, or it needs a folder and none was given.
         NoData: the folder is not there.
     """
+    if days < 1:
+        raise UsageError(f"a demo of {days} days shows nothing", next="use DAYS=1 or more")
     if source == "simulator":
         return Scenario(
             source,
@@ -62,10 +64,16 @@ def choose(source: str, data: str) -> Scenario:
             history_last=date(2026, 3, 1),
             # On the fifth day the rivals start a price war, so that there is drift to be seen.
             settings=_DEMO | {"simulator_shock_day": "2026-03-06"},
+            length=days,
         )
     if source == "hotel_bookings":
         return Scenario(
-            source, _folder(source, data), history_first=None, history_last=date(2016, 9, 30), settings=_DEMO
+            source,
+            _folder(source, data),
+            history_first=None,
+            history_last=date(2016, 9, 30),
+            settings=_DEMO,
+            length=days,
         )
     raise UsageError(
         f"the demo has no story for the source {source!r}",

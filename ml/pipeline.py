@@ -7,11 +7,11 @@ why, opens an incident, puts a mail in the outbox, and raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ml.core.errors import BidwrightError, DayRejected, NoData, PermanentError, SchemaBreak
+from ml.core.errors import DayRejected, NoData, PermanentError, SchemaBreak
 
 if TYPE_CHECKING:
     from ml.platform import Platform
@@ -27,43 +27,18 @@ def import_history(
     The same contract, quarantine and feature definitions as the daily steps; days that are already
     landed with the same content are left alone.
     """
-    from ml.core.units import days_between
-    from ml.features.materialize import materialize_history
-    from ml.market.ingest import ingest_range
+    from ml.steps.ingest import import_days
 
-    at = platform.clock.now()
-    days = days_between(first, last)
-    landings = ingest_range(
-        platform.source, platform.lake, platform.db, market=platform.market, days=days, at=at, progress=progress
-    )
-    features = materialize_history(
-        platform.lake, platform.db, platform.settings, market=platform.market, first=first, last=last, at=at
-    )
-    totals = [landing.totals() for landing in landings]
-    result = {
-        "first": first.isoformat(),
-        "last": last.isoformat(),
-        "days": len(days),
-        "rows_in": sum(t["rows_in"] for t in totals),
-        "accepted": sum(t["accepted"] for t in totals),
-        "quarantined": sum(t["quarantined"] for t in totals),
-        "features": features,
-    }
-    _record_history(platform, landings)
-    return result
+    return import_days(platform, first, last, progress=progress)
 
 
 def ingest(platform: Platform, day: date, *, run_id: str = "") -> Result:
     """Fetch the day from the market source, check its contract, land it; bad rows go to quarantine."""
 
     def work() -> Result:
-        from ml.market.ingest import ingest_day
+        from ml.steps.ingest import land_day
 
-        landing = ingest_day(
-            platform.source, platform.lake, platform.db, market=platform.market, day=day, at=platform.clock.now()
-        )
-        _alert_quarantine(platform, day, landing.reasons())
-        return landing.as_json()
+        return land_day(platform, day)
 
     return _stage(platform, "ingest", day, work, run_id=run_id)
 
@@ -284,40 +259,4 @@ def _resolve(platform: Platform, day: date, stage: str) -> None:
         day=day,
         reason=f"{stage} succeeded for {day.isoformat()}",
         at=platform.clock.now(),
-    )
-
-
-def _alert_quarantine(platform: Platform, day: date, reasons: dict[str, int]) -> None:
-    """A file delivered twice is told to people although nothing of it is lost."""
-    repeated = sum(count for reason, count in reasons.items() if reason.endswith("repeated_row"))
-    if not repeated:
-        return
-    from monitoring.alerts import raise_alert
-
-    raise_alert(
-        platform.db,
-        platform.settings,
-        market=platform.market,
-        cause="ingest:repeated",
-        day=day,
-        severity="warning",
-        title="Rows delivered twice",
-        reasons=[f"{repeated} rows came twice; the first copy landed, the second is in quarantine"],
-        details={"reasons": reasons},
-        at=platform.clock.now(),
-    )
-
-
-def _record_history(platform: Platform, landings: Iterable[Any]) -> None:
-    """Imported days count as ingested and materialised, so that status and the gates see them."""
-    from ml.ledger import stages
-
-    at = platform.clock.now()
-    stages.record_many(
-        platform.db,
-        [
-            (stages.StageKey(platform.market, "ingest", landing.day), "done", landing.as_json() | {"imported": True})
-            for landing in landings
-        ],
-        at=at,
     )

@@ -39,7 +39,9 @@ Data = Annotated[str | None, typer.Option("--data", help="folder (or s3://bucket
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of a failure")] = False,
-    home: Annotated[Path | None, typer.Option("--home", help="working folder; else BIDWRIGHT_HOME or .bidwright")] = None,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="working folder; else BIDWRIGHT_HOME or .bidwright")
+    ] = None,
 ) -> None:
     """Settings come from the environment (BIDWRIGHT_...) and from bidwright.toml in the working folder."""
     import os

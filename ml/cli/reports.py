@@ -87,13 +87,22 @@ def backtest(first: str, last: str, *, every: str, source: str | None, data: str
         given["data"] = data if "://" in data else str(Path(data).absolute())
     with tempfile.TemporaryDirectory(prefix="bidwright-backtest-") as scratch:
         settings = load_settings(**given, home=Path(scratch))
-        found = walk_forward(open_source(settings), settings, first=start, last=end, every_days=step, progress=_progress)
+        found = walk_forward(
+            open_source(settings), settings, first=start, last=end, every_days=step, progress=_progress
+        )
     if as_json:
         output.show_json(found)
         return
     columns = ("quarter", "rows", "model", "AUC", "log loss", "net value ratio")
     rows = [
-        (q["quarter"], q["rows"], who, f"{q[who]['auc']:.3f}", f"{q[who]['log_loss']:.3f}", f"{q[who]['net_value_ratio']:.3f}")
+        (
+            q["quarter"],
+            q["rows"],
+            who,
+            f"{q[who]['auc']:.3f}",
+            f"{q[who]['log_loss']:.3f}",
+            f"{q[who]['net_value_ratio']:.3f}",
+        )
         for q in found["quarters"]
         for who in ("model", "logistic", "constant")
     ]

@@ -35,7 +35,9 @@ class Settings(BaseSettings):
     seed: int = Field(7, ge=0, description="seed of everything random")
 
     database_url: str = Field("", description="platform database; empty means SQLite in the working folder")
-    lake_url: str = Field("", description="lake: a folder or s3://bucket/prefix; empty means a folder in the working folder")
+    lake_url: str = Field(
+        "", description="lake: a folder or s3://bucket/prefix; empty means a folder in the working folder"
+    )
     blobs_url: str = Field("", description="blob store for bundles and reports: a folder or s3://bucket/prefix")
     s3_endpoint: str = Field("", description="endpoint of an S3 server other than AWS")
     mlflow_url: str = Field("", description="MLflow tracking store; empty means SQLite in the working folder")
@@ -43,21 +45,31 @@ class Settings(BaseSettings):
     smtp_host: str = Field("127.0.0.1", description="SMTP server for mail")
     smtp_port: int = Field(1025, ge=1, le=65535)
     smtp_user: str = Field("", description="user name, where the SMTP server wants one")
-    smtp_password: SecretStr = Field(SecretStr(""), description="password; read from the environment, never from a file we write")
+    smtp_password: SecretStr = Field(
+        SecretStr(""), description="password; read from the environment, never from a file we write"
+    )
     smtp_starttls: bool = Field(False, description="use STARTTLS; on by rule when a user name is given")
     mail_from: str = "bidwright@localhost"
-    mail_to: str = Field("bid-team@localhost", description="who gets drift alerts; several addresses separated by commas")
+    mail_to: str = Field(
+        "bid-team@localhost", description="who gets drift alerts; several addresses separated by commas"
+    )
     airflow_url: str = Field("http://127.0.0.1:8080", description="base of links into the Airflow web UI")
 
     retrain_every_days: int = Field(7, ge=1, description="age of the champion at which a retrain is due")
     approval: Literal["never", "first", "always"] = Field("never", description="when a person must approve a promotion")
     holdout_days: int = Field(14, ge=1, description="outcomes that became certain in these last days judge a candidate")
-    schedule: str = Field("30 1 * * *", description="cron (UTC) at which the day before is ingested; none: only by hand")
+    schedule: str = Field(
+        "30 1 * * *", description="cron (UTC) at which the day before is ingested; none: only by hand"
+    )
     target_cost_share: float = Field(0.06, gt=0, le=1, description="cost of sale aimed at: ad cost / net booking value")
     max_bid_micros: int = Field(5_000_000, gt=0, description="cap of any bid per click, in micros")
-    max_bid_change: float = Field(0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share")
+    max_bid_change: float = Field(
+        0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share"
+    )
     simulator_opportunities_per_day: int = Field(20_000, ge=100)
-    simulator_shock_day: str = Field("", description="market day from which the simulator's rivals start a price war; empty: never")
+    simulator_shock_day: str = Field(
+        "", description="market day from which the simulator's rivals start a price war; empty: never"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -49,7 +49,9 @@ def parse_day(text: str) -> date:
             raise ValueError(text)
         return date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"{text!r} is not a market day", next="write it as YYYY-MM-DD, for example 2016-10-01") from error
+        raise UsageError(
+            f"{text!r} is not a market day", next="write it as YYYY-MM-DD, for example 2016-10-01"
+        ) from error
 
 
 def day_start(day: date) -> datetime:

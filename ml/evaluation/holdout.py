@@ -99,9 +99,7 @@ def mature_clicks(lake: Lake, *, day: date, known_from: datetime, exclude_days: 
     return Holdout(rows=rows, label=rows["booked"].to_numpy(dtype=np.float64), block=_days(rows["ts"]))
 
 
-def shown_offers(
-    lake: Lake, *, day: date, known_from: datetime, exclude_days: Sequence[date], share: float
-) -> Holdout:
+def shown_offers(lake: Lake, *, day: date, known_from: datetime, exclude_days: Sequence[date], share: float) -> Holdout:
     """A fixed share of the offers shown after `known_from`."""
     from ml.features.training_set import opportunity_rows
 

@@ -90,8 +90,8 @@ def ratio_bootstrap(
     mid = _divide(top.sum(), bottom.sum())
     if count < 2:
         return Interval(-math.inf, mid, math.inf, blocks=count, rows=rows, level=level)
-    sums = np.bincount(places, top, count), np.bincount(places, bottom, count)
-    low, high = _bounds(*sums, seed=seed, n=n, level=level)
+    tops, bottoms = _sums(places, top, count), _sums(places, bottom, count)
+    low, high = _bounds(tops, bottoms, seed=seed, n=n, level=level)
     return Interval(low, mid, high, blocks=count, rows=rows, level=level)
 
 
@@ -110,6 +110,11 @@ def _bounds(top: Floats, bottom: Floats, *, seed: int, n: int, level: float) -> 
 def _expanded_tail(tail: float, blocks: int) -> float:
     """The share to cut off each side of the resamples so that an interval of few blocks keeps its level."""
     return float(ndtr(stdtrit(blocks - 1, tail) * math.sqrt(blocks / (blocks - 1))))
+
+
+def _sums(places: npt.NDArray[np.intp], values: Floats, count: int) -> Floats:
+    """Sum of the values of each block, shape (count,)."""
+    return np.asarray(np.bincount(places, values, count), dtype=np.float64)
 
 
 def _divide(top: float, bottom: float) -> float:

@@ -18,9 +18,6 @@ from ml.lake.lake import Lake
 from ml.lake.parquet import to_pandas as from_arrow
 from ml.market.buckets import LEAD_BUCKETS, LEAD_STARTS, LOS_BUCKETS, LOS_STARTS
 
-Days = tuple[date | None, date | None]
-"""First and last market day; None where there is no bound."""
-
 
 def decided(rows: Any, *, time: str) -> Any:
     """Rows with lead_bucket, los_bucket and `decision_at`, the start of the UTC day of their column `time`.
@@ -35,7 +32,7 @@ def decided(rows: Any, *, time: str) -> Any:
 
 
 def with_features(
-    backend: Any, lake: Lake, rows: Any, *, views: Collection[FeatureView], days: Days, order: Sequence[str]
+    backend: Any, lake: Lake, rows: Any, *, views: Collection[FeatureView], last: date | None, order: Sequence[str]
 ) -> pd.DataFrame:
     """Decided rows with the features of the views, as a frame in a fixed order.
 
@@ -44,17 +41,19 @@ def with_features(
         lake: where the feature tables are.
         rows: an Ibis table from `decided`.
         views: what to join.
-        days: first and last market day of the rows; feature rows of no other time are read.
+        last: the last market day of which anything may be known.
         order: columns to sort by.
 
     Raises:
-        NoData: a view has no rows for these days.
+        NoData: a view was never built for the days that the rows could see.
     """
-    columns = list(rows.columns)
+    decisions = backend.create_table("decisions", rows, temp=True)
+    earliest = decisions[DECISION_AT].min().to_pyarrow().as_py()
+    joined = decisions
     for view in views:
-        rows = join_features(rows, _feature_table(backend, lake, view, days), view)
+        joined = join_features(joined, _feature_table(backend, lake, view, earliest=earliest, last=last), view)
     names = [name for view in views for name in view.feature_names]
-    return to_pandas(backend, rows.select(*columns, *names).order_by(*order))
+    return to_pandas(backend, joined.select(*decisions.columns, *names).order_by(*order))
 
 
 def to_pandas(backend: Any, rows: Any) -> pd.DataFrame:
@@ -90,10 +89,10 @@ def check_market(lake: Lake, market: str) -> None:
         raise UsageError(f"the lake holds {lake.market}, not {market}", next="open the lake of the market you mean")
 
 
-def _feature_table(backend: Any, lake: Lake, view: FeatureView, days: Days) -> Any:
-    """The rows that a decision of these days can see: the view's ttl bounds how far back that is."""
-    first, last = days
-    paths = lake.paths(view.table, first and first - timedelta(days=view.ttl_days + 1), last)
+def _feature_table(backend: Any, lake: Lake, view: FeatureView, *, earliest: datetime | None, last: date | None) -> Any:
+    """The rows that a decision at `earliest` or later can see: the view's ttl bounds how far back that is."""
+    first = earliest.date() - timedelta(days=view.ttl_days + 1) if earliest else None
+    paths = lake.paths(view.table, first, last)
     if not paths:
         raise NoData(
             f"the feature view {view.name} of {lake.market} has no rows for these days",

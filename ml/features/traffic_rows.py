@@ -58,7 +58,7 @@ def opportunity_rows(
         both = shown.left_join(first_click, "opportunity_id")
         rows = both.select(*shown.columns, "clicked_known_at", clicked=both["click_count"].fill_null(0) > 0)
         order = ("ts", "opportunity_id")
-        return with_features(backend, lake, decided(rows, time="ts"), views=wanted, days=(first, until), order=order)
+        return with_features(backend, lake, decided(rows, time="ts"), views=wanted, last=until, order=order)
 
 
 def click_rows(
@@ -98,7 +98,7 @@ def click_rows(
             booked=both["booking_count"].fill_null(0) > 0,
         )
         return with_features(
-            backend, lake, decided(rows, time="ts"), views=wanted, days=(first, until), order=("ts", "click_id")
+            backend, lake, decided(rows, time="ts"), views=wanted, last=until, order=("ts", "click_id")
         )
 
 

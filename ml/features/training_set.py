@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ml.core.digests import Digest, digest_bytes
+from ml.core.units import day_start
 from ml.features.decisions import (
     check_market,
     chosen_views,
@@ -115,10 +116,11 @@ def decision_rows(
     """
     check_market(lake, market)
     with engine(lake) as backend:
-        bookings = open_canonical(backend, lake, "bookings", first=first, last=last)
-        rows = _decided(without_days(bookings, exclude_days))
+        # Also the days before `first`: only they tell a booking of these days from the correction of an earlier one.
+        rows = _decided(open_canonical(backend, lake, "bookings", first=None, last=last))
+        rows = without_days(rows if first is None else rows.filter(rows["known_at"] >= day_start(first)), exclude_days)
         wanted = chosen_views(views, source="bookings")
-        return with_features(backend, lake, rows, views=wanted, days=(first, last), order=_ORDER)
+        return with_features(backend, lake, rows, views=wanted, last=last, order=_ORDER)
 
 
 def bookings_by_id(lake: Lake, *, market: str, ids: Sequence[str], last: date) -> pd.DataFrame:
@@ -129,7 +131,7 @@ def bookings_by_id(lake: Lake, *, market: str, ids: Sequence[str], last: date) -
         wanted = ibis.memtable(pa.table({"booking_id": pa.array(sorted(set(ids)), pa.string())}))
         rows = _decided(bookings.semi_join(wanted, "booking_id"))
         views = chosen_views(None, source="bookings")
-        return with_features(backend, lake, rows, views=views, days=(None, last), order=_ORDER)
+        return with_features(backend, lake, rows, views=views, last=last, order=_ORDER)
 
 
 def outcome_events(

@@ -5,26 +5,49 @@ A model names its columns and says how to fit; a baseline is the same task with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import pandas as pd
 
 from ml.core.digests import canonical_json
 from ml.core.errors import NoData
 from ml.models.artefacts import read_object
-from ml.models.boosted import Boosted
-from ml.models.encoding import Column
+from ml.models.boosted import Boosted, Examples
+from ml.models.encoding import Column, Encoder
 from ml.models.logistic import Logistic
-from ml.models.numbers import Floats
+from ml.models.maturity import Knowledge
+from ml.models.numbers import Bools, Floats
 from ml.models.reference import reference
-
-if TYPE_CHECKING:
-    from ml.models.boosted import Examples
 
 REFERENCE_ROWS = 20_000
 """Reference statistics are of so many of the latest rows."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows made ready for a fit; a model and its baseline fit on the same.
+
+    Attributes:
+        encoder: the codes of the categories in them.
+        examples: the rows encoded, with labels, weights and offsets.
+        certain: shape (n,); whether the label cannot change any more. The others enter as expectations.
+        days: shape (n,); age of the row in days, to hold out the latest.
+        known: what is known of open bookings; none for models of clicks.
+    """
+
+    encoder: Encoder
+    examples: Examples
+    certain: Bools
+    days: Floats
+    known: Knowledge | None = None
+
+    def counts(self) -> dict[str, int]:
+        """How many rows there are, how many are certain, and how many enter corrected."""
+        rows, certain = len(self.certain), int(self.certain.sum())
+        return {"rows": rows, "certain": certain, "corrected": rows - certain}
 
 
 class Task:
@@ -34,6 +57,11 @@ class Task:
     columns: ClassVar[tuple[Column, ...]]
     inputs: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
+        """Labels, weights and codes from what was known before `as_of`; NoData when there is too little."""
+        raise NotImplementedError
 
     @classmethod
     def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
@@ -53,6 +81,16 @@ class TreeModel(Task):
 
     def __init__(self, fitted: Boosted) -> None:
         self.fitted = fitted
+
+    @classmethod
+    def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:
+        """Fit on what was known before `as_of`; the same rows and seed give the same artefacts."""
+        return cls.fit_prepared(cls.prepare(rows, as_of=as_of), seed=seed)
+
+    @classmethod
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
+        """Fit on prepared rows."""
+        raise NotImplementedError
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -89,6 +127,16 @@ class LogisticModel(Task):
 
     def __init__(self, fitted: Logistic) -> None:
         self.fitted = fitted
+
+    @classmethod
+    def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:
+        """Fit on what was known before `as_of`; the same rows and seed give the same artefacts."""
+        return cls.fit_prepared(cls.prepare(rows, as_of=as_of), seed=seed)
+
+    @classmethod
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
+        """Fit on prepared rows."""
+        raise NotImplementedError
 
     @property
     def features(self) -> tuple[str, ...]:

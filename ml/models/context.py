@@ -70,7 +70,6 @@ SEARCH_INPUTS = (
     "default_date",
     "price_micros",
     "rival_price_micros",
-    "position",
 )
 
 SEARCH_COLUMNS = (

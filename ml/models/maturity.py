@@ -126,6 +126,7 @@ class Knowledge:
 
     Attributes:
         age: days since it was booked.
+        settled: the outcome is certain, either way.
         cancelled: a cancellation is known.
         shown: F, the share of eventual cancellations that bookings of its cell and age have shown, 0 to 1;
             1 where the outcome is certain.
@@ -134,6 +135,7 @@ class Knowledge:
     """
 
     age: Ints
+    settled: Bools
     cancelled: Bools
     shown: Floats
     label: Floats
@@ -151,6 +153,7 @@ class Knowledge:
         still = np.where(finished, 0.0, np.clip((total - done) / (1.0 - done), 0.0, 1.0))
         return cls(
             age=ages.age,
+            settled=ages.settled,
             cancelled=ages.cancelled,
             shown=shown,
             label=np.where(ages.cancelled, 1.0, still),

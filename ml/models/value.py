@@ -1,9 +1,8 @@
 """The value model: how probable it is that a booking cancels, and what it is worth net of that.
 
-`net value = (1 - p_cancel) * gross value`, the value of section "Value per click" with nothing kept on a
-cancellation. Fitted in two passes (EM with one step): a prior on the older bookings, whose outcomes are nearly
-all certain, then the model on every booking, where an open one counts with the probability that it still cancels
-(`ml.models.maturity`).
+`net value = (1 - p_cancel) * gross value`: nothing is kept on a cancellation. Fitted in two passes (EM with one
+step): a prior on the older bookings, whose outcomes are nearly all certain, then the model on every booking,
+where an open one counts with the probability that it still cancels (`ml.models.maturity`).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import ClassVar, Self
 
 import pandas as pd
 
-from ml.models.base import LogisticModel, Task, TreeModel, enough, in_order
+from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.calibration import choose
 from ml.models.context import BOOKING_COLUMNS, BOOKING_INPUTS, booking_context
@@ -45,6 +44,17 @@ class ValueTask(Task):
     outputs: ClassVar[tuple[str, ...]] = ("p_cancel", "net_value_micros")
 
     @classmethod
+    def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
+        """Bookings with their outcomes as known before `as_of` (`outcome`, `outcome_known_at`)."""
+        rows = in_order(rows[rows["booked_at"] < as_of], time="booked_at", key="booking_id")
+        known = Knowledge.of(rows, as_of=as_of)
+        frame = booking_context(rows)
+        encoder = Encoder.fit(cls.columns, frame)
+        examples = Examples(encoder.matrix(frame), known.label, known.weight)
+        enough("value", examples, rows=MIN_ROWS, positives=MIN_CANCELLATIONS)
+        return Prepared(encoder, examples, certain=known.settled, days=known.age.astype(float), known=known)
+
+    @classmethod
     def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
         """The columns of the design matrix."""
         return booking_context(rows)
@@ -62,18 +72,19 @@ class ValueModel(ValueTask, TreeModel):
     name: ClassVar[str] = "value"
 
     @classmethod
-    def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:
-        """Fit on bookings with their outcomes as known before `as_of` (`outcome`, `outcome_known_at`)."""
-        encoder, known, examples = _examples(cls.columns, rows, as_of=as_of)
-        old = known.age > PRIOR_AGE_DAYS
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
+        """Prior, expectation, model, calibration."""
+        encoder, examples, known = prepared.encoder, prepared.examples, _known(prepared)
+        old = prepared.days > PRIOR_AGE_DAYS
         if not _enough_to_split(examples, old):
             return cls(Boosted.fit(encoder, examples, recipe=RECIPE, seed=seed))
         prior = Boosted.fit(encoder, examples.take(old), recipe=PRIOR, seed=seed).raw(examples.matrix)
-        model = Boosted.fit(encoder, examples.relabelled(known.expected(prior)), recipe=RECIPE, seed=seed)
+        expected = examples.relabelled(known.expected(prior))
+        model = Boosted.fit(encoder, expected, recipe=RECIPE, seed=seed)
         young = ~old
         fitted = choose(
             prior[young],
-            known.expected(prior)[young],
+            expected.labels[young],
             examples.weights[young],
             blocks=known.age[young],
             held_out=known.age[young] <= CHOICE_DAYS,
@@ -87,28 +98,20 @@ class ValueBaseline(ValueTask, LogisticModel):
     name: ClassVar[str] = "value_baseline"
 
     @classmethod
-    def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
-        """Fit on bookings with their outcomes as known before `as_of`."""
-        encoder, known, examples = _examples(cls.columns, rows, as_of=as_of)
-        first = Logistic.fit(encoder, examples)
-        return cls(Logistic.fit(encoder, examples.relabelled(known.expected(first.raw(examples.matrix))), start=first))
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
+        """Fit on the labels by cell, then once more on its own expectation of them."""
+        examples = prepared.examples
+        first = Logistic.fit(prepared.encoder, examples)
+        expected = examples.relabelled(_known(prepared).expected(first.raw(examples.matrix)))
+        return cls(Logistic.fit(prepared.encoder, expected, start=first))
 
 
-def _examples(
-    columns: tuple[Column, ...], rows: pd.DataFrame, *, as_of: datetime
-) -> tuple[Encoder, Knowledge, Examples]:
-    """Codes of the bookings made before `as_of`, what is known of them, and their labels by cell."""
-    rows = in_order(rows[rows["booked_at"] < as_of], time="booked_at", key="booking_id")
-    known = Knowledge.of(rows, as_of=as_of)
-    frame = booking_context(rows)
-    encoder = Encoder.fit(columns, frame)
-    examples = Examples(encoder.matrix(frame), known.label, known.weight)
-    enough("value", examples, rows=MIN_ROWS, positives=MIN_CANCELLATIONS)
-    return encoder, known, examples
+def _known(prepared: Prepared) -> Knowledge:
+    if prepared.known is None:
+        raise TypeError("bookings were prepared without what is known of them")
+    return prepared.known
 
 
 def _enough_to_split(examples: Examples, old: Bools) -> bool:
     labels = examples.labels[old]
     return len(labels) >= MIN_ROWS and min(labels.sum(), (1 - labels).sum()) >= MIN_CANCELLATIONS
-
-

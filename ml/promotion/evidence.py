@@ -154,8 +154,8 @@ def to_json(value: Any) -> Any:
         return [to_json(item) for item in value]
     if isinstance(value, date):  # an instant too
         return value.isoformat()
-    if isinstance(value, Integral) and not isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
         return int(value)
-    if isinstance(value, Real) and not isinstance(value, bool):
-        return float(value) if math.isfinite(value) else str(float(value))
-    return value
+    return float(value) if math.isfinite(value) else str(float(value))

@@ -91,7 +91,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
         champion_generation=live.generation if live else 0,
         model_names=tuple(judged),
         inputs=_inputs(platform, day, version),
-        order=_order(platform, holdouts, known_from),
+        order=_order(holdouts, known_from),
         models=tuple(
             _measure(
                 name,
@@ -119,9 +119,7 @@ def _holdouts(platform: Platform, day: date, known_from: datetime) -> dict[str, 
         "value_due": holdout.due_bookings(bookings, first=known_from.date(), last=day - timedelta(days=1)),
     }
     if platform.source.has_opportunities:
-        found["conversion"] = holdout.mature_clicks(
-            platform.lake, day=day, known_from=known_from, exclude_days=held
-        )
+        found["conversion"] = holdout.mature_clicks(platform.lake, day=day, known_from=known_from, exclude_days=held)
         found["click"] = holdout.shown_offers(
             platform.lake, day=day, known_from=known_from, exclude_days=held, share=_share(platform, day)
         )
@@ -166,7 +164,7 @@ def _days_used(version: Version) -> list[date]:
     return [date.fromisoformat(text) for text in version.metrics.get("unfit_days_used", [])]
 
 
-def _order(platform: Platform, holdouts: Mapping[str, Holdout], known_from: datetime) -> OrderEvidence:
+def _order(holdouts: Mapping[str, Holdout], known_from: datetime) -> OrderEvidence:
     """Time order, measured on the very rows that were judged."""
     from ml.features.training_set import KNOWN_FROM_SUFFIX
     from ml.market.hotel_bookings import LEAKY_COLUMNS

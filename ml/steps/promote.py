@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from ml.platform import Platform
 
 
-def carry_out(
-    platform: Platform, day: date, *, decision_id: int, approval: dict[str, str] | None
-) -> dict[str, Any]:
+def carry_out(platform: Platform, day: date, *, decision_id: int, approval: dict[str, str] | None) -> dict[str, Any]:
     """Move the champion if the decision is a PASS and, where a person was asked, approved.
 
     The same decision again moves nothing twice and mails nothing twice.

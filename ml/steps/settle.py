@@ -78,4 +78,3 @@ def _expected(platform: Platform, rows: pd.DataFrame, day: date) -> Any:
 
     models = load_models(read_bundle(platform.blobs, live.digest))
     return score_bookings(models, rows)["net_value_micros"].astype("Float64")
-

@@ -94,7 +94,18 @@ def test_nothing_that_runs_code_from_data_is_imported_or_called() -> None:
 
 def test_the_pipeline_costs_a_task_nothing_heavy_to_import() -> None:
     """Every Airflow task pays for its imports, so the front door must stay light."""
-    heavy = {"pandas", "numpy", "lightgbm", "sklearn", "feast", "evidently", "mlflow", "matplotlib", "duckdb", "sqlalchemy"}
+    heavy = {
+        "pandas",
+        "numpy",
+        "lightgbm",
+        "sklearn",
+        "feast",
+        "evidently",
+        "mlflow",
+        "matplotlib",
+        "duckdb",
+        "sqlalchemy",
+    }
     code = "import sys, ml.pipeline, ml.platform; print(' '.join(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert heavy & set(run.stdout.split()) == set()

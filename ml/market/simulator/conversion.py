@@ -35,9 +35,9 @@ def conversion_log_odds(world: World, searches: Rows) -> Floats:
         - 0.10 * (searches["los"] - 1)
         + np.where(searches["default_date"], -0.55, 0.25)
         + np.where(searches["country"] == 0, 0.15, -0.25)
-        + np.where(phone & (lead <= 1), 0.80, 0.0)
-        - np.where(phone & (lead > 7), 0.45, 0.0)
-        + np.where(desktop & (lead >= 14) & (lead <= 60), 0.35, 0.0)
+        + np.where(phone & (lead <= 1), 1.20, 0.0)
+        - np.where(phone & (lead > 7), 0.80, 0.0)
+        + np.where(desktop & (lead >= 14) & (lead <= 60), 0.60, 0.0)
     )
     return log_odds
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from ml.market.simulator.world import COUNTRY_SHARES, HOTELS, Floats, Ints, Rows, World, season, weekend
 
-CLICK_CAP = 0.35
-CONVERSION_CAP = 0.20
+CLICK_CAP = 0.30
+CONVERSION_CAP = 0.30
 MAX_LEAD_DAYS = 270
 MAX_LOS_NIGHTS = 14
 

@@ -78,7 +78,7 @@ class World:
             rate=np.round(rate).astype(np.float64),
             popularity=_popularity(rng),
             conversion=rng.normal(0.0, 0.45, HOTELS) + rng.normal(0.0, 0.20),
-            by_device=rng.normal(0.0, 0.20, (HOTELS, 3)),
+            by_device=rng.normal(0.0, 0.30, (HOTELS, 3)),
             cancellation=rng.normal(0.0, 0.40, HOTELS),
         )
 

@@ -22,7 +22,7 @@ from ml.promotion.evidence import Evidence, ModelEvidence, to_json
 T = TypeVar("T")
 
 
-class MissingEvidence(Exception):  # noqa: N818  (a typed refusal, caught by the gate itself)
+class MissingEvidence(Exception):
     """A number that the gate needs was not measured, or is not finite."""
 
 

@@ -21,7 +21,7 @@ class BeatsBaseline(ModelGate):
     min_rows: int = 300
     level: float = LEVEL
 
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:
+    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:  # noqa: ARG002
         """Number: the candidate's mean loss minus the baseline's."""
         if not model.losses:
             raise MissingEvidence("no loss was measured")

@@ -28,7 +28,7 @@ class Calibration(ModelGate):
     min_rows: int = 300
     level: float = LEVEL
 
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:
+    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:  # noqa: ARG002
         """Number: predicted over realised; threshold: the limit on its side of 1."""
         ratio = need(model.calibration, "predicted over realised")
         if ratio.level < self.level:

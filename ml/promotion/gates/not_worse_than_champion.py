@@ -36,7 +36,7 @@ class NotWorseThanChampion(ModelGate):
             return self.say(Verdict.PASS, reason, number=0.0, sample=0)
         return super().examine(evidence)
 
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:
+    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:  # noqa: ARG002
         """The worst of the model's losses, the first in order."""
         shares = [self.margin_share] + [self.guard_margin_share] * len(model.losses)
         results = [

@@ -1,0 +1,79 @@
+"""The click model: how probable it is that an offer shown is clicked, by its place and its price among the rivals'."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough, in_order
+from ml.models.boosted import Boosted, Examples
+from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
+from ml.models.encoding import Column, Encoder, as_times
+from ml.models.history import TRAFFIC_HISTORY
+from ml.models.lightgbm_text import Recipe
+from ml.models.logistic import Logistic
+from ml.models.numbers import Floats
+
+RECIPE = Recipe(rounds=100, learning_rate=0.1, num_leaves=15, min_rows_in_leaf=500, feature_fraction=0.7, max_bins=63)
+
+MIN_OFFERS, MIN_CLICKS = 2_000, 50
+
+
+class ClickTask(Task):
+    """Probability that an offer shown is clicked."""
+
+    task: ClassVar[str] = "click"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("position", "rank", "place among the offers shown, 1 is the top"),
+        *SEARCH_COLUMNS,
+        *TRAFFIC_HISTORY,
+    )
+    inputs: ClassVar[tuple[str, ...]] = ("position", *SEARCH_INPUTS, *(column.name for column in TRAFFIC_HISTORY))
+    outputs: ClassVar[tuple[str, ...]] = ("p_click",)
+
+    @classmethod
+    def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
+        """Offers shown before `as_of` (`clicked`, `clicked_known_at`); a click follows at once or not at all."""
+        rows = in_order(rows[rows["known_at"] < as_of], time="ts", key="opportunity_id")
+        clicked = np.asarray(as_times(rows["clicked_known_at"]) < as_of)
+        frame = search_context(rows)
+        encoder = Encoder.fit(cls.columns, frame)
+        examples = Examples(encoder.matrix(frame), clicked.astype(float), np.ones(len(rows)))
+        enough("click", examples, rows=MIN_OFFERS, positives=MIN_CLICKS)
+        days = ((pd.Timestamp(as_of) - as_times(rows["ts"])) / np.timedelta64(1, "D")).to_numpy()
+        return Prepared(encoder, examples, certain=np.ones(len(rows), dtype=np.bool_), days=days)
+
+    @classmethod
+    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the design matrix."""
+        return search_context(rows)
+
+    @classmethod
+    def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
+        """`p_click`."""
+        return pd.DataFrame({"p_click": p}, index=rows.index)
+
+
+class ClickModel(ClickTask, TreeModel):
+    """Trees over place, price, search and the history of the hotel."""
+
+    name: ClassVar[str] = "click"
+
+    @classmethod
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
+        """Fit."""
+        return cls(Boosted.fit(prepared.encoder, prepared.examples, recipe=RECIPE, seed=seed))
+
+
+class ClickBaseline(ClickTask, LogisticModel):
+    """The same task, columns and labels with a logistic regression."""
+
+    name: ClassVar[str] = "click_baseline"
+
+    @classmethod
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
+        """Fit."""
+        return cls(Logistic.fit(prepared.encoder, prepared.examples))

@@ -1,0 +1,95 @@
+"""The conversion model: how probable it is that a click books.
+
+A click of the last days may still book. Its label is what is known, and the share of bookings known at its age
+(`ml.models.delay`) enters as an offset in log-odds, `logit(p F) = logit(p) + ln F` for the small p of a click, so
+that every click counts and none counts as lost too early.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough, in_order
+from ml.models.boosted import Boosted, Examples
+from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
+from ml.models.delay import Completion
+from ml.models.encoding import Column, Encoder, as_times
+from ml.models.history import TRAFFIC_HISTORY
+from ml.models.lightgbm_text import Recipe
+from ml.models.logistic import Logistic
+from ml.models.numbers import Floats, Ints
+
+MATURE_DAYS = 7
+"""From this age on a click counts as mature: 95 % of its bookings are known."""
+
+RECIPE = Recipe(rounds=80, learning_rate=0.05, num_leaves=8, min_rows_in_leaf=200, feature_fraction=0.6, max_bins=63)
+
+MIN_CLICKS, MIN_BOOKINGS = 1_000, 30
+
+
+class ConversionTask(Task):
+    """Probability that a click books."""
+
+    task: ClassVar[str] = "conversion"
+    columns: ClassVar[tuple[Column, ...]] = (*SEARCH_COLUMNS, *TRAFFIC_HISTORY)
+    inputs: ClassVar[tuple[str, ...]] = (*SEARCH_INPUTS, *(column.name for column in TRAFFIC_HISTORY))
+    outputs: ClassVar[tuple[str, ...]] = ("p_book",)
+
+    @classmethod
+    def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
+        """Clicks known before `as_of` (`click_known_at`, `booked`, `booking_known_at`), at least a day old."""
+        known_at = as_times(rows["click_known_at"])
+        rows = in_order(rows[np.asarray(known_at <= as_of - pd.Timedelta(days=1))], time="ts", key="click_id")
+        age, delay, booked = _ages(rows, as_of=as_of)
+        factor = Completion.fit(age, delay, booked).at(age)
+        frame = search_context(rows)
+        encoder = Encoder.fit(cls.columns, frame)
+        examples = Examples(encoder.matrix(frame), booked.astype(float), np.ones(len(rows)), np.log(factor))
+        enough("conversion", examples, rows=MIN_CLICKS, positives=MIN_BOOKINGS)
+        return Prepared(encoder, examples, certain=booked | (age >= MATURE_DAYS), days=age.astype(float))
+
+    @classmethod
+    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the design matrix."""
+        return search_context(rows)
+
+    @classmethod
+    def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
+        """`p_book`."""
+        return pd.DataFrame({"p_book": p}, index=rows.index)
+
+
+class ConversionModel(ConversionTask, TreeModel):
+    """Trees over the search, the price and the history of the hotel."""
+
+    name: ClassVar[str] = "conversion"
+
+    @classmethod
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
+        """Fit; the trees are few and small, so that they need no calibration beyond their intercept."""
+        return cls(Boosted.fit(prepared.encoder, prepared.examples, recipe=RECIPE, seed=seed))
+
+
+class ConversionBaseline(ConversionTask, LogisticModel):
+    """The same task, columns, labels and offsets with a logistic regression."""
+
+    name: ClassVar[str] = "conversion_baseline"
+
+    @classmethod
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
+        """Fit."""
+        return cls(Logistic.fit(prepared.encoder, prepared.examples))
+
+
+def _ages(rows: pd.DataFrame, *, as_of: datetime) -> tuple[Ints, Ints, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    """Whole days from click to `as_of` and to its booking, and whether one was known before `as_of`."""
+    clicked, booking = as_times(rows["click_known_at"]), as_times(rows["booking_known_at"])
+    booked = np.asarray(booking < as_of)
+    day = np.timedelta64(1, "D")
+    age = ((pd.Timestamp(as_of) - clicked) // day).to_numpy().astype(np.int64)
+    delay = np.where(booked, ((booking - clicked) // day).to_numpy(), 0).astype(np.int64)
+    return age, np.maximum(delay, 0), booked

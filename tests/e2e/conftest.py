@@ -1,0 +1,77 @@
+"""One demo for all end-to-end tests: a real scheduler, a real SMTP server, the real pipeline, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from local import airflow
+from local.client import AirflowClient
+from local.ports import LOOPBACK
+from local.stack import Stack
+from ml.core.settings import load_settings
+from ml.platform import Platform
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Demo:
+    """A demo that ran and was left up."""
+
+    home: Path
+
+    def command(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `python -m local ...` on this folder, as `make` does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "local", *arguments],
+            cwd=ROOT,
+            env=self.env(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def env(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "BIDWRIGHT"))}
+        return kept | {"BIDWRIGHT_HOME": str(self.home)}
+
+    @property
+    def stack(self) -> Stack:
+        return Stack(self.home)
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.stack.ports().airflow}"
+
+    @property
+    def password(self) -> str:
+        return airflow.keep_secrets(self.home / "airflow").password
+
+    def platform(self) -> Platform:
+        """The platform that the demo's services work on."""
+        from ml.core.clock import SystemClock
+
+        return Platform(load_settings(home=self.home), SystemClock())
+
+    def client(self) -> AirflowClient:
+        return AirflowClient(self.url, user=airflow.USER, password=self.password)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """`make demo DAYS=2`: trained, judged, promoted and published on the first day, checked again on the second."""
+    made = Demo(tmp_path_factory.mktemp("demo") / ".bidwright")
+    try:
+        with made.command("demo", "--days", "2") as command:
+            said, _ = command.communicate(timeout=900)
+        assert command.returncode == 0, said
+        yield made
+    finally:
+        made.stack.supervisor.stop(grace_s=2)

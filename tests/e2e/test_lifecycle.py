@@ -1,0 +1,188 @@
+"""The lifecycle through a real scheduler, seen where people see it: the web UI, the mailbox, the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local.mailbox_page import mails, read_mail
+from ml.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+FIRST, SECOND = date(2026, 3, 2), date(2026, 3, 3)
+ROOT = Path(__file__).parents[2]
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+SCREENSHOTS = os.environ.get("BIDWRIGHT_SCREENSHOTS", "")
+"""A folder: the browser tests leave pictures of what they saw there, for the docs."""
+
+
+@pytest.fixture(scope="module")
+def page(demo: Any) -> Iterator[Page]:
+    """A browser, signed in as the demo's user."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine; `make test` installs it where it may")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            page.set_default_timeout(60_000)
+            page.goto(demo.url)
+            page.fill("input[name=username]", "admin")
+            page.fill("input[name=password]", demo.password)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("text=Bid models")
+            yield page
+        finally:
+            browser.close()
+
+
+def picture(page: Page, name: str) -> None:
+    if SCREENSHOTS:
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
+
+
+def test_every_dag_ran_once_for_each_day_and_publication_again_for_a_new_champion(demo: Any) -> None:
+    client = demo.client()
+    first = sorted(run.dag_id for run in client.runs(FIRST.isoformat()))
+    assert {run.state for run in client.runs(FIRST.isoformat())} == {"success"}
+    assert first == [
+        "check_drift",
+        "ingest_market",
+        "materialize_features",
+        "promote_bid_model",
+        "publish_bids",
+        "publish_bids",
+        "settle_outcomes",
+        "train_bid_model",
+    ]
+    second = sorted(run.dag_id for run in client.runs(SECOND.isoformat()))
+    assert second == [name for name in dict.fromkeys(first) if name != "promote_bid_model"]
+    client.close()
+
+
+def test_the_ledger_says_who_is_champion_since_when_and_why(demo: Any) -> None:
+    from ml.ledger import champion, decisions, versions
+
+    platform = demo.platform()
+    live = champion.on_day(platform.db, platform.market, SECOND)
+    assert live is not None
+    assert (live.generation, live.since) == (1, FIRST)
+    decision = decisions.get(platform.db, live.decision_id)
+    assert decision.verdict is Verdict.PASS
+    assert {gate["verdict"] for gate in decision.gates} == {"PASS"}
+    assert [v.digest for v in versions.newest(platform.db, platform.market, 9)] == [live.digest]
+
+
+def test_the_bids_of_each_day_are_the_champions(demo: Any) -> None:
+    from ml.ledger import champion, publications
+
+    platform = demo.platform()
+    live = champion.current(platform.db, platform.market)
+    assert live is not None
+    for day in (FIRST, SECOND):
+        [published] = publications.for_day(platform.db, platform.market, day)
+        assert (published.version, published.generation) == (live.digest, live.generation)
+        lines = platform.blobs.get(f"{published.uri}/bids.csv").decode().splitlines()
+        assert len(lines) == published.rows + 1 > 100
+
+
+def test_the_promotion_was_told_by_mail_once(demo: Any) -> None:
+    """Through a real SMTP server; what the outbox holds as sent is what arrived."""
+    from ml.ledger import outbox
+
+    platform = demo.platform()
+    arrived = [read_mail(file) for file in mails(demo.stack.mail)]
+    assert outbox.pending(platform.db) == []
+    assert sorted(str(m["Message-ID"]) for m in arrived) == sorted(m.message_id for m in outbox.sent(platform.db))
+    promotions = [m for m in arrived if "romot" in str(m["Subject"])]
+    assert len(promotions) == 1
+    html = promotions[0].get_body(("html",))
+    assert html is not None
+    assert f"{demo.url}/" in html.get_content()
+
+
+def test_the_page_in_the_web_ui_shows_champion_days_and_evidence(demo: Any, page: Page) -> None:
+    from ml.ledger import champion
+
+    platform = demo.platform()
+    live = champion.current(platform.db, platform.market)
+    assert live is not None
+    page.click("text=Bid models")
+    page.wait_for_url("**/plugin/bid-models**")
+    frame = page.frame_locator("iframe")
+    frame.locator(f"text={live.digest[:10]}").first.wait_for()
+    for day in (FIRST, SECOND):
+        assert frame.locator(f"a:has-text('{day}')").count() >= 1
+    picture(page, "bid_models")
+    frame.locator(f"a:has-text('decision {live.decision_id}')").first.click()
+    frame.locator(f"h1:has-text('Decision {live.decision_id}')").wait_for()
+    rows = frame.locator("tr:has(.badge)")
+    assert rows.count() >= 5
+    picture(page, "decision")
+
+
+def test_the_drift_report_is_drawn_inside_the_page(demo: Any, page: Page) -> None:
+    page.goto(f"{demo.url}/plugin/bid-models/bid-models/reports/{SECOND}")
+    report = page.frame_locator("iframe").frame_locator("iframe")
+    report.locator("text=Drift").first.wait_for()
+    picture(page, "drift_report")
+
+
+def test_a_task_links_to_the_page(demo: Any) -> None:
+    client = demo.client()
+    [run] = [run for run in client.runs(SECOND.isoformat()) if run.dag_id == "check_drift"]
+    run_id = run.run_id.replace("+", "%2B")
+    links = client.get(f"/dags/check_drift/dagRuns/{run_id}/taskInstances/drift/links")
+    assert links["extra_links"] == {"Bid models": "/plugin/bid-models"}
+    client.close()
+
+
+def test_the_mailbox_page_shows_the_mail(demo: Any, page: Page) -> None:
+    page.goto(f"http://127.0.0.1:{demo.stack.ports().mailbox}/")
+    page.click("table a >> nth=0")
+    page.frame_locator("iframe").locator("body").wait_for()
+    picture(page, "mail")
+
+
+def test_status_on_the_command_line_tells_the_same(demo: Any) -> None:
+    argv = [sys.executable, "-m", "ml.cli", "status", "--json"]
+    done = subprocess.run(argv, cwd=ROOT, env=demo.env(), capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert [row["day"] for row in told["days"]] == [FIRST.isoformat(), SECOND.isoformat()]
+    assert told["champion"]["generation"] == 1
+    assert told["mail"]["waiting"] == 0
+
+
+def test_the_same_command_again_finds_everything_done_and_says_where_it_is(demo: Any) -> None:
+    before = demo.stack.supervisor.running()
+    with demo.command("demo", "--days", "2") as command:
+        said, _ = command.communicate(timeout=300)
+    assert command.returncode == 0, said
+    assert demo.url in said
+    assert demo.stack.supervisor.running() == before
+    assert len(demo.client().runs(FIRST.isoformat())) == 8

@@ -1,0 +1,94 @@
+"""Shown opportunities and clicks, with what was known of their clicks and bookings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+
+import pandas as pd
+import pytest
+
+from ml.core.units import days_between
+from ml.features.build import build_days
+from ml.features.definitions import FEATURE_VIEWS
+from ml.features.training_set import click_rows, opportunity_rows
+from ml.lake.lake import Lake
+from ml.market.tables import TABLES
+
+Frames = Mapping[str, pd.DataFrame]
+VIEW = FEATURE_VIEWS["hotel_traffic"]
+AS_OF = datetime(2024, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def built(
+    market: Frames, store_frames: Callable[[Lake, Frames], None], tmp_path_factory: pytest.TempPathFactory
+) -> Lake:
+    from ml.lake.blobs import open_blobs
+
+    home = tmp_path_factory.mktemp("traffic")
+    lake = Lake(open_blobs(str(home / "lake"), cache=home / "cache"), "m")
+    store_frames(lake, market)
+    build_days(lake, [VIEW], days_between(date(2024, 1, 1), date(2024, 3, 10)))
+    return lake
+
+
+def test_each_shown_opportunity_comes_once_with_the_clicks_known_by_then(built: Lake, market: Frames) -> None:
+    rows = opportunity_rows(built, as_of=AS_OF)
+    shown = market["opportunities"]
+    shown = shown[shown["shown"] & (shown["known_at"] < AS_OF)]
+    clicks = market["clicks"]
+    known = clicks[clicks["known_at"] < AS_OF]
+    assert set(rows["opportunity_id"]) == set(shown["opportunity_id"])
+    assert rows["opportunity_id"].is_unique
+    assert set(rows.loc[rows["clicked"], "opportunity_id"]) == set(known["opportunity_id"])
+    late = set(clicks["opportunity_id"]) - set(known["opportunity_id"])
+    assert late & set(rows["opportunity_id"]), "a click learned too late must be among them, unseen"
+    assert rows["clicked_known_at"].notna().equals(rows["clicked"])
+    assert set(TABLES["opportunities"].names) | {"lead_bucket", "los_bucket"} <= set(rows.columns)
+
+
+def test_traffic_features_are_those_of_the_end_of_the_day_before(built: Lake) -> None:
+    rows = opportunity_rows(built, as_of=AS_OF, first=date(2024, 2, 5), last=date(2024, 2, 5))
+    before = built.read(VIEW.table, date(2024, 2, 4)).set_index(["hotel_id", "partner"])
+    assert len(rows)
+    for row in rows.to_dict("records"):
+        for feature in VIEW.feature_names:
+            assert row[feature] == before.loc[(row["hotel_id"], row["partner"]), feature]
+
+
+def test_a_share_is_a_fixed_choice(built: Lake) -> None:
+    everything = opportunity_rows(built, as_of=AS_OF)
+    half = opportunity_rows(built, as_of=AS_OF, share=0.5)
+    again = opportunity_rows(built, as_of=AS_OF, share=0.5)
+    pd.testing.assert_frame_equal(half, again)
+    assert set(half["opportunity_id"]) < set(everything["opportunity_id"])
+    assert 0.4 < len(half) / len(everything) < 0.6
+    smaller = opportunity_rows(built, as_of=AS_OF, share=0.25)
+    assert set(smaller["opportunity_id"]) < set(half["opportunity_id"])
+
+
+def test_clicks_come_with_their_search_and_the_booking_known_by_then(built: Lake, market: Frames) -> None:
+    rows = click_rows(built, as_of=AS_OF)
+    known = market["clicks"][market["clicks"]["known_at"] < AS_OF]
+    assert set(rows["click_id"]) == set(known["click_id"])
+    assert rows["click_id"].is_unique
+    bookings = market["bookings"].sort_values(["known_at", "value_micros"]).drop_duplicates("booking_id")
+    booked = bookings[bookings["known_at"] < AS_OF].dropna(subset=["click_id"]).set_index("click_id")
+    assert rows["booked"].any() and not rows["booked"].all()
+    for row in rows.to_dict("records"):
+        assert row["booked"] == (row["click_id"] in booked.index)
+        if row["booked"]:
+            assert row["booking_value_micros"] == booked.loc[row["click_id"], "value_micros"]
+            assert row["booking_known_at"] == booked.loc[row["click_id"], "known_at"]
+        else:
+            assert pd.isna(row["booking_value_micros"])
+
+
+def test_nothing_is_taken_from_an_excluded_day(built: Lake) -> None:
+    held = [date(2024, 2, 10)]
+    rows = opportunity_rows(built, as_of=AS_OF, exclude_days=held)
+    assert set(rows["known_at"].dt.date).isdisjoint(held)
+    assert set(rows["clicked_known_at"].dropna().dt.date).isdisjoint(held)
+    everything = opportunity_rows(built, as_of=AS_OF)
+    assert set(everything["clicked_known_at"].dropna().dt.date) >= set(held)
