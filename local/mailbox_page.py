@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"\d{20}-[0-9a-f]{12}\.eml")
 
 def read_mail(file: Path) -> EmailMessage:
     """Parse a kept mail."""
-    return cast(EmailMessage, email.message_from_bytes(file.read_bytes(), policy=email.policy.default))
+    return email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
 
 
 def mails(folder: Path) -> list[Path]:

@@ -44,7 +44,7 @@ class Scenario:
         if self.data:
             values["data"] = self.data
         # A JSON string or number is a TOML string or number.
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in (values | self.settings | ports).items())
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in {**values, **self.settings, **ports}.items())
 
 
 def choose(source: str, data: str, *, days: int = DEMO_DAYS) -> Scenario:

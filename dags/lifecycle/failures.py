@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any
 
 _log = logging.getLogger(__name__)
-
-_STAGES: Final = {"judge": "promote", "approve": "promote"}
-"""Stage of a task whose id is not the stage's own name."""
-
-
-class TaskKilled(Exception):
-    """A task's process ended without an answer."""
 
 
 def report_failure(context: Any) -> None:
@@ -31,12 +24,9 @@ def report_failure(context: Any) -> None:
     from lifecycle.stages import market_day, open_platform
     from ml import pipeline
 
-    error = context.get("exception")
-    if not isinstance(error, BaseException):
-        error = TaskKilled(f"the process of {task_id} ended without an answer")
+    error = context.get("exception") or f"the process of the task {task_id} ended without an answer"
     try:
-        stage = _STAGES.get(task_id, task_id)
-        pipeline.fail(open_platform(), market_day(run), stage=stage, error=error, run_id=run.run_id)
+        pipeline.fail(open_platform(), market_day(run), task_id, error, run_id=run.run_id)
     except Exception:  # noqa: BLE001  (the last door)
         # Airflow would swallow it; the failure of the task itself must stay the one that is seen.
         _log.exception("the failure of %s on %s could not be written to the ledger", task_id, run.partition_key)

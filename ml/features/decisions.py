@@ -13,7 +13,7 @@ from ml.core.errors import NoData, UsageError
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FEATURE_VIEWS, FeatureView
 from ml.features.engine import open_files
 from ml.features.facts import bucket_label, day_number
-from ml.features.point_in_time import DECISION_AT, join_features
+from ml.features.point_in_time import DECISION_AT, KNOWN_FROM_SUFFIX, join_features
 from ml.lake.lake import Lake
 from ml.lake.parquet import to_pandas as from_arrow
 from ml.market.buckets import LEAD_BUCKETS, LEAD_STARTS, LOS_BUCKETS, LOS_STARTS
@@ -52,7 +52,7 @@ def with_features(
     joined = decisions
     for view in views:
         joined = join_features(joined, _feature_table(backend, lake, view, earliest=earliest, last=last), view)
-    names = [name for view in views for name in view.feature_names]
+    names = [name for view in views for name in (*view.feature_names, view.name + KNOWN_FROM_SUFFIX)]
     return to_pandas(backend, joined.select(*decisions.columns, *names).order_by(*order))
 
 

@@ -53,7 +53,7 @@ def booking_histories(tables: Tables) -> Any:
     """One row per booking: its keys, the day it was known, and the day and kind of its first known outcome."""
     bookings = first_known(tables["bookings"], "booking_id", *_BOOKING_COLUMNS)
     events = tables["booking_events"]
-    ends = first_known(events.filter(events["kind"].isin(OUTCOMES)), "booking_id", "kind")
+    ends = first_known(events.filter(events["kind"].isin(OUTCOMES)), "booking_id", "kind", ties=["kind"])
     ends = ends.select(
         "booking_id", ended_at=ends["known_at"], is_cancelled=(ends["kind"] == "cancelled").cast("int64")
     )
@@ -106,11 +106,14 @@ def bucket_label(column: Any, starts: Sequence[int], labels: Sequence[str]) -> A
     return ibis.cases(*((column < end, label) for end, label in ends), else_=labels[-1])
 
 
-def first_known(rows: Any, key: str, *columns: str) -> Any:
-    """The first known row of each id, with these columns; they also tell rows apart that were known at once."""
-    ranked = rows.select(
-        key, "known_at", *columns, _rank=ibis.row_number().over(group_by=key, order_by=["known_at", *columns])
-    )
+def first_known(rows: Any, key: str, *columns: str, ties: Sequence[str] = ()) -> Any:
+    """The first known row of each id, with these columns.
+
+    An id comes once in a day's partition, so rows of one id differ in `known_at`; where `key` is not the table's own
+    id, `ties` names columns that settle what is left.
+    """
+    rank = ibis.row_number().over(group_by=key, order_by=["known_at", *ties])
+    ranked = rows.select(key, "known_at", *columns, _rank=rank)
     return ranked.filter(ranked["_rank"] == 0).drop("_rank")
 
 

@@ -11,6 +11,9 @@ from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureV
 DECISION_AT = "decision_at"
 """Column of a row to be joined: the instant of its decision. Nothing learned at or after it may be seen."""
 
+KNOWN_FROM_SUFFIX = "_known_from"
+"""Of the column, one a view, that says from when the joined feature row was known; null where none was joined."""
+
 
 def join_features(rows: Any, features: Any, view: FeatureView) -> Any:
     """Every row with the view's features, null where there are none.
@@ -32,6 +35,7 @@ def join_features(rows: Any, features: Any, view: FeatureView) -> Any:
     both = rows.asof_join(known, rows[DECISION_AT] >= known["known_from"], predicates=entity, rname="feature_{name}")
     fresh = both[DECISION_AT] <= both[EVENT_TIMESTAMP] + ibis.interval(days=view.ttl_days)
     values = {name: fresh.ifelse(both[name], None).cast("float64") for name in view.feature_names}
+    values[view.name + KNOWN_FROM_SUFFIX] = fresh.ifelse(both["known_from"], None)
     return both.select(*rows.columns, **values)
 
 

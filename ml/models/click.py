@@ -17,7 +17,15 @@ from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
 from ml.models.numbers import Floats
 
-RECIPE = Recipe(rounds=100, learning_rate=0.1, num_leaves=15, min_rows_in_leaf=500, feature_fraction=0.7, max_bins=63)
+RECIPE = Recipe(
+    rounds=60,
+    learning_rate=0.1,
+    num_leaves=8,
+    min_rows_in_leaf=1_000,
+    feature_fraction=0.7,
+    max_bins=255,
+    falling=("position", "price_gap", "dearer_by"),
+)
 
 MIN_OFFERS, MIN_CLICKS = 2_000, 50
 

@@ -26,7 +26,15 @@ from ml.models.numbers import Floats, Ints
 MATURE_DAYS = 7
 """From this age on a click counts as mature: 95 % of its bookings are known."""
 
-RECIPE = Recipe(rounds=80, learning_rate=0.05, num_leaves=8, min_rows_in_leaf=200, feature_fraction=0.6, max_bins=63)
+RECIPE = Recipe(
+    rounds=100,
+    learning_rate=0.05,
+    num_leaves=8,
+    min_rows_in_leaf=200,
+    feature_fraction=0.9,
+    max_bins=63,
+    falling=("price_gap", "dearer_by"),
+)
 
 MIN_CLICKS, MIN_BOOKINGS = 1_000, 30
 

@@ -7,7 +7,7 @@ itself; given to the constructor it is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ PREDICT_THREADS = 1
 class Recipe:
     """How to grow the trees.
 
-    `objective` is cross-entropy throughout: it takes labels anywhere within 0 and 1, which is what an outcome
-    that is not certain yet needs.
+    The objective is cross-entropy throughout: it takes labels anywhere within 0 and 1, which is what an outcome
+    that is not certain yet needs. In the columns named `falling` a prediction never rises, all else equal.
     """
 
     rounds: int = 150
@@ -35,10 +35,11 @@ class Recipe:
     row_fraction: float = 0.7
     l2: float = 10.0
     max_bins: int = 127
-    extra: Mapping[str, Any] | None = None
+    falling: tuple[str, ...] = ()
 
-    def parameters(self, seed: int) -> dict[str, Any]:
-        """LightGBM's own names for it; deterministic on any number of cores."""
+    def parameters(self, names: Sequence[str], *, seed: int) -> dict[str, Any]:
+        """LightGBM's own words for it, for columns of these names; deterministic on any number of cores."""
+        monotone = {"monotone_constraints": [-1 if name in self.falling else 0 for name in names]}
         return {
             "objective": "cross_entropy",
             "learning_rate": self.learning_rate,
@@ -54,7 +55,7 @@ class Recipe:
             "num_threads": TRAIN_THREADS,
             "seed": seed,
             "verbosity": -1,
-            **(self.extra or {}),
+            **(monotone if self.falling else {}),
         }
 
 
@@ -86,7 +87,7 @@ def train(
     """
     import lightgbm
 
-    parameters = recipe.parameters(seed)
+    parameters = recipe.parameters(names, seed=seed)
     data = lightgbm.Dataset(
         matrix,
         label=labels,

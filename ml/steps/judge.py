@@ -166,7 +166,7 @@ def _days_used(version: Version) -> list[date]:
 
 def _order(holdouts: Mapping[str, Holdout], known_from: datetime) -> OrderEvidence:
     """Time order, measured on the very rows that were judged."""
-    from ml.features.training_set import KNOWN_FROM_SUFFIX
+    from ml.features.point_in_time import KNOWN_FROM_SUFFIX
     from ml.market.hotel_bookings import LEAKY_COLUMNS
     from ml.promotion.evidence import OrderEvidence
     from ml.promotion.measure import count_future_rows

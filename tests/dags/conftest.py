@@ -39,7 +39,9 @@ class RecordedPipeline:
     )
 
     def function(self, name: str) -> Callable[..., Any]:
-        def answer(platform: Any, day: Any, **arguments: Any) -> Any:
+        def answer(platform: Any, day: Any, *given: Any, **arguments: Any) -> Any:
+            if given:
+                arguments["given"] = given
             self.calls.append((name, day.isoformat(), arguments))
             result = self.answers[name]
             if isinstance(result, BaseException):

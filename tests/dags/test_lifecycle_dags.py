@@ -107,7 +107,7 @@ def test_an_error_that_cannot_pass_fails_without_a_retry_and_is_reported(run_day
     assert outcome.state == "failed"
     assert pipeline.names() == ["ingest", "fail"]
     _, day, arguments = pipeline.calls[1]
-    assert (day, arguments["stage"], str(arguments["error"])) == (DAY, "ingest", str(error))
+    assert (day, *arguments["given"]) == (DAY, "ingest", error)
     assert outcome.events == []
 
 

@@ -16,7 +16,7 @@ from numbers import Real
 from typing import Any, ClassVar, TypeVar, final
 
 from ml.core.verdict import Verdict, worst
-from ml.evaluation.interval import Interval
+from ml.evaluation.interval import LEVEL, Interval
 from ml.promotion.evidence import Evidence, ModelEvidence, to_json
 
 T = TypeVar("T")
@@ -130,31 +130,59 @@ def severest(results: Iterable[GateResult], *, missing: str) -> GateResult:
     return next(result for result in found if result.verdict is verdict)
 
 
+def each_model(gate: Gate, evidence: Evidence, examine: Callable[[ModelEvidence], GateResult]) -> GateResult:
+    """The severest result over the models of the bundle; HOLD for one that has no evidence, or without any."""
+    measured = {model.name: model for model in evidence.models}
+
+    def one(name: str) -> GateResult:
+        return gate.part(name, lambda: examine(need(measured.get(name), "its evidence")))
+
+    return severest(map(one, evidence.model_names), missing="the list of models in the bundle")
+
+
 @dataclass(frozen=True)
 class ModelGate(Gate):
-    """A gate that each model of the bundle must pass; the result is that of the worst, the first in order."""
+    """A gate that each model of the bundle must pass; `model_fields` are those of `ModelEvidence` that it reads."""
 
-    reads: ClassVar[tuple[str, ...]] = ("model_names", "models")
+    reads: ClassVar[tuple[str, ...]] = ()
     model_fields: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:
+    def examine_model(self, model: ModelEvidence) -> GateResult:
         """Judge one model; use `need` for every number."""
 
     def examine(self, evidence: Evidence) -> GateResult:
-        """The worst of the models' results; HOLD when a model of the bundle has no evidence, or there is none."""
-        measured = {model.name: model for model in evidence.models}
-        results = [
-            self.part(name, lambda name=name: self.examine_model(need(measured.get(name), "its evidence"), evidence))  # type: ignore[misc]
-            for name in evidence.model_names
-        ]
-        return severest(results, missing="the list of models in the bundle")
+        """The severest of the models' results."""
+        return each_model(self, evidence, self.examine_model)
 
     def numbers(self, evidence: Evidence) -> dict[str, Any]:
-        """The fields that the gate reads, of each model."""
-        return {
+        """What the gate reads, and under `models` its fields of each model."""
+        models = {
             model.name: {name: to_json(getattr(model, name)) for name in self.model_fields} for model in evidence.models
         }
+        return {**super().numbers(evidence), "models": models}
+
+
+@dataclass(frozen=True)
+class IntervalGate(ModelGate):
+    """A gate that rests on an interval, of at least this many blocks and rows and at least this level."""
+
+    min_blocks: int = 7
+    min_rows: int = 300
+    level: float = LEVEL
+
+    def usable(self, interval: Interval | None, name: str) -> Interval:
+        """The interval, if it was measured, is finite and has the level; else the gate holds."""
+        found = need(interval, name)
+        if found.level < self.level:
+            raise MissingEvidence(f"{name} has an interval of level {found.level}; {self.level} is needed")
+        return found
+
+    def too_few(self, interval: Interval) -> str:
+        """An addition to the reason where the sample is too small; else nothing."""
+        if interval.enough(min_blocks=self.min_blocks, min_rows=self.min_rows):
+            return ""
+        return f"; {interval.rows} rows in {interval.blocks} blocks are too few"
 
 
 @dataclass(frozen=True)

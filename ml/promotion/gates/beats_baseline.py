@@ -6,34 +6,28 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ml.core.verdict import Verdict
-from ml.evaluation.interval import LEVEL, better
-from ml.promotion.evidence import Evidence, ModelEvidence
-from ml.promotion.gates.base import GateResult, MissingEvidence, ModelGate, need
+from ml.evaluation.interval import better
+from ml.promotion.evidence import ModelEvidence
+from ml.promotion.gates.base import GateResult, MissingEvidence, IntervalGate, need
 
 
 @dataclass(frozen=True)
-class BeatsBaseline(ModelGate):
+class BeatsBaseline(IntervalGate):
     """The primary loss shows a gain over the baseline (see `ml.evaluation.interval.better`)."""
 
     name: ClassVar[str] = "beats_baseline"
     model_fields: ClassVar[tuple[str, ...]] = ("losses",)
-    min_blocks: int = 7
-    min_rows: int = 300
-    level: float = LEVEL
 
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:  # noqa: ARG002
+    def examine_model(self, model: ModelEvidence) -> GateResult:
         """Number: the candidate's mean loss minus the baseline's."""
         if not model.losses:
             raise MissingEvidence("no loss was measured")
         loss = model.losses[0]
         ours, theirs = need(loss.candidate, f"its {loss.name}"), need(loss.baseline, f"the baseline's {loss.name}")
-        difference = need(loss.over_baseline, f"the difference of {loss.name} from the baseline")
-        if difference.level < self.level:
-            raise MissingEvidence(f"the interval has level {difference.level}, {self.level} is needed")
+        difference = self.usable(loss.over_baseline, f"the difference of {loss.name} from the baseline")
         verdict = better(difference, min_blocks=self.min_blocks, min_rows=self.min_rows)
         reason = f"{loss.name} {ours:.4g} against the baseline's {theirs:.4g}{_MEANING[verdict]}"
-        if not difference.enough(min_blocks=self.min_blocks, min_rows=self.min_rows):
-            reason += f"; {difference.rows} rows in {difference.blocks} blocks are too few"
+        reason += self.too_few(difference)
         return self.say(
             verdict, reason, number=difference.mid, threshold=0.0, interval=difference, sample=difference.rows
         )

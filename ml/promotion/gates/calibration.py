@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ml.core.verdict import Verdict
-from ml.evaluation.interval import LEVEL, within
-from ml.promotion.evidence import Evidence, ModelEvidence
-from ml.promotion.gates.base import GateResult, MissingEvidence, ModelGate, need
+from ml.evaluation.interval import within
+from ml.promotion.evidence import ModelEvidence
+from ml.promotion.gates.base import GateResult, MissingEvidence, IntervalGate, need
 
 
 @dataclass(frozen=True)
-class Calibration(ModelGate):
+class Calibration(IntervalGate):
     """Predicted over realised lies between `lowest` and `highest`, shown by its interval.
 
     Promising too much is judged harder than promising too little. A value per click of 1.15 times the truth
@@ -24,20 +24,14 @@ class Calibration(ModelGate):
     model_fields: ClassVar[tuple[str, ...]] = ("calibration",)
     lowest: float = 0.80
     highest: float = 1.15
-    min_blocks: int = 7
-    min_rows: int = 300
-    level: float = LEVEL
 
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:  # noqa: ARG002
+    def examine_model(self, model: ModelEvidence) -> GateResult:
         """Number: predicted over realised; threshold: the limit on its side of 1."""
-        ratio = need(model.calibration, "predicted over realised")
-        if ratio.level < self.level:
-            raise MissingEvidence(f"the interval has level {ratio.level}, {self.level} is needed")
+        ratio = self.usable(model.calibration, "predicted over realised")
         verdict = within(ratio, low=self.lowest, high=self.highest, min_blocks=self.min_blocks, min_rows=self.min_rows)
         reason = f"predicted / realised {ratio.mid:.3f}, {ratio.low:.3f} to {ratio.high:.3f}, limits {self.lowest} to {self.highest}"
         if verdict is Verdict.FAIL:
             reason += ": it promises too much" if ratio.mid > 1 else ": it promises too little"
-        elif not ratio.enough(min_blocks=self.min_blocks, min_rows=self.min_rows):
-            reason += f"; {ratio.rows} rows in {ratio.blocks} blocks are too few"
+        reason += self.too_few(ratio)
         limit = self.highest if ratio.mid > 1 else self.lowest
         return self.say(verdict, reason, number=ratio.mid, threshold=limit, interval=ratio, sample=ratio.rows)

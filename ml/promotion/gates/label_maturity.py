@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ml.core.verdict import Verdict
-from ml.promotion.evidence import Evidence, ModelEvidence
+from ml.promotion.evidence import ModelEvidence
 from ml.promotion.gates.base import GateResult, ModelGate, need
 
 
@@ -33,7 +33,7 @@ class LabelMaturity(ModelGate):
     min_evaluation_rows: int = 300
     min_positives: int = 30
 
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:  # noqa: ARG002
+    def examine_model(self, model: ModelEvidence) -> GateResult:
         """Number: the share of training rows that are accounted for."""
         rows = need(model.training_rows, "the number of training rows")
         certain = need(model.certain_rows, "the number of training rows with a certain outcome")

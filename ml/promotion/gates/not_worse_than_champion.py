@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ml.core.verdict import Verdict
-from ml.evaluation.interval import LEVEL, not_worse
+from ml.evaluation.interval import not_worse
 from ml.promotion.evidence import Evidence, LossEvidence, ModelEvidence
-from ml.promotion.gates.base import GateResult, MissingEvidence, ModelGate, need, severest
+from ml.promotion.gates.base import GateResult, MissingEvidence, IntervalGate, need, severest
 
 
 @dataclass(frozen=True)
-class NotWorseThanChampion(ModelGate):
+class NotWorseThanChampion(IntervalGate):
     """Each loss is not worse than the champion's by a share of it (see `ml.evaluation.interval.not_worse`).
 
     The first loss has `margin_share`, the others `guard_margin_share`. The margin is no licence to lose: it is
@@ -25,9 +25,6 @@ class NotWorseThanChampion(ModelGate):
     model_fields: ClassVar[tuple[str, ...]] = ("losses",)
     margin_share: float = 0.02
     guard_margin_share: float = 0.04
-    min_blocks: int = 7
-    min_rows: int = 300
-    level: float = LEVEL
 
     def examine(self, evidence: Evidence) -> GateResult:
         """Number: the worst loss's difference from the champion's; generation 0 when there is no champion."""
@@ -36,7 +33,7 @@ class NotWorseThanChampion(ModelGate):
             return self.say(Verdict.PASS, reason, number=0.0, sample=0)
         return super().examine(evidence)
 
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:  # noqa: ARG002
+    def examine_model(self, model: ModelEvidence) -> GateResult:
         """The worst of the model's losses, the first in order."""
         shares = [self.margin_share] + [self.guard_margin_share] * len(model.losses)
         results = [
@@ -51,14 +48,11 @@ class NotWorseThanChampion(ModelGate):
 
     def _loss(self, loss: LossEvidence, share: float) -> GateResult:
         ours, theirs = need(loss.candidate, "its mean"), need(loss.champion, "the champion's mean")
-        difference = need(loss.over_champion, "the difference from the champion")
-        if difference.level < self.level:
-            raise MissingEvidence(f"the interval has level {difference.level}, {self.level} is needed")
+        difference = self.usable(loss.over_champion, "the difference from the champion")
         margin = share * abs(theirs)
         verdict = not_worse(difference, margin=margin, min_blocks=self.min_blocks, min_rows=self.min_rows)
         reason = f"{ours:.4g} against the champion's {theirs:.4g}, margin {margin:.2g}{_MEANING[verdict]}"
-        if not difference.enough(min_blocks=self.min_blocks, min_rows=self.min_rows):
-            reason += f"; {difference.rows} rows in {difference.blocks} blocks are too few"
+        reason += self.too_few(difference)
         return self.say(
             verdict, reason, number=difference.mid, threshold=margin, interval=difference, sample=difference.rows
         )
