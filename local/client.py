@@ -38,8 +38,10 @@ class AirflowClient:
         self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
         self._token = ""
 
-    def close(self) -> None:
-        """Close the connections."""
+    def __enter__(self) -> AirflowClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     def unhealthy(self) -> list[str]:

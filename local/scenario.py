@@ -38,13 +38,13 @@ class Scenario:
         """The market days that are lived through, in order."""
         return [self.history_last + timedelta(days=n) for n in range(1, self.length + 1)]
 
-    def toml(self, **ports: str | int) -> str:
+    def toml(self) -> str:
         """The story as the text of a settings file."""
         values: dict[str, str | int] = {"source": self.source}
         if self.data:
             values["data"] = self.data
         # A JSON string or number is a TOML string or number.
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in {**values, **self.settings, **ports}.items())
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in {**values, **self.settings}.items())
 
 
 def choose(source: str, data: str, *, days: int = DEMO_DAYS) -> Scenario:

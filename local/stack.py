@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -135,16 +133,10 @@ class Stack:
             if name in {"mailbox", *airflow.COMPONENTS} and not is_running(service):
                 raise StoreUnavailable(f"{name} ended while it was starting", next=f"read {service.log}")
 
-    @contextmanager
-    def client(self) -> Iterator[AirflowClient]:
-        """A client of this stack's api-server."""
+    def client(self) -> AirflowClient:
+        """A client of this stack's api-server; a context manager."""
         kept = airflow.keep_secrets(self.home / "airflow")
-        url = f"http://{LOOPBACK}:{self.ports().airflow}"
-        client = AirflowClient(url, user=airflow.USER, password=kept.password)
-        try:
-            yield client
-        finally:
-            client.close()
+        return AirflowClient(f"http://{LOOPBACK}:{self.ports().airflow}", user=airflow.USER, password=kept.password)
 
     def _mailbox(self) -> Service:
         ports = self.ports()

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ml.core.units import known_by
 from ml.core.verdict import Verdict
-from monitoring.findings import Finding, held
+from monitoring.findings import COLD_START, Finding, held
 from monitoring.subject import numbers
 
 if TYPE_CHECKING:
@@ -96,19 +96,19 @@ def calibration(
         FAIL when the whole interval lies outside the limits, HOLD when there is too little to judge.
     """
     if matured is None:
-        return Calibration(held("calibration", subject, f"{subject}: calibration waits for a champion"))
+        return Calibration(held(COLD_START, subject, f"{subject}: calibration waits for a champion"))
     expected, realised = numbers(matured[EXPECTED]), numbers(matured[REALISED])
     known = np.isfinite(expected) & np.isfinite(realised)
     day_codes, days = pd.factorize(matured.loc[known, DAY], sort=True)
     rows = int(known.sum())
     if rows < limits.minimum_rows or len(days) < limits.minimum_days:
         reason = f"{subject}: {rows} mature rows on {len(days)} days, too few to judge calibration"
-        return Calibration(held("calibration", subject, reason), rows=rows, days=len(days))
+        return Calibration(held(COLD_START, subject, reason), rows=rows, days=len(days))
     promised = np.bincount(day_codes, weights=expected[known], minlength=len(days)).astype(np.float64)
     came = np.bincount(day_codes, weights=realised[known], minlength=len(days)).astype(np.float64)
     if came.sum() <= 0:
         reason = f"{subject}: the mature rows realised nothing, calibration cannot be judged"
-        return Calibration(held("calibration", subject, reason), rows=rows, days=len(days))
+        return Calibration(held(COLD_START, subject, reason), rows=rows, days=len(days))
     ratio = float(promised.sum() / came.sum())
     low, high = _interval(promised, came, seed=seed, limits=limits)
     return Calibration(_finding(subject, ratio, low, high, rows, limits), ratio, low, high, rows, len(days))

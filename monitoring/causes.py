@@ -108,7 +108,9 @@ _TASK_DAGS = {
     "publish": "publish_bids",
 }
 
-_UNKNOWN = Cause("Incident", "The champion and the bids published before stay in force.", "Open the run in Airflow.", "")
+_UNKNOWN = Cause(
+    "Incident", "The champion and the bids published before stay in force.", "Open the run in Airflow.", ""
+)
 
 
 def meaning(cause: str) -> Cause:

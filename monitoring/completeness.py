@@ -15,7 +15,7 @@ import pandas as pd
 from pandas.api import types
 
 from ml.core.verdict import Verdict
-from monitoring.findings import Finding
+from monitoring.findings import COLD_START, SMALL_MARKET, Finding, held
 from monitoring.subject import Subject, day_number, day_numbers, is_number, numbers
 
 if TYPE_CHECKING:
@@ -81,27 +81,31 @@ def _recent(subject: Subject, day: date, days: int) -> pd.DataFrame:
 
 def _rows(subject: Subject, day: date, recent: pd.DataFrame, limits: CompletenessLimits) -> list[Finding]:
     count = len(subject.current)
-    enough = count >= limits.minimum_rows
-    minimum = Finding(
-        "minimum_rows", subject.name, "", Verdict.PASS if enough else Verdict.HOLD, count, limits.minimum_rows,
-        f"{subject.name}: {count} rows" + ("" if enough else f", fewer than the {limits.minimum_rows} that can be judged"),
-    )  # fmt: skip
     present, per_day = np.unique(day_numbers(recent, subject.time), return_counts=True)
     if len(present) < limits.minimum_days:
         reason = f"{subject.name}: only {len(present)} earlier days, too few to know how many rows are usual"
-        return [minimum, Finding("rows", subject.name, "", Verdict.HOLD, count, None, reason)]
+        return [_minimum(subject, limits, "minimum_rows"), held(COLD_START, subject.name, reason)]
     usual, sigma = _usual_rows(present, per_day.astype(np.float64), day_number(day), limits)
-    # Never above the leanest recent day of the same kind of market: what happened before is no alarm.
+    minimum = _minimum(subject, limits, SMALL_MARKET if usual < limits.minimum_rows else "minimum_rows")
+    # Never above the leanest recent day: what happened before is no alarm.
     low = min(usual * float(np.exp(-limits.row_sigmas * sigma)), float(per_day.min()))
     high = limits.row_surplus * max(float(per_day.max()), usual)
+    verdict, limit, word = Verdict.PASS, low, "as"
     if count < low:
-        verdict, limit, word = Verdict.HOLD, low, "fewer than"
+        verdict, word = Verdict.HOLD, "fewer than"
     elif count > high:
         verdict, limit, word = Verdict.HOLD, high, "more than"
-    else:
-        verdict, limit, word = Verdict.PASS, low, "as"
     reason = f"{subject.name}: {count} rows, {word} usual (about {usual:.0f} on such a weekday)"
     return [minimum, Finding("rows", subject.name, "", verdict, count, limit, reason)]
+
+
+def _minimum(subject: Subject, limits: CompletenessLimits, check: str) -> Finding:
+    count = len(subject.current)
+    enough = count >= limits.minimum_rows
+    reason = f"{subject.name}: {count} rows"
+    reason += "" if enough else f", fewer than the {limits.minimum_rows} that can be judged"
+    verdict = Verdict.PASS if enough else Verdict.HOLD
+    return Finding(check, subject.name, "", verdict, count, limits.minimum_rows, reason)
 
 
 def _usual_rows(
@@ -138,7 +142,8 @@ def _column(subject: Subject, name: str) -> Finding:
         return Finding("missing_column", subject.name, name, Verdict.FAIL, None, None, reason)
     if name not in subject.reference:
         reason = f"{subject.name}: the days before do not have the column {name}"
-        return Finding("dtype", subject.name, name, Verdict.HOLD, None, None, reason)
+        check = "dtype" if len(subject.reference.columns) else COLD_START
+        return held(check, subject.name, reason, column=name)
     now, before = kind(subject.current[name]), kind(subject.reference[name])
     same = now == before or not now or not before
     reason = f"{subject.name}: {name} holds {now or 'nothing'}" + ("" if same else f" where it held {before} before")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ml.core.verdict import Verdict, worst
+
+COLD_START, SMALL_MARKET = "cold_start", "small_market"
+"""Checks that could not be made because a market is young or small: told in the report, no reason to wake anybody."""
+
+QUIET = frozenset({COLD_START, SMALL_MARKET})
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,11 @@ def reasons_of(findings: Sequence[Finding]) -> list[str]:
     return [f.reason for verdict in (Verdict.FAIL, Verdict.HOLD) for f in findings if f.verdict is verdict]
 
 
+def alarming(findings: Iterable[Finding], verdict: Verdict) -> list[Finding]:
+    """The findings of a verdict that a person should hear of."""
+    return [finding for finding in findings if finding.verdict is verdict and finding.check not in QUIET]
+
+
 def held(check: str, subject: str, reason: str, *, column: str = "") -> Finding:
     """A finding that says that nothing could be judged, and why."""
     return Finding(check, subject, column, Verdict.HOLD, None, None, reason)
@@ -73,7 +83,3 @@ def first_line(error: BaseException) -> str:
     """
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-Numbers = Mapping[str, Any]
-"""Small JSON numbers that go into the ledger and into mails."""

@@ -13,7 +13,7 @@ from ml.core.verdict import Verdict, worst
 from monitoring.calibration import CALIBRATION, Calibration, CalibrationLimits, calibration
 from monitoring.completeness import LIMITS, CompletenessLimits, guards
 from monitoring.drift import SAMPLE, DriftResult, distances
-from monitoring.findings import Finding, finite, first_line, held, reasons_of, verdict_of
+from monitoring.findings import COLD_START, Finding, finite, first_line, held, reasons_of, verdict_of
 from monitoring.shift import ColumnShift, History, history, shifts
 from monitoring.subject import Subject
 from monitoring.windows import WINDOWS, Windows
@@ -166,7 +166,7 @@ def _history(subject: Subject, day: date, windows: Windows) -> tuple[History, li
     """The rows to look at; without predictions, and with a HOLD finding, where they cannot be had."""
     if subject.predict is None:
         reason = f"{subject.name}: predictions wait for a champion"
-        return history(subject, day, windows), [held("predictions", subject.name, reason)]
+        return history(subject, day, windows), [held(COLD_START, subject.name, reason)]
     try:
         return history(subject, day, windows), []
     except Exception as error:  # noqa: BLE001  (a model that cannot score must hold, whatever broke it)
@@ -223,14 +223,14 @@ def _cold_start(
     reason = f"{subject.name}: {past.n_days} days are known, {windows.days_to_judge} are needed to judge {check}"
     if past.n_days >= windows.days_to_judge:
         reason = f"{subject.name}: too few rows a day to judge {check}"
-    return [held(check, subject.name, reason)]
+    return [held(COLD_START, subject.name, reason)]
 
 
 def _finding(check: str, shift: ColumnShift, before: frozenset[str]) -> Finding:
     score = shift.score
     if score.ratio is None:
         reason = f"{shift.name} cannot be judged yet: only {score.past} earlier windows are known"
-        return Finding(check, shift.subject, shift.column, Verdict.HOLD, finite(score.number), None, reason)
+        return held(COLD_START, shift.subject, reason, column=shift.column)
     days = "today" if score.days == 1 else f"over {score.days} days"
     reason = f"{shift.name} moved by {score.number:.2f} {days} (limit {score.limit:.2f})"
     verdict = Verdict.PASS

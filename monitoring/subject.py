@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Predict = Callable[[pd.DataFrame], pd.DataFrame]
 """Scores rows: one row out per row in, in the same order; each column of the answer is a prediction."""
+
+CALENDAR = frozenset({"arrival_yearday", "booked_weekday", "hour"})
+"""Columns that say when, not what: they move with the calendar, in a market where nothing changes too."""
 
 GAIN_COVERED = 0.9
 """Columns count as important that together carry this share of the model's gain."""
@@ -44,6 +47,41 @@ class Subject:
     importance: Mapping[str, float] = field(default_factory=dict)
     predict: Predict | None = None
     time: str = "known_at"
+
+    @classmethod
+    def of_model(
+        cls,
+        name: str,
+        current: pd.DataFrame,
+        reference: pd.DataFrame,
+        statistics: Mapping[str, Mapping[str, Any]],
+        *,
+        predict: Predict | None,
+        time: str = "known_at",
+    ) -> Self:
+        """Watch the columns that a model uses, as its reference statistics name them.
+
+        Args:
+            name: what the rows are.
+            current: the rows of the day, with the model's columns.
+            reference: the rows of earlier days, with the same columns.
+            statistics: `features` of the model's reference statistics: per column its `kind` (`number`, or any
+                other for a categorical column) and its `importance` (share of the gain).
+            predict: scores rows with the champion.
+            time: the column that says when a row became known.
+        """
+        watched = {column: found for column, found in statistics.items() if column not in CALENDAR}
+        numeric = [column for column, found in watched.items() if found["kind"] == "number"]
+        return cls(
+            name=name,
+            current=current,
+            reference=reference,
+            numeric=numeric,
+            categorical=[column for column in watched if column not in set(numeric)],
+            importance={column: float(found["importance"]) for column, found in watched.items()},
+            predict=predict,
+            time=time,
+        )
 
     @property
     def columns(self) -> list[str]:

@@ -56,3 +56,13 @@ def api(airflow_db: None) -> Iterator[Any]:
     token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="tester", role="admin"))
     with TestClient(app, headers={"Authorization": f"Bearer {token}"}) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def dagbag(airflow_db: None) -> Any:
+    """Our DAGs, as Airflow parses them."""
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.models.pool import Pool
+
+    Pool.create_or_update_pool("online_store", slots=1, description="", include_deferred=False)
+    return DagBag()

@@ -93,4 +93,4 @@ def _pattern(lake: Lake, view: FeatureView, home: Path) -> str:
 
 
 def _mirror_folder(lake: Lake, view: FeatureView, home: Path) -> Path:
-    return home.absolute() / "feast" / lake.market / "offline" / view.name
+    return home.absolute() / "feast" / f"{lake.market}-offline" / view.name

@@ -109,6 +109,6 @@ def _verified(store: FeatureStore, view: str, day: date, *, seed: int) -> Verifi
             f"{result.compared} entities, first in {first['feature']} of {first['entity']}: "
             f"{first['online']!r} instead of {first['offline']!r}",
             left="the watermark was not moved",
-            next="run the day again; if it stays so, remove online.db in the working folder's feast folder first",
+            next="run the day again; if it stays so, remove the market's online.db in the working folder first",
         )
     return result

@@ -7,6 +7,7 @@ where an open one counts with the probability that it still cancels (`ml.models.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Self
 
@@ -23,8 +24,13 @@ from ml.models.logistic import Logistic
 from ml.models.maturity import Knowledge
 from ml.models.numbers import Bools, Floats
 
-PRIOR = Recipe(rounds=40, learning_rate=0.1, num_leaves=15, min_rows_in_leaf=200)
-RECIPE = Recipe(rounds=80, learning_rate=0.1, num_leaves=15, min_rows_in_leaf=200)
+RECIPE = Recipe(rounds=80, learning_rate=0.1, num_leaves=15, min_rows_in_leaf=200, feature_fraction=0.5)
+SMALL_RECIPE = Recipe(rounds=60, learning_rate=0.1, num_leaves=8, min_rows_in_leaf=200, feature_fraction=0.9)
+SMALL_ROWS = 30_000
+"""Below so many bookings the smaller trees."""
+
+PRIOR_SHARE = 0.5
+"""The prior has so many of the model's rounds: it is only to tell apart what an open booking will come to."""
 
 PRIOR_AGE_DAYS = 90
 """Bookings older than this teach the prior; the younger ones are held out from it."""
@@ -75,12 +81,14 @@ class ValueModel(ValueTask, TreeModel):
     def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
         """Prior, expectation, model, calibration."""
         encoder, examples, known = prepared.encoder, prepared.examples, _known(prepared)
+        recipe = RECIPE if len(examples.labels) >= SMALL_ROWS else SMALL_RECIPE
         old = prepared.days > PRIOR_AGE_DAYS
         if not _enough_to_split(examples, old):
-            return cls(Boosted.fit(encoder, examples, recipe=RECIPE, seed=seed))
-        prior = Boosted.fit(encoder, examples.take(old), recipe=PRIOR, seed=seed).raw(examples.matrix)
+            return cls(Boosted.fit(encoder, examples, recipe=recipe, seed=seed))
+        half = replace(recipe, rounds=round(recipe.rounds * PRIOR_SHARE))
+        prior = Boosted.fit(encoder, examples.take(old), recipe=half, seed=seed).raw(examples.matrix)
         expected = examples.relabelled(known.expected(prior))
-        model = Boosted.fit(encoder, expected, recipe=RECIPE, seed=seed)
+        model = Boosted.fit(encoder, expected, recipe=recipe, seed=seed)
         young = ~old
         fitted = choose(
             prior[young],

@@ -148,9 +148,9 @@ def _change(column: Mapping[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    """A number for people; a dash for a missing one."""
+    """A number for people; empty for a missing one."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        return "–"
+        return ""
     if value == 0 or 0.01 <= abs(value) < 100:
         return f"{value:.2f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"

@@ -54,15 +54,6 @@ class RecordedPipeline:
         return [name for name, _, _ in self.calls]
 
 
-@pytest.fixture(scope="session")
-def dagbag(airflow_db: None) -> Any:
-    from airflow.dag_processing.dagbag import DagBag
-    from airflow.models.pool import Pool
-
-    Pool.create_or_update_pool("online_store", slots=1, description="", include_deferred=False)
-    return DagBag()
-
-
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RecordedPipeline:
     from ml import pipeline as real

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class Demo:
         return Platform(load_settings(home=self.home), SystemClock())
 
     def client(self) -> AirflowClient:
-        return AirflowClient(self.url, user=airflow.USER, password=self.password)
+        return self.stack.client()
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +73,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         with made.command("demo", "--days", "2") as command:
             said, _ = command.communicate(timeout=900)
         assert command.returncode == 0, said
+        # As it was at this moment, for tests that go on from here by themselves.
+        shutil.copytree(made.home, made.home.parent / "after", ignore=shutil.ignore_patterns("airflow", "run", "logs"))
         yield made
     finally:
         made.stack.supervisor.stop(grace_s=2)
+
+
+@pytest.fixture
+def continued(demo: Demo, tmp_path: Path) -> Callable[[str], Path]:
+    """Make a working folder that goes on where the demo stood, without Airflow, with settings of its own."""
+
+    def make(settings: str) -> Path:
+        home = tmp_path / "continued"
+        shutil.copytree(demo.home.parent / "after", home)
+        (home / "bidwright.toml").write_text(settings)
+        return home
+
+    return make

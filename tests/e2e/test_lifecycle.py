@@ -67,9 +67,10 @@ def picture(page: Page, name: str) -> None:
 
 
 def test_every_dag_ran_once_for_each_day_and_publication_again_for_a_new_champion(demo: Any) -> None:
-    client = demo.client()
-    first = sorted(run.dag_id for run in client.runs(FIRST.isoformat()))
-    assert {run.state for run in client.runs(FIRST.isoformat())} == {"success"}
+    with demo.client() as client:
+        runs = {day: client.runs(day.isoformat()) for day in (FIRST, SECOND)}
+    assert {run.state for day in runs.values() for run in day} == {"success"}
+    first = sorted(run.dag_id for run in runs[FIRST])
     assert first == [
         "check_drift",
         "ingest_market",
@@ -80,9 +81,8 @@ def test_every_dag_ran_once_for_each_day_and_publication_again_for_a_new_champio
         "settle_outcomes",
         "train_bid_model",
     ]
-    second = sorted(run.dag_id for run in client.runs(SECOND.isoformat()))
+    second = sorted(run.dag_id for run in runs[SECOND])
     assert second == [name for name in dict.fromkeys(first) if name != "promote_bid_model"]
-    client.close()
 
 
 def test_the_ledger_says_who_is_champion_since_when_and_why(demo: Any) -> None:
@@ -154,12 +154,11 @@ def test_the_drift_report_is_drawn_inside_the_page(demo: Any, page: Page) -> Non
 
 
 def test_a_task_links_to_the_page(demo: Any) -> None:
-    client = demo.client()
-    [run] = [run for run in client.runs(SECOND.isoformat()) if run.dag_id == "check_drift"]
-    run_id = run.run_id.replace("+", "%2B")
-    links = client.get(f"/dags/check_drift/dagRuns/{run_id}/taskInstances/drift/links")
+    with demo.client() as client:
+        [run] = [run for run in client.runs(SECOND.isoformat()) if run.dag_id == "check_drift"]
+        run_id = run.run_id.replace("+", "%2B")
+        links = client.get(f"/dags/check_drift/dagRuns/{run_id}/taskInstances/drift/links")
     assert links["extra_links"] == {"Bid models": "/plugin/bid-models"}
-    client.close()
 
 
 def test_the_mailbox_page_shows_the_mail(demo: Any, page: Page) -> None:
@@ -185,4 +184,5 @@ def test_the_same_command_again_finds_everything_done_and_says_where_it_is(demo:
     assert command.returncode == 0, said
     assert demo.url in said
     assert demo.stack.supervisor.running() == before
-    assert len(demo.client().runs(FIRST.isoformat())) == 8
+    with demo.client() as client:
+        assert len(client.runs(FIRST.isoformat())) == 8

@@ -141,11 +141,23 @@ def each_model(gate: Gate, evidence: Evidence, examine: Callable[[ModelEvidence]
 
 
 @dataclass(frozen=True)
-class ModelGate(Gate):
-    """A gate that each model of the bundle must pass; `model_fields` are those of `ModelEvidence` that it reads."""
+class ReadsModels(Gate):
+    """A gate that reads fields of each model of the bundle: `model_fields`, besides what it `reads`."""
 
     reads: ClassVar[tuple[str, ...]] = ()
     model_fields: ClassVar[tuple[str, ...]]
+
+    def numbers(self, evidence: Evidence) -> dict[str, Any]:
+        """What the gate reads, and under `models` its fields of each model."""
+        models = {
+            model.name: {name: to_json(getattr(model, name)) for name in self.model_fields} for model in evidence.models
+        }
+        return {**super().numbers(evidence), "models": models}
+
+
+@dataclass(frozen=True)
+class ModelGate(ReadsModels):
+    """A gate that each model of the bundle must pass by itself."""
 
     @abstractmethod
     def examine_model(self, model: ModelEvidence) -> GateResult:
@@ -154,13 +166,6 @@ class ModelGate(Gate):
     def examine(self, evidence: Evidence) -> GateResult:
         """The severest of the models' results."""
         return each_model(self, evidence, self.examine_model)
-
-    def numbers(self, evidence: Evidence) -> dict[str, Any]:
-        """What the gate reads, and under `models` its fields of each model."""
-        models = {
-            model.name: {name: to_json(getattr(model, name)) for name in self.model_fields} for model in evidence.models
-        }
-        return {**super().numbers(evidence), "models": models}
 
 
 @dataclass(frozen=True)

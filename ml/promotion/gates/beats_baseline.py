@@ -8,7 +8,7 @@ from typing import ClassVar
 from ml.core.verdict import Verdict
 from ml.evaluation.interval import better
 from ml.promotion.evidence import ModelEvidence
-from ml.promotion.gates.base import GateResult, MissingEvidence, IntervalGate, need
+from ml.promotion.gates.base import GateResult, IntervalGate, MissingEvidence, need
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class BeatsBaseline(IntervalGate):
         ours, theirs = need(loss.candidate, f"its {loss.name}"), need(loss.baseline, f"the baseline's {loss.name}")
         difference = self.usable(loss.over_baseline, f"the difference of {loss.name} from the baseline")
         verdict = better(difference, min_blocks=self.min_blocks, min_rows=self.min_rows)
-        reason = f"{loss.name} {ours:.4g} against the baseline's {theirs:.4g}{_MEANING[verdict]}"
-        reason += self.too_few(difference)
+        reason = (
+            f"{loss.name} {ours:.4g} against the baseline's {theirs:.4g}{_MEANING[verdict]}{self.too_few(difference)}"
+        )
         return self.say(
             verdict, reason, number=difference.mid, threshold=0.0, interval=difference, sample=difference.rows
         )

@@ -8,7 +8,7 @@ from typing import ClassVar
 from ml.core.verdict import Verdict
 from ml.evaluation.interval import within
 from ml.promotion.evidence import ModelEvidence
-from ml.promotion.gates.base import GateResult, MissingEvidence, IntervalGate, need
+from ml.promotion.gates.base import GateResult, IntervalGate
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from ml.core.verdict import Verdict
 from ml.promotion.evidence import Evidence, ModelEvidence, OrderEvidence
-from ml.promotion.gates.base import GateResult, MissingEvidence, ModelGate, need
+from ml.promotion.gates.base import GateResult, MissingEvidence, ReadsModels, each_model, need, severest
 
 
 @dataclass(frozen=True)
-class Leakage(ModelGate):
+class Leakage(ReadsModels):
     """Time order and column list decide; a discrimination too good to be true only holds.
 
     Fails when a model reads a leaky column, when a feature of any row became known after the row's decision,
@@ -22,7 +22,7 @@ class Leakage(ModelGate):
     """
 
     name: ClassVar[str] = "leakage"
-    reads: ClassVar[tuple[str, ...]] = ("order",)
+    reads: ClassVar[tuple[str, ...]] = ("order", "champion_generation")
     model_fields: ClassVar[tuple[str, ...]] = (
         "inputs",
         "evaluation_rows",
@@ -35,30 +35,29 @@ class Leakage(ModelGate):
     max_auc_gain_over_baseline: float = 0.10
 
     def examine(self, evidence: Evidence) -> GateResult:
-        """Time order first, then each model's columns and AUC."""
-        return self._time_order(need(evidence.order, "the order in time")) or super().examine(evidence)
-
-    def examine_model(self, model: ModelEvidence, evidence: Evidence) -> GateResult:
-        """Number: how many leaky columns it reads, else its gain in AUC."""
+        """Number: rows or seconds out of order, else leaky columns, else the gain in AUC."""
         order = need(evidence.order, "the order in time")
-        leaky = {name.casefold() for name in need(order.leaky_columns, "the list of leaky columns")}
+        leaky = frozenset(name.casefold() for name in need(order.leaky_columns, "the list of leaky columns"))
+
+        def columns_and_auc(model: ModelEvidence) -> GateResult:
+            champion = need(evidence.champion_generation, "the champion's generation") > 0
+            return self._columns(model, leaky) or self._plausible(model, champion=champion)
+
+        in_time = self.part("order in time", lambda: self._time_order(order))
+        models = each_model(self, evidence, columns_and_auc)
+        return severest([models, in_time], missing="anything")
+
+    def _columns(self, model: ModelEvidence, leaky: frozenset[str]) -> GateResult | None:
         inputs = need(model.inputs, "the list of columns it reads")
         if not inputs:
             raise MissingEvidence("the list of columns it reads is empty")
         found = sorted(name for name in inputs if name.casefold() in leaky)
-        if found:
-            reason = f"it reads what is filled in after the decision: {', '.join(found)}"
-            return self.say(Verdict.FAIL, reason, number=float(len(found)), threshold=0.0, sample=len(inputs))
-        return self._plausible(model, champion=need(evidence.champion_generation, "the champion's generation") > 0)
+        if not found:
+            return None
+        reason = f"it reads what is filled in after the decision: {', '.join(found)}"
+        return self.say(Verdict.FAIL, reason, number=float(len(found)), threshold=0.0, sample=len(inputs))
 
-    def numbers(self, evidence: Evidence) -> dict[str, object]:
-        """The order in time, and the fields of each model."""
-        return {
-            "order": None if evidence.order is None else evidence.order.as_json(),
-            "models": super().numbers(evidence),
-        }
-
-    def _time_order(self, order: OrderEvidence) -> GateResult | None:
+    def _time_order(self, order: OrderEvidence) -> GateResult:
         future = need(order.rows_with_future_features, "the count of rows with future features")
         if future:
             reason = f"{future} rows have a feature that became known after their decision"
@@ -66,12 +65,11 @@ class Leakage(ModelGate):
         trained = need(order.trained_known_by, "the end of what training knew")
         judged = need(order.evaluated_known_from, "the first evaluation outcome")
         overlap_s = (trained - judged).total_seconds()
-        if overlap_s > 0:
-            reason = (
-                f"judged on outcomes known from {judged.isoformat()}, but training knew all until {trained.isoformat()}"
-            )
-            return self.say(Verdict.FAIL, reason, number=overlap_s, threshold=0.0)
-        return None
+        verdict = Verdict.FAIL if overlap_s > 0 else Verdict.PASS
+        reason = (
+            f"training knew all until {trained.isoformat()}, the outcomes judged became known from {judged.isoformat()}"
+        )
+        return self.say(verdict, reason, number=overlap_s, threshold=0.0)
 
     def _plausible(self, model: ModelEvidence, *, champion: bool) -> GateResult:
         auc = need(model.auc, "its AUC")

@@ -8,7 +8,7 @@ from typing import ClassVar
 from ml.core.verdict import Verdict
 from ml.evaluation.interval import not_worse
 from ml.promotion.evidence import Evidence, LossEvidence, ModelEvidence
-from ml.promotion.gates.base import GateResult, MissingEvidence, IntervalGate, need, severest
+from ml.promotion.gates.base import GateResult, IntervalGate, need, severest
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,6 @@ class NotWorseThanChampion(IntervalGate):
             for loss, share in zip(model.losses, shares[: len(model.losses)], strict=True)
         ]
         return severest(results, missing="any loss")
-
-    def numbers(self, evidence: Evidence) -> dict[str, object]:
-        """The champion's generation, and the losses of each model."""
-        return {"champion_generation": evidence.champion_generation, "models": super().numbers(evidence)}
 
     def _loss(self, loss: LossEvidence, share: float) -> GateResult:
         ours, theirs = need(loss.candidate, "its mean"), need(loss.champion, "the champion's mean")

@@ -1,0 +1,59 @@
+"""The rows that a candidate is trained on: what was known before one instant, held days left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from ml.platform import Platform
+
+BOOKING_DAYS = 3 * 365
+"""Bookings older than this weigh less than an eighth; they are left out."""
+
+CLICK_DAYS = 180
+"""Clicks of half a year: a season, and few enough to read in a second."""
+
+OFFER_DAYS = 28
+"""Offers shown in four weeks tell places and prices apart; clicks on them are plenty."""
+
+OFFER_ROWS = 300_000
+"""At most about so many offers shown; beyond that a fixed share of them."""
+
+
+def training_rows(platform: Platform, *, as_of: datetime, exclude_days: Sequence[date]) -> dict[str, pd.DataFrame]:
+    """Rows for each model that the source has data for.
+
+    Raises:
+        NoData: the lake lacks a table or its features.
+    """
+    from ml.evaluation.rows import traffic_share
+    from ml.features.training_set import booking_rows, click_rows, opportunity_rows
+
+    last = (as_of - timedelta(microseconds=1)).date()
+    lake = platform.lake
+    rows = {
+        "value": booking_rows(
+            lake,
+            market=platform.market,
+            as_of=as_of,
+            first=last - timedelta(days=BOOKING_DAYS - 1),
+            exclude_days=exclude_days,
+        )
+    }
+    if platform.source.has_opportunities:
+        first_click, first_offer = last - timedelta(days=CLICK_DAYS - 1), last - timedelta(days=OFFER_DAYS - 1)
+        share = traffic_share(platform, last, days=OFFER_DAYS, rows=OFFER_ROWS)
+        rows["conversion"] = click_rows(lake, as_of=as_of, first=first_click, exclude_days=exclude_days)
+        rows["click"] = opportunity_rows(
+            lake, as_of=as_of, first=first_offer, exclude_days=exclude_days, share=share
+        )
+    return rows
+
+
+def days_used(rows: dict[str, pd.DataFrame]) -> set[date]:
+    """The market days whose partitions the rows came from."""
+    return {day for frame in rows.values() for day in frame["known_at"].dt.date.unique()}

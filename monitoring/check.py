@@ -1,0 +1,158 @@
+"""The daily check: judge a market day, keep its report, tell people what they should know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ml.core.settings import Settings
+from ml.ledger import reports
+from ml.ledger.database import Database, Store
+from ml.ledger.reports import DriftReport
+from monitoring.alerts import raise_alert, resolve_alerts
+from monitoring.judgement import DriftVerdict, Limits, judge_day
+from monitoring.links import report_link
+from monitoring.signals import Signal, signals
+from monitoring.subject import Subject
+
+if TYPE_CHECKING:
+    from ml.lake.blobs import BlobStore
+
+MEMORY_DAYS = 3
+"""A shift is confirmed by the last report of so many days that judged drift; an older one has nothing to say."""
+
+_REPORTS_SEEN = 60
+
+
+def check_day(
+    blobs: BlobStore,
+    db: Database,
+    settings: Settings,
+    *,
+    market: str,
+    day: date,
+    subjects: Sequence[Subject],
+    matured: pd.DataFrame | None = None,
+    limits: Limits | None = None,
+    run_id: str = "",
+    at: datetime,
+) -> dict[str, Any]:
+    """Judge a market day, keep its HTML and its numbers, and open, update or end incidents.
+
+    The report goes to the blob store first; then the verdict, the incidents and their mails are written in one
+    transaction. The same day again overwrites its report and mails nothing twice. A day older than the newest
+    one checked is judged and recorded, and moves no incident: what is known since counts.
+
+    Args:
+        blobs: where the HTML goes, under `reports/<market>/<day>.html`; further subjects have a name of their own.
+        db: the ledger.
+        settings: seed, who gets mail, where Airflow is.
+        market: name of the market.
+        day: the market day.
+        subjects: the rows to watch, the most important first.
+        matured: see `monitoring.calibration.calibration`.
+        limits: what numbers are held against.
+        run_id: the Airflow run, for the link in a mail.
+        at: the present instant.
+
+    Returns:
+        `verdict`, `held` (nothing may be learned from the day), `parts`, `reasons`, `confirmed` and `exceeding`
+        (names of columns), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
+    """
+    earlier = _reports_before(db, market, day)
+    exceeded_before = _exceeded_before(earlier, day)
+    verdict = judge_day(
+        subjects, day=day, exceeded_before=exceeded_before, matured=matured, limits=limits, seed=settings.seed
+    )
+    keys = _keep(blobs, market, day, verdict)
+    found = signals(verdict, exceeded_before=exceeded_before)
+    with db.session() as session:
+        newest = reports.latest(session, market, 1)
+        _record(session, market, day, verdict, keys, at)
+        told: Mapping[str, list[str]] = {"opened": [], "resolved": []}
+        if not newest or newest[0].day <= day:
+            told = _tell(session, settings, found, market=market, day=day, keys=keys, run_id=run_id, at=at)
+    numbers = verdict.numbers()
+    return {
+        "verdict": verdict.verdict.value,
+        "held": verdict.held,
+        "parts": numbers["parts"],
+        "reasons": verdict.reasons,
+        "confirmed": numbers["confirmed"],
+        "exceeding": numbers["exceeding"],
+        "calibration": numbers["calibration"],
+        "report": next(iter(keys.values()), ""),
+        **told,
+    }
+
+
+def _reports_before(db: Database, market: str, day: date) -> list[DriftReport]:
+    return [report for report in reports.latest(db, market, _REPORTS_SEEN) if report.day < day]
+
+
+def _exceeded_before(earlier: Sequence[DriftReport], day: date) -> frozenset[str]:
+    """What exceeded its limit in the last report that judged drift, if that is recent."""
+    for report in earlier:
+        if (day - report.day).days <= MEMORY_DAYS and "drift" in report.numbers.get("parts", {}):
+            return frozenset(report.numbers.get("exceeding", []))
+    return frozenset()
+
+
+def _keep(blobs: BlobStore, market: str, day: date, verdict: DriftVerdict) -> dict[str, str]:
+    keys = {}
+    for position, (subject, html) in enumerate(verdict.reports.items()):
+        name = day.isoformat() if position == 0 else f"{day.isoformat()}-{subject}"
+        keys[subject] = f"reports/{market}/{name}.html"
+        blobs.put(keys[subject], html)
+    return keys
+
+
+def _record(store: Store, market: str, day: date, verdict: DriftVerdict, keys: Mapping[str, str], at: datetime) -> None:
+    report = DriftReport(
+        market=market,
+        day=day,
+        verdict=verdict.verdict,
+        reasons=verdict.reasons,
+        report_key=next(iter(keys.values()), ""),
+        numbers={**verdict.numbers(), "reports": dict(keys)},
+    )
+    reports.record(store, report, at)
+
+
+def _tell(
+    store: Store,
+    settings: Settings,
+    found: Sequence[Signal],
+    *,
+    market: str,
+    day: date,
+    keys: Mapping[str, str],
+    run_id: str,
+    at: datetime,
+) -> dict[str, list[str]]:
+    opened, ended = [], []
+    for signal in found:
+        if signal.severity is None:
+            gone = resolve_alerts(
+                store, settings, market=market, causes=[signal.cause], day=day, reason=signal.title, at=at
+            )
+            ended += [incident.cause for incident in gone]
+            continue
+        alert = raise_alert(
+            store,
+            settings,
+            market=market,
+            cause=signal.cause,
+            day=day,
+            severity=signal.severity,
+            title=signal.title,
+            reasons=signal.reasons,
+            details={"columns": list(signal.columns), "run_id": run_id},
+            links=[report_link(settings, day)] if keys else [],
+            at=at,
+        )
+        opened += [signal.cause] if alert.opened else []
+    return {"opened": opened, "resolved": ended}
