@@ -73,7 +73,7 @@ def check_drift(platform: Platform, day: date, *, run_id: str = "") -> Result:
     def work() -> Result:
         from ml.steps.watch import watch_day
 
-        return watch_day(platform, day)
+        return watch_day(platform, day, run_id=run_id)
 
     return _stage(platform, "drift", day, work, run_id=run_id)
 

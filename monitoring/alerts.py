@@ -78,7 +78,7 @@ def raise_alert(
         kept = {
             **(details or {}),
             _REASONS: list(reasons),
-            _SUBJECT: before.details.get(_SUBJECT, "") if before else f"{market} {day.isoformat()}: {title}",
+            _SUBJECT: before.details.get(_SUBJECT, "") if before else _base(meaning(cause).name, market, day, title),
             _MAILED: mailed if mailed is not None and not worse else severity,
         }
         incident, opened = incidents.raise_incident(
@@ -111,8 +111,9 @@ def resolve_alerts(
                 continue
             open_notice = _notice(incident, settings, day=day, state="resolved", links=())
             notice = replace(
-                open_notice, severity="resolved", summary=reason, reasons=[reason], did="", todo="", bars=(),
-                facts=[("it was", incident.title), ("severity", incident.severity)],
+                open_notice, severity="resolved", title=f"{open_notice.kind}: over", summary=reason,
+                reasons=[reason[:1].upper() + reason[1:]], did="", todo="", bars=(),
+                facts=[("it was", incident.title), ("severity", incident.severity), ("days", _span(incident))],
             )  # fmt: skip
             _mail(session, settings, incident, notice, tag="resolved", event="resolved", at=at)
             ended.append(incident)
@@ -130,7 +131,7 @@ def announce_decision(
     identity = digest_json(
         [decision.market, decision.day.isoformat(), decision.candidate, decision.generation, _instant(decision)]
     )[:32]
-    base = f"{decision.market} {decision.day.isoformat()}: {title}"
+    base = _base("Promotion", decision.market, decision.day, title)
     return sum(
         outbox.put(
             store,
@@ -167,6 +168,15 @@ def _mail(
             at=at,
         )
     return count
+
+
+def _span(incident: Incident) -> str:
+    return f"{incident.first_day.isoformat()} to {(incident.resolved_day or incident.last_day).isoformat()}"
+
+
+def _base(kind: str, market: str, day: date, title: str) -> str:
+    """The part of a subject that stays: what, where, when, how bad."""
+    return f"{kind} in {market} on {day.isoformat()}: {title}"
 
 
 def _notice(incident: Incident, settings: Settings, *, day: date, state: str, links: Sequence[Link]) -> Notice:

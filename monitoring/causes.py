@@ -32,7 +32,9 @@ CAUSES: Mapping[str, Cause] = {
     ),
     "completeness": Cause(
         "Incomplete day",
-        "The checks after this one were not run where the day is held. " + _HELD,
+        "A day that lacks a column, or has far more nulls or infinities than usual, is held: nothing of it reaches "
+        "training, and the champion and the bids published before stay in force. A day with an odd number of rows "
+        "goes on, and is only told.",
         "Ask the source to deliver the day again, then trigger ingest_market with this day as its partition key: the "
         "day overwrites itself and is checked anew.",
         "check_drift",

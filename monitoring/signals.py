@@ -69,11 +69,12 @@ def _drift(verdict: DriftVerdict, exceeded_before: frozenset[str]) -> Signal | N
     confirmed = [shift for shift in verdict.shifts if shift.name in names]
     if confirmed:
         lead = max(confirmed, key=lambda shift: shift.score.ratio or 0.0)
-        findings = [*verdict.findings["drift"], *verdict.findings["predictions"]]
-        told = [f for f in alarming(findings, Verdict.FAIL) if f.column]
-        told += [f for f in findings if f.check == "second_opinion" and f"{f.subject}.{f.column}" in names]
+        opinions = [
+            f for f in verdict.findings["drift"] if f.check == "second_opinion" and f"{f.subject}.{f.column}" in names
+        ]
         columns = [shift.as_json() for shift in verdict.shifts if shift.matters][:COLUMNS_SHOWN]
-        return Signal("drift", _severity(confirmed), _drift_title(lead, len(confirmed)), _reasons(told), columns)
+        reasons = [_what_moved(verdict, confirmed), *_reasons(opinions)]
+        return Signal("drift", _severity(confirmed), _drift_title(lead, len(confirmed)), reasons, columns)
     judged = any(shift.score.ratio is not None for shift in verdict.shifts)
     if judged and not verdict.exceeding and not exceeded_before:
         return Signal("drift", None, "every column was within its limit two days in a row")
@@ -104,8 +105,17 @@ def _severity(confirmed: Sequence[ColumnShift]) -> Severity:
 
 
 def _drift_title(lead: ColumnShift, count: int) -> str:
-    more = f" and {count - 1} more" if count > 1 else ""
-    return f"{lead.column}{more} moved, {lead.score.ratio:.1f} x the limit"
+    more = f" and {count - 1} more moved, up to" if count > 1 else " moved,"
+    return f"{lead.column}{more} {lead.score.ratio:.1f} times the limit"
+
+
+def _what_moved(verdict: DriftVerdict, confirmed: Sequence[ColumnShift]) -> str:
+    watched = sum(shift.matters for shift in verdict.shifts)
+    names = ", ".join(shift.name for shift in confirmed)
+    return (
+        f"Verdict {verdict.verdict}: {len(confirmed)} of {watched} columns and predictions that matter were further "
+        f"from the weeks before than they ever went by themselves, two days in a row: {names}."
+    )
 
 
 def _first(findings: Sequence[Finding], ending: str = "") -> str:

@@ -86,6 +86,7 @@ def value_deviances(realised: npt.ArrayLike, predicted: npt.ArrayLike) -> Floats
     """
     y, m = _pair(realised, predicted)
     valid = (y >= 0) & (m >= 0) & np.isfinite(y) & np.isfinite(m)
+    y, m = np.where(valid, y, 0.0), np.where(valid, m, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(y > 0, y * (np.log(y) - np.log(m)), 0.0)
     return np.where(valid, 2 * (logs - y + m), math.nan)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.core.digests import Digest
 from ml.core.errors import NoData
-from ml.core.units import days_between, known_by
+from ml.core.units import days_between
 from ml.core.verdict import Verdict
 from ml.steps.promote import tell
 from ml.steps.rows import held_days
@@ -76,6 +76,7 @@ def candidate_of(platform: Platform, day: date) -> Version:
 
 def gather(platform: Platform, day: date, version: Version, live: Champion | None) -> Evidence:
     """Everything the gates judge about one candidate on one day."""
+    from ml.evaluation.rows import evaluation_rows
     from ml.promotion.bundle import load_models, read_bundle
     from ml.promotion.evidence import Evidence
 
@@ -83,7 +84,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
     models = load_models(bundle)
     champion_models = load_models(read_bundle(platform.blobs, live.digest)) if live else None
     known_from = datetime.fromisoformat(bundle.meta["trained_known_by"])
-    holdouts = _holdouts(platform, day, known_from)
+    holdouts = evaluation_rows(platform, day, known_from=known_from)
     judged = [name for name in models if not name.endswith("_baseline")]
     return Evidence(
         day=day,
@@ -105,36 +106,6 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
         ),
         bids=_bids(platform, day, models),
     )
-
-
-def _holdouts(platform: Platform, day: date, known_from: datetime) -> dict[str, Holdout]:
-    """The rows that each model is judged on; `value_due` are the cohorts its calibration in money rests on."""
-    from ml.evaluation import holdout
-    from ml.features.training_set import booking_rows
-
-    held = held_days(platform, day)
-    bookings = booking_rows(platform.lake, market=platform.market, as_of=known_by(day), exclude_days=held)
-    found = {
-        "value": holdout.settled_bookings(bookings, known_from=known_from),
-        "value_due": holdout.due_bookings(bookings, first=known_from.date(), last=day - timedelta(days=1)),
-    }
-    if platform.source.has_opportunities:
-        found["conversion"] = holdout.mature_clicks(platform.lake, day=day, known_from=known_from, exclude_days=held)
-        found["click"] = holdout.shown_offers(
-            platform.lake, day=day, known_from=known_from, exclude_days=held, share=_share(platform, day)
-        )
-    return found
-
-
-def _share(platform: Platform, day: date) -> float:
-    """The share of shown offers that makes about `TRAFFIC_ROWS` of them over the holdout."""
-    from ml.evaluation.holdout import TRAFFIC_ROWS
-    from ml.ledger import partitions
-
-    today = partitions.current(platform.db, platform.market, "opportunities", day)
-    if today is None or not today.accepted:
-        return 1.0
-    return min(1.0, TRAFFIC_ROWS / (today.accepted * platform.settings.holdout_days))
 
 
 def _inputs(platform: Platform, day: date, version: Version) -> InputEvidence:

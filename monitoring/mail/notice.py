@@ -106,7 +106,7 @@ def bar(column: Mapping[str, Any]) -> Bar | None:
     """The bar of a column as a drift report keeps it; None where it has no score or no limit.
 
     >>> bar({"name": "b.rate", "score": 0.3, "limit": 0.2, "before": 100.0, "now": 130.0, "numeric": True}).times
-    '1.5 x'
+    '1.5 times the limit'
     """
     score, limit = column.get("score"), column.get("limit")
     if score is None or not limit:
@@ -116,7 +116,7 @@ def bar(column: Mapping[str, Any]) -> Bar | None:
         name=str(column["name"]),
         number=f"{score:.2f}",
         limit=f"{limit:.2f}",
-        times=f"{ratio:.1f} x",
+        times=f"{ratio:.1f} times the limit",
         change=_change(column),
         within=round(100 * min(ratio, 1.0) / SCALE),
         beyond=0 if ratio <= 1 else max(1, round(100 * (min(ratio, SCALE) - 1.0) / SCALE)),

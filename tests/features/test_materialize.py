@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from feast.infra.passthrough_provider import PassthroughProvider
 
 from ml.core.errors import NoData, StoreUnavailable
 from ml.core.settings import Settings
 from ml.core.units import days_between, known_by
-from ml.features import build, materialize, store
+from ml.features import build, materialize
 from ml.features.build import build_days, market_views
 from ml.features.definitions import FEATURE_VIEWS
 from ml.features.materialize import materialize_day, materialize_history
@@ -90,6 +91,21 @@ def test_running_it_again_changes_nothing(run: Run, landed: Lake, settings: Sett
         pd.testing.assert_frame_equal(rows, served[name])
 
 
+Ended = tuple[dict[str, Any], dict[str, pd.DataFrame]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """The result of a day that nothing disturbed, and what is online after it."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(template, home / "lake")
+    lake = Lake(open_blobs(str(home / "lake"), cache=home), "m")
+    settings = Settings(home=home, market="m")
+    db = Database.open(settings.database)
+    db.migrate()
+    return materialize_day(lake, db, settings, market="m", day=DAY, at=AT), online(settings, lake)
+
+
 class Killed(BaseException):
     """Not an Exception, so that nothing on the way can mistake it for an error to handle."""
 
@@ -101,7 +117,7 @@ STEPS = [
     ("before the views are applied", FeatureStore, "apply", 1, False),
     ("after the views are applied", FeatureStore, "apply", 1, True),
     ("between two views online", FeatureStore, "_refuse_future", 2, False),
-    ("after the first view is online", store.feast.FeatureStore, "_precompute_affected_services", 1, False),
+    ("after the first view is online", PassthroughProvider, "materialize_single_feature_view", 1, True),
     ("after all views are online", FeatureStore, "materialize", 1, True),
     ("between two read-backs", FeatureStore, "verify_sample", 2, False),
     ("before the first watermark", watermarks, "advance", 1, False),
@@ -120,8 +136,7 @@ def test_killed_at_any_step_and_run_again_it_ends_the_same(
     landed: Lake,
     db: Database,
     settings: Settings,
-    template: Path,
-    tmp_path: Path,
+    undisturbed: Ended,
 ) -> None:
     true, calls = getattr(owner, name), 0
 
@@ -143,17 +158,9 @@ def test_killed_at_any_step_and_run_again_it_ends_the_same(
     assert None in marked.values(), "no watermark may claim what was not finished"
     result = run()
     assert {view: watermarks.get(db, "m", view) for view in FEATURE_VIEWS} == dict.fromkeys(FEATURE_VIEWS, DAY)
-    calm = tmp_path / "calm"
-    shutil.copytree(template, calm / "lake")
-    other = Lake(open_blobs(str(calm / "lake"), cache=calm), "m")
-    (calm / "home").mkdir()
-    ledger = Database.open(f"sqlite:///{calm / 'ledger.db'}")
-    ledger.migrate()
-    undisturbed = settings.model_copy(update={"home": calm / "home"})
-    assert materialize_day(other, ledger, undisturbed, market="m", day=DAY, at=AT) == result
-    expected = online(undisturbed, other)
+    assert result == undisturbed[0]
     for view, rows in online(settings, landed).items():
-        pd.testing.assert_frame_equal(rows, expected[view])
+        pd.testing.assert_frame_equal(rows, undisturbed[1][view])
 
 
 def test_a_store_that_does_not_give_back_what_was_written_stops_the_watermark(
@@ -167,7 +174,7 @@ def test_a_store_that_does_not_give_back_what_was_written_stops_the_watermark(
         return read
 
     monkeypatch.setattr(FeatureStore, "_read", lies)
-    with pytest.raises(StoreUnavailable, match="agent_bookings_28d of .* -1 instead of"):
+    with pytest.raises(StoreUnavailable, match=r"agent_bookings_28d of .* -1 instead of"):
         run()
     assert watermarks.all_views(db, "m") == {}
 

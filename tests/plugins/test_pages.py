@@ -74,7 +74,7 @@ def test_markup_in_a_name_is_shown_and_not_obeyed(path: str, api: Any, lived: Pl
         ("/", "20 412"),
         ("/", "&lt;script&gt;"),
         ("/days/2026-03-02", "no champion yet"),
-        (f"/versions/{DIGEST}", "auc 0.8123"),
+        (f"/versions/{DIGEST}", "0.8123"),
         ("/decisions/1", "1.012"),
         ("/decisions/1", "4 321"),
         ("/decisions/1", "0.95, 1.06"),

@@ -179,7 +179,7 @@ class IntervalGate(ModelGate):
     def usable(self, interval: Interval | None, name: str) -> Interval:
         """The interval, if it was measured, is finite and has the level; else the gate holds."""
         found = need(interval, name)
-        if found.level < self.level:
+        if not self.level <= found.level < 1:
             raise MissingEvidence(f"{name} has an interval of level {found.level}; {self.level} is needed")
         return found
 

@@ -1,0 +1,160 @@
+"""Check a market day: hand what it brought, what came before, and the champion's view of both to the judgement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ml.core.units import known_by
+from ml.steps.rows import held_days
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.ledger.champion import Champion
+    from ml.models.protocol import BidModel
+    from ml.platform import Platform
+    from monitoring.subject import Predict, Subject
+
+Models = Mapping[str, "BidModel"]
+
+TRAFFIC_SHARE_ROWS = 60_000
+"""About so many shown offers are watched in all; more would say the same."""
+
+MATURED_DAYS = 28
+"""Calibration rests on bookings whose stay was to end in these last days."""
+
+TRAFFIC_NUMBERS = ("relative_price", "price_micros", "position", "bid_micros", "lead_days", "los_nights")
+TRAFFIC_LABELS = ("device", "user_country")
+
+
+def watch_day(platform: Platform, day: date, *, run_id: str = "") -> dict[str, Any]:
+    """Judge the day with the champion of the day before, so that a repeat judges as it did the first time."""
+    from ml.ledger import champion
+    from monitoring.check import check_day
+    from monitoring.windows import WINDOWS
+
+    live = champion.on_day(platform.db, platform.market, day - timedelta(days=1))
+    models, importance = _champion(platform, live)
+    first = day - timedelta(days=WINDOWS.days_of_use - 1)
+    subjects = [_bookings(platform, first, day, models, importance)]
+    if platform.source.has_opportunities:
+        subjects.append(_traffic(platform, first, day))
+    return check_day(
+        platform.blobs,
+        platform.db,
+        platform.settings,
+        market=platform.market,
+        day=day,
+        subjects=subjects,
+        matured=_matured(platform, day, live, models),
+        run_id=run_id,
+        at=platform.clock.now(),
+    )
+
+
+def _champion(platform: Platform, live: Champion | None) -> tuple[Models | None, dict[str, float]]:
+    """The champion's models, and the share of its value model's gain that each column carries."""
+    if live is None:
+        return None, {}
+    from ml.promotion.bundle import load_models, read_bundle
+
+    bundle = read_bundle(platform.blobs, live.digest)
+    features = json.loads(bundle.artefacts["reference.json"])["value"]["features"]
+    return load_models(bundle), {name: feature["importance"] for name, feature in features.items()}
+
+
+def _others_held(platform: Platform, day: date) -> list[date]:
+    """Held days but this one, which is about to be judged anew."""
+    return [held for held in held_days(platform, day) if held != day]
+
+
+def _bookings(
+    platform: Platform, first: date, day: date, models: Models | None, importance: Mapping[str, float]
+) -> Subject:
+    """The bookings of the day beside those before it, with the columns that the value model reads."""
+    from ml.features.training_set import decision_rows
+    from ml.models.value import ValueModel
+    from monitoring.subject import Subject, typed
+
+    rows = decision_rows(
+        platform.lake, market=platform.market, first=first, last=day, exclude_days=_others_held(platform, day)
+    )
+    numeric, categorical = typed(rows, [name for name in ValueModel.inputs if name not in _NOT_WATCHED])
+    current, reference = _split(rows, day)
+    return Subject(
+        "bookings",
+        current,
+        reference,
+        numeric,
+        [name for name in categorical if not _is_time(rows, name)],
+        importance={name: importance[name] for name in (*numeric, *categorical) if name in importance},
+        predict=_predict(models),
+    )
+
+
+_NOT_WATCHED = frozenset({"booked_at", "check_in", "booking_id"})
+"""Columns that are another every day by their nature."""
+
+
+def _is_time(rows: pd.DataFrame, name: str) -> bool:
+    return rows[name].dtype.kind == "M"
+
+
+def _traffic(platform: Platform, first: date, day: date) -> Subject:
+    """The offers shown on the day beside those before it: our price among our rivals', our place, our bid."""
+    from ml.evaluation.rows import traffic_share
+    from ml.features.training_set import opportunity_rows
+    from monitoring.subject import Subject
+
+    rows = opportunity_rows(
+        platform.lake,
+        as_of=known_by(day),
+        first=first,
+        last=day,
+        exclude_days=_others_held(platform, day),
+        views=(),
+        share=traffic_share(platform, day, days=(day - first).days + 1, rows=TRAFFIC_SHARE_ROWS),
+    )
+    rows = rows.assign(
+        relative_price=rows["price_micros"].astype("float64") / rows["rival_price_micros"].astype("float64")
+    )
+    current, reference = _split(rows, day)
+    return Subject("traffic", current, reference, list(TRAFFIC_NUMBERS), list(TRAFFIC_LABELS))
+
+
+def _split(rows: pd.DataFrame, day: date) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows that became known on the day, and those known before."""
+    from ml.core.units import day_start
+
+    today = rows["known_at"] >= day_start(day)
+    return rows[today].reset_index(drop=True), rows[~today].reset_index(drop=True)
+
+
+def _predict(models: Models | None) -> Predict | None:
+    if models is None:
+        return None
+    value = models["value"]
+    return lambda rows: value.predict(rows)[["p_cancel"]]
+
+
+def _matured(platform: Platform, day: date, live: Champion | None, models: Models | None) -> pd.DataFrame | None:
+    """Bookings due since the champion was trained, with what it expects of them and what came of them."""
+    if live is None or models is None:
+        return None
+    import pandas as pd
+
+    from ml.evaluation.holdout import due_bookings
+    from ml.features.training_set import booking_rows
+    from ml.ledger import versions
+
+    version = versions.get(platform.db, platform.market, live.digest)
+    bookings = booking_rows(
+        platform.lake, market=platform.market, as_of=known_by(day), exclude_days=_others_held(platform, day)
+    )
+    first = max(version.trained_through + timedelta(days=1), day - timedelta(days=MATURED_DAYS))
+    due = due_bookings(bookings, first=first, last=day - timedelta(days=1))
+    expected = models["value"].predict(due.rows)["net_value_micros"] if len(due.rows) else []
+    return pd.DataFrame({"day": due.block, "expected_micros": expected, "realised_micros": due.value_micros})

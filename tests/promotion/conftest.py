@@ -1,0 +1,136 @@
+"""Evidence of a good candidate, an empty ledger with two registered versions, and a folder of blobs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from ml.core.digests import Digest
+from ml.evaluation.interval import Interval
+from ml.lake.local import LocalBlobs
+from ml.ledger import versions
+from ml.ledger.database import Database
+from ml.promotion.evidence import (
+    BidChange,
+    BidEvidence,
+    Evidence,
+    InputEvidence,
+    LossEvidence,
+    ModelEvidence,
+    OrderEvidence,
+)
+
+DAY = date(2025, 3, 10)
+AT = datetime(2025, 3, 11, 6, tzinfo=UTC)
+CANDIDATE = Digest("c" * 64)
+CHAMPION = Digest("a" * 64)
+
+
+@pytest.fixture
+def model() -> ModelEvidence:
+    """A value model that gains on its baseline and is as good as the champion."""
+    return ModelEvidence(
+        name="value",
+        inputs=("lead_days", "rate_micros"),
+        training_rows=10_000,
+        certain_rows=8_000,
+        corrected_rows=2_000,
+        evaluation_rows=2_000,
+        positives=600,
+        auc=0.80,
+        baseline_auc=0.77,
+        champion_auc=0.80,
+        losses=(
+            LossEvidence(
+                "log_loss",
+                candidate=0.50,
+                baseline=0.53,
+                champion=0.50,
+                over_baseline=Interval(-0.04, -0.03, -0.02, blocks=14, rows=2_000),
+                over_champion=Interval(-0.005, 0.0, 0.005, blocks=14, rows=2_000),
+            ),
+            LossEvidence(
+                "net_value_deviance",
+                candidate=150.0,
+                baseline=170.0,
+                champion=150.0,
+                over_baseline=Interval(-25.0, -20.0, -15.0, blocks=14, rows=2_000),
+                over_champion=Interval(-3.0, 0.0, 3.0, blocks=14, rows=2_000),
+            ),
+        ),
+        calibration=Interval(0.96, 1.01, 1.06, blocks=14, rows=2_000),
+    )
+
+
+@pytest.fixture
+def good(model: ModelEvidence) -> Evidence:
+    """Complete evidence of a candidate that passes every gate, against a champion of generation 1."""
+    return Evidence(
+        day=DAY,
+        candidate=CANDIDATE,
+        champion_generation=1,
+        model_names=("value",),
+        inputs=InputEvidence(
+            data_digest="d" * 64,
+            first_day=date(2025, 1, 1),
+            last_day=DAY,
+            missing_days=(),
+            held_days=(),
+            unfit_days_used=(),
+            watermark=DAY,
+        ),
+        order=OrderEvidence(
+            trained_known_by=datetime(2025, 2, 25, tzinfo=UTC),
+            evaluated_known_from=datetime(2025, 2, 25, tzinfo=UTC),
+            rows_with_future_features=0,
+            leaky_columns=("country", "deposit_type"),
+        ),
+        models=(model,),
+        bids=BidEvidence(
+            published_before=True,
+            changes=(
+                BidChange(
+                    "google", cells=500, matched_share=0.97, median_change=0.04, p99_change=0.3, spend_change=0.02
+                ),
+            ),
+        ),
+    )
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> LocalBlobs:
+    return LocalBlobs(tmp_path / "blobs")
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("promotion") / "migrated.db"
+    with closing(Database.open(f"sqlite:///{file}")) as database:
+        database.migrate()
+    return file
+
+
+@pytest.fixture
+def db(migrated: Path, tmp_path: Path) -> Iterator[Database]:
+    """A ledger in which the champion-to-be and the candidate are registered, and nothing is live."""
+    file = tmp_path / "ledger.db"
+    shutil.copyfile(migrated, file)
+    with closing(Database.open(f"sqlite:///{file}")) as database:
+        for digest in (CHAMPION, CANDIDATE):
+            version = versions.Version(
+                digest=digest,
+                market="simulator",
+                day=DAY,
+                uri=f"bundles/{digest}",
+                data_digest=Digest("d" * 64),
+                trained_through=date(2025, 2, 24),
+                metrics={"auc": 0.8},
+                mlflow_run_id="",
+            )
+            versions.register(database, version, AT)
+        yield database

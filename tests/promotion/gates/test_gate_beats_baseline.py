@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ml.core.verdict import Verdict
+from ml.evaluation.interval import Interval
+from ml.promotion.evidence import Evidence
+from ml.promotion.gates.beats_baseline import BeatsBaseline
+
+GATE = BeatsBaseline()
+
+
+def with_loss(good: Evidence, **changes: Any) -> Evidence:
+    model = good.models[0]
+    return replace(good, models=(replace(model, losses=(replace(model.losses[0], **changes), *model.losses[1:])),))
+
+
+def test_passes_on_a_gain_that_is_shown(good: Evidence) -> None:
+    result = GATE.judge(good)
+    assert (result.verdict, result.number, result.sample) == (Verdict.PASS, -0.03, 2_000)
+    assert result.interval == Interval(-0.04, -0.03, -0.02, blocks=14, rows=2_000)
+
+
+def test_fails_when_the_baseline_is_shown_to_be_as_good(good: Evidence) -> None:
+    result = GATE.judge(with_loss(good, over_baseline=Interval(0.0, 0.01, 0.02, blocks=14, rows=2_000)))
+    assert result.verdict is Verdict.FAIL
+    assert result.reason.startswith("value: log_loss")
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        None,
+        Interval(-0.04, -0.02, 0.001, blocks=14, rows=2_000),
+        Interval(-0.04, -0.03, -0.02, blocks=6, rows=2_000),
+        Interval(-0.04, -0.03, -0.02, blocks=14, rows=299),
+        Interval(-0.04, -0.03, -0.02, blocks=14, rows=2_000, level=0.8),
+        Interval(float("nan"), -0.03, -0.02, blocks=14, rows=2_000),
+    ],
+    ids=["missing", "straddles", "few days", "few rows", "weak level", "NaN"],
+)
+def test_holds_while_nothing_is_shown(good: Evidence, interval: Interval | None) -> None:
+    assert GATE.judge(with_loss(good, over_baseline=interval)).verdict is Verdict.HOLD
+
+
+@pytest.mark.parametrize("changes", [{"candidate": None}, {"baseline": None}, {"candidate": float("nan")}], ids=str)
+def test_holds_when_a_loss_is_missing(good: Evidence, changes: dict[str, Any]) -> None:
+    assert GATE.judge(with_loss(good, **changes)).verdict is Verdict.HOLD
+
+
+def test_holds_when_no_loss_was_measured(good: Evidence) -> None:
+    assert GATE.judge(replace(good, models=(replace(good.models[0], losses=()),))).verdict is Verdict.HOLD
+
+
+def test_every_model_must_gain_not_only_the_best(good: Evidence) -> None:
+    worse = replace(with_loss(good, over_baseline=Interval(0.01, 0.02, 0.03, blocks=14, rows=2_000)).models[0], name="click")
+    result = GATE.judge(replace(good, model_names=("value", "click"), models=(*good.models, worse)))
+    assert result.verdict is Verdict.FAIL
+    assert result.reason.startswith("click:")

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ml.core.verdict import Verdict
+from ml.promotion.evidence import BidEvidence, Evidence
+from ml.promotion.gates.bid_change import BidChange
+
+GATE = BidChange()
+
+
+def with_change(good: Evidence, **changes: Any) -> Evidence:
+    assert good.bids is not None
+    return replace(good, bids=replace(good.bids, changes=(replace(good.bids.changes[0], **changes),)))
+
+
+def test_passes_a_change_that_nobody_would_stop(good: Evidence) -> None:
+    result = GATE.judge(good)
+    assert (result.verdict, result.number, result.threshold, result.sample) == (Verdict.PASS, 0.02, 0.15, 500)
+
+
+@pytest.mark.parametrize(
+    ("changes", "number", "threshold"),
+    [
+        ({"spend_change": 0.16}, 0.16, 0.15),
+        ({"spend_change": -0.31}, -0.31, -0.30),
+        ({"median_change": 0.2}, 0.2, 0.15),
+        ({"p99_change": 0.7}, 0.7, 0.60),
+    ],
+    ids=["spend rises", "spend falls", "median", "tail"],
+)
+def test_fails_beyond_a_limit(good: Evidence, changes: dict[str, Any], number: float, threshold: float) -> None:
+    result = GATE.judge(with_change(good, **changes))
+    assert (result.verdict, result.number, result.threshold) == (Verdict.FAIL, number, threshold)
+
+
+def test_spend_may_fall_by_more_than_it_may_rise(good: Evidence) -> None:
+    assert GATE.judge(with_change(good, spend_change=-0.25)).verdict is Verdict.PASS
+    assert GATE.judge(with_change(good, spend_change=0.25)).verdict is Verdict.FAIL
+
+
+def test_the_first_publication_passes_with_that_reason(good: Evidence) -> None:
+    result = GATE.judge(replace(good, bids=BidEvidence(published_before=False)))
+    assert result.verdict is Verdict.PASS
+    assert "nothing was published" in result.reason
+
+
+@pytest.mark.parametrize("name", ["cells", "matched_share", "median_change", "p99_change", "spend_change"])
+@pytest.mark.parametrize("value", [None, float("nan")], ids=["missing", "NaN"])
+def test_holds_when_a_number_is_missing(good: Evidence, name: str, value: float | None) -> None:
+    assert GATE.judge(with_change(good, **{name: value})).verdict is Verdict.HOLD
+
+
+@pytest.mark.parametrize("bids", [None, BidEvidence(), BidEvidence(published_before=True)], ids=str)
+def test_holds_when_the_change_was_not_measured(good: Evidence, bids: BidEvidence | None) -> None:
+    assert GATE.judge(replace(good, bids=bids)).verdict is Verdict.HOLD
+
+
+def test_holds_when_the_tables_share_too_little_to_compare(good: Evidence) -> None:
+    assert GATE.judge(with_change(good, matched_share=0.4)).verdict is Verdict.HOLD
+
+
+def test_a_table_that_fails_is_not_hidden_by_one_that_is_missing(good: Evidence) -> None:
+    assert good.bids is not None
+    change = good.bids.changes[0]
+    changes = (replace(change, cells=None), replace(change, name="trivago", spend_change=0.5))
+    result = GATE.judge(replace(good, bids=replace(good.bids, changes=changes)))
+    assert result.verdict is Verdict.FAIL
+    assert result.reason.startswith("trivago:")
