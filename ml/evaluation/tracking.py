@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -44,7 +44,7 @@ def log_run(
     name: str,
     params: Mapping[str, Any],
     metrics: Mapping[str, float],
-    plots: Mapping[str, bytes],
+    plots: Callable[[], Mapping[str, bytes]],
     tags: Mapping[str, str],
 ) -> str:
     """Log one training run.
@@ -56,7 +56,7 @@ def log_run(
         name: what people see in the list of runs.
         params: what the run was given; values are logged as text.
         metrics: numbers; those that are not finite are left out.
-        plots: file name to PNG bytes.
+        plots: makes the plots, file name to PNG bytes; called only when the run is new.
         tags: text to search by.
 
     Returns:
@@ -66,7 +66,7 @@ def log_run(
         client = _client(settings)
         experiment = _experiment(client, settings)
         found = _logged(client, experiment, tags.get("digest", ""))
-        return found or _write(client, experiment, name=name, params=params, metrics=metrics, plots=plots, tags=tags)
+        return found or _write(client, experiment, name=name, params=params, metrics=metrics, plots=plots(), tags=tags)
     except Exception as error:  # noqa: BLE001  (tracking is a convenience; its failure must stop nothing)
         LOG.warning("MLflow did not take the run %s: %s", name, _first_line(error))
         return ""

@@ -28,7 +28,8 @@ def join_features(rows: Any, features: Any, view: FeatureView) -> Any:
         view: the view.
 
     Returns:
-        `rows` with the view's features as float64; as many rows, in any order.
+        `rows` with the view's features as float64 and `<view>_known_from`, the later of the joined row's two clocks;
+        as many rows, in any order.
     """
     known = _newest_by_instant(features, view)
     entity = [rows[key] == known[key] for key in view.entity]

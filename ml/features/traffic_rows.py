@@ -41,7 +41,8 @@ def opportunity_rows(
 
     Returns:
         One row per opportunity, ordered by ts and opportunity_id: the canonical columns, lead_bucket, los_bucket,
-        `decision_at` (00:00 UTC of the day), the views' features as float64, `clicked` (bool) and `clicked_known_at`.
+        `decision_at` (00:00 UTC of the day), `clicked` (bool), `clicked_known_at`, the views' features as float64 and
+        `<view>_known_from`, from when they were known.
     """
     until = min(last or date.max, last_day_before(as_of))
     wanted = chosen_views(views, source="opportunities")

@@ -111,8 +111,8 @@ def decision_rows(
 
     Returns:
         One row per booking, ordered by booked_at and booking_id: the columns of the canonical table in the first
-        version known, lead_bucket, los_bucket, `decision_at` (00:00 UTC of the day of booking) and the views'
-        features as float64, NaN where nothing was known.
+        version known, lead_bucket, los_bucket, `decision_at` (00:00 UTC of the day of booking), the views'
+        features as float64, NaN where nothing was known, and `<view>_known_from`, from when they were known.
     """
     check_market(lake, market)
     with engine(lake) as backend:

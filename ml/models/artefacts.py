@@ -16,7 +16,9 @@ def read_text(artefacts: Mapping[str, bytes], name: str) -> str:
     try:
         return artefacts[name].decode()
     except UnicodeDecodeError as error:
-        raise CorruptArtefact(f"{name} is not text", left="nothing was loaded", next="train the version again") from error
+        raise CorruptArtefact(
+            f"{name} is not text", left="nothing was loaded", next="train the version again"
+        ) from error
 
 
 def read_object(artefacts: Mapping[str, bytes], name: str) -> dict[str, Any]:
@@ -24,7 +26,9 @@ def read_object(artefacts: Mapping[str, bytes], name: str) -> dict[str, Any]:
     try:
         value = json.loads(read_text(artefacts, name))
     except ValueError as error:
-        raise CorruptArtefact(f"{name} is not JSON", left="nothing was loaded", next="train the version again") from error
+        raise CorruptArtefact(
+            f"{name} is not JSON", left="nothing was loaded", next="train the version again"
+        ) from error
     if not isinstance(value, dict):
         raise CorruptArtefact(f"{name} is not a JSON object", left="nothing was loaded", next="train the version again")
     return value

@@ -115,9 +115,11 @@ class TreeModel(Task):
         latest = rows.tail(REFERENCE_ROWS)
         said = self.predict(latest)
         predictions = {name: said[name].to_numpy(dtype=float) for name in self.outputs}
-        return reference(
-            self.fitted.encoder, self.context(latest), predictions, importance=self.fitted.importance()
-        )
+        return reference(self.fitted.encoder, self.context(latest), predictions, importance=self.importance())
+
+    def importance(self) -> dict[str, float]:
+        """Each column's share of the gain; sums to 1."""
+        return self.fitted.importance()
 
 
 class LogisticModel(Task):
@@ -182,5 +184,3 @@ def enough(name: str, examples: Examples, *, rows: int, positives: float) -> Non
             left="no version was made",
             next="import more market days",
         )
-
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -110,7 +109,7 @@ class Boosted:
         encoder = Encoder.from_json(read_object(artefacts, f"{name}/features.json"))
         return cls(encoder, TextModel(read_text(artefacts, f"{name}/model.txt")), intercept, fitted)
 
-    def importance(self) -> dict[str, Any]:
+    def importance(self) -> dict[str, float]:
         """Each feature's share of the gain, 0 to 1, rounded for JSON."""
         return {name: round(share, 6) for name, share in self.trees.gains().items()}
 

@@ -7,6 +7,8 @@ run again builds what is there already.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,9 @@ from ml.core.units import known_by
 
 if TYPE_CHECKING:
     from ml.core.digests import Digest
+    from ml.evaluation.holdout import Holdout
     from ml.ledger.versions import Version
+    from ml.models.protocol import BidModel
     from ml.models.training import Trained
     from ml.platform import Platform
 
@@ -28,6 +32,7 @@ def build_candidate(platform: Platform, day: date) -> Version:
         NoData: too little is known yet to train on; nothing is left.
         CorruptArtefact: the bundle does not parse or does not repeat its predictions; it is not registered.
     """
+    from ml.evaluation.rows import evaluation_rows
     from ml.ledger import partitions, stages, versions
     from ml.models.rows import days_used, training_rows
     from ml.models.training import train
@@ -39,7 +44,8 @@ def build_candidate(platform: Platform, day: date) -> Version:
     held = stages.held_days(platform.db, platform.market, last=day)
     rows = training_rows(platform, as_of=as_of, exclude_days=held)
     trained = train(rows, as_of=as_of, seed=platform.settings.seed)
-    metrics = evaluate(platform, day, trained)
+    judged = evaluation_rows(platform, day, known_from=as_of)
+    metrics = evaluate(trained, judged)
     data_digest = partitions.data_digest(platform.db, platform.market, last=through)
     meta = {
         "market": platform.market,
@@ -66,29 +72,94 @@ def build_candidate(platform: Platform, day: date) -> Version:
         data_digest=data_digest,
         trained_through=through,
         metrics={**metrics, "unfit_days_used": meta["unfit_days_used"]},
-        mlflow_run_id=_log(platform, day, digest, trained, meta),
+        mlflow_run_id=_log(platform, day, digest, trained, judged, meta),
     )
     return versions.register(platform.db, version, platform.clock.now())
 
 
-def evaluate(platform: Platform, day: date, trained: Trained) -> dict[str, Any]:
+def evaluate(trained: Trained, judged: Mapping[str, Holdout]) -> dict[str, Any]:
     """Each model and its baseline on what became certain in the holdout window.
 
     Returns:
         Per model: `rows`, `positives`, `auc`, `log_loss`, `ratio` (predicted over realised: net value of a value
         model on the bookings that were due, else events), and the same of `baseline`; null where not measurable.
     """
-    from ml.evaluation.rows import evaluation_rows
-
-    known_from = known_by(day - timedelta(days=platform.settings.holdout_days))
-    judged = evaluation_rows(platform, day, known_from=known_from)
-    found = {}
-    for name, model in trained.models.items():
-        due = judged.get(f"{name}_due", judged[name])
-        found[name] = {
+    return {
+        name: {
             "rows": len(judged[name].label),
             "positives": int(judged[name].label.sum()),
-            **_measure(model, judged[name], due),
-            "baseline": _measure(trained.baselines[name], judged[name], due),
+            **_measure(model, judged[name], judged.get(f"{name}_due", judged[name])),
+            "baseline": _measure(trained.baselines[name], judged[name], judged.get(f"{name}_due", judged[name])),
         }
+        for name, model in trained.models.items()
+    }
+
+
+def _measure(model: BidModel, judged: Holdout, due: Holdout) -> dict[str, float | None]:
+    """Discrimination and loss on outcomes that became certain, calibration on those that were due."""
+    from ml.evaluation.metrics import auc, log_loss, net_value_ratio
+
+    said = model.predict(judged.rows)[model.outputs[0]].to_numpy(dtype=float)
+    expected = model.predict(due.rows)[model.outputs[-1]].to_numpy(dtype=float)
+    realised = due.label if due.value_micros is None else due.value_micros
+    return {
+        "auc": _number(auc(judged.label, said)),
+        "log_loss": _number(log_loss(judged.label, said)),
+        "ratio": _number(net_value_ratio(expected, realised)),
+    }
+
+
+def _number(value: float) -> float | None:
+    return round(value, METRICS_ROUNDED) if math.isfinite(value) else None
+
+
+def _log(
+    platform: Platform,
+    day: date,
+    digest: Digest,
+    trained: Trained,
+    judged: Mapping[str, Holdout],
+    meta: Mapping[str, Any],
+) -> str:
+    """Log the run to MLflow; empty when that failed."""
+    from ml.evaluation import tracking
+
+    return tracking.log_run(
+        platform.settings,
+        name=f"{platform.market} {day.isoformat()} {digest[:8]}",
+        params={
+            "market": platform.market,
+            "day": meta["day"],
+            "trained_through": meta["trained_through"],
+            "seed": meta["seed"],
+            "data_digest": meta["data_digest"],
+        },
+        metrics=_flat(meta["metrics"]),
+        plots=lambda: _plots(day, trained, judged),
+        tags={"digest": digest, "market": platform.market, "day": meta["day"]},
+    )
+
+
+def _plots(day: date, trained: Trained, judged: Mapping[str, Holdout]) -> dict[str, bytes]:
+    """Calibration, gain and importance of each model."""
+    from ml.evaluation.plots import calibration_plot, gain_plot, importance_plot
+
+    plots = {}
+    for name, model in trained.models.items():
+        label, title = judged[name].label, f"{name}, {day.isoformat()}"
+        said = model.predict(judged[name].rows)[model.outputs[0]].to_numpy(dtype=float)
+        plots[f"{name}_calibration.png"] = calibration_plot(label, said, title=title)
+        plots[f"{name}_gain.png"] = gain_plot(label, said, title=title)
+        plots[f"{name}_importance.png"] = importance_plot(model.importance(), title=title)
+    return plots
+
+
+def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Nested metrics under names like `value.baseline.auc`; those that were not measurable are left out."""
+    found: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": number for inner, number in _flat(value).items()}
+        elif value is not None:
+            found[name] = float(value)
     return found

@@ -11,7 +11,7 @@ import pandas as pd
 from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
-from ml.models.encoding import Column, Encoder, as_times
+from ml.models.encoding import Column, Encoder, as_times, known_before
 from ml.models.history import TRAFFIC_HISTORY
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
@@ -27,7 +27,7 @@ RECIPE = Recipe(
     falling=("position", "price_gap", "dearer_by"),
 )
 
-MIN_OFFERS, MIN_CLICKS = 2_000, 50
+MIN_OFFERS, MIN_CLICKS = 1_000, 30
 
 
 class ClickTask(Task):
@@ -46,7 +46,7 @@ class ClickTask(Task):
     def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
         """Offers shown before `as_of` (`clicked`, `clicked_known_at`); a click follows at once or not at all."""
         rows = in_order(rows[rows["known_at"] < as_of], time="ts", key="opportunity_id")
-        clicked = np.asarray(as_times(rows["clicked_known_at"]) < as_of)
+        clicked = known_before(rows["clicked_known_at"], as_of)
         frame = search_context(rows)
         encoder = Encoder.fit(cls.columns, frame)
         examples = Examples(encoder.matrix(frame), clicked.astype(float), np.ones(len(rows)))

@@ -7,7 +7,7 @@ that every click counts and none counts as lost too early.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 import numpy as np
@@ -17,11 +17,11 @@ from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough, in_
 from ml.models.boosted import Boosted, Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
 from ml.models.delay import Completion
-from ml.models.encoding import Column, Encoder, as_times
+from ml.models.encoding import Column, Encoder, as_times, known_before
 from ml.models.history import TRAFFIC_HISTORY
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
-from ml.models.numbers import Floats, Ints
+from ml.models.numbers import Bools, Floats, Ints
 
 MATURE_DAYS = 7
 """From this age on a click counts as mature: 95 % of its bookings are known."""
@@ -36,7 +36,7 @@ RECIPE = Recipe(
     falling=("price_gap", "dearer_by"),
 )
 
-MIN_CLICKS, MIN_BOOKINGS = 1_000, 30
+MIN_CLICKS, MIN_BOOKINGS = 300, 10
 
 
 class ConversionTask(Task):
@@ -50,8 +50,8 @@ class ConversionTask(Task):
     @classmethod
     def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
         """Clicks known before `as_of` (`click_known_at`, `booked`, `booking_known_at`), at least a day old."""
-        known_at = as_times(rows["click_known_at"])
-        rows = in_order(rows[np.asarray(known_at <= as_of - pd.Timedelta(days=1))], time="ts", key="click_id")
+        old_enough = known_before(rows["click_known_at"], as_of - timedelta(days=1))
+        rows = in_order(rows[old_enough], time="ts", key="click_id")
         age, delay, booked = _ages(rows, as_of=as_of)
         factor = Completion.fit(age, delay, booked).at(age)
         frame = search_context(rows)
@@ -93,10 +93,10 @@ class ConversionBaseline(ConversionTask, LogisticModel):
         return cls(Logistic.fit(prepared.encoder, prepared.examples))
 
 
-def _ages(rows: pd.DataFrame, *, as_of: datetime) -> tuple[Ints, Ints, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+def _ages(rows: pd.DataFrame, *, as_of: datetime) -> tuple[Ints, Ints, Bools]:
     """Whole days from click to `as_of` and to its booking, and whether one was known before `as_of`."""
     clicked, booking = as_times(rows["click_known_at"]), as_times(rows["booking_known_at"])
-    booked = np.asarray(booking < as_of)
+    booked = known_before(rows["booking_known_at"], as_of)
     day = np.timedelta64(1, "D")
     age = ((pd.Timestamp(as_of) - clicked) // day).to_numpy().astype(np.int64)
     delay = np.where(booked, ((booking - clicked) // day).to_numpy(), 0).astype(np.int64)

@@ -49,9 +49,12 @@ def retrain_due(db: Database, settings: Settings, *, market: str, day: date) -> 
         return Due(True, f"the {incident.cause} incident opened on {opened} has no newer version")
     age = (day - newest).days
     if age >= settings.retrain_every_days:
-        return Due(True, f"the newest version is {_days(age)} old; one is trained every {_days(settings.retrain_every_days)}")
+        return Due(
+            True, f"the newest version is {_days(age)} old; one is trained every {_days(settings.retrain_every_days)}"
+        )
     return Due(
-        False, f"the newest version is {_days(age)} old, younger than {_days(settings.retrain_every_days)}, and no drift is open"
+        False,
+        f"the newest version is {_days(age)} old, younger than {_days(settings.retrain_every_days)}, and no drift is open",
     )
 
 

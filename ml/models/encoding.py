@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from ml.core.errors import CorruptArtefact, SchemaBreak
-from ml.models.numbers import Floats
+from ml.models.numbers import Bools, Floats
 
 Kind = Literal["number", "category", "ranked"]
 
@@ -106,7 +107,9 @@ class Encoder:
             columns = tuple(Column(**column) for column in value["columns"])
             categories = {str(name): tuple(map(str, values)) for name, values in value["categories"].items()}
         except (KeyError, TypeError, AttributeError) as error:
-            raise CorruptArtefact("a feature list is not of the expected form", next="train the version again") from error
+            raise CorruptArtefact(
+                "a feature list is not of the expected form", next="train the version again"
+            ) from error
         if any(c.kind != "number" and c.name not in categories for c in columns):
             raise CorruptArtefact("a feature list lacks the categories of a column", next="train the version again")
         return cls(columns, categories)
@@ -122,6 +125,11 @@ def as_numbers(values: pd.Series[Any]) -> Floats:
 def as_times(values: pd.Series[Any]) -> pd.DatetimeIndex:
     """A column as aware UTC instants, whether it holds them or ISO text."""
     return pd.DatetimeIndex(pd.to_datetime(values, utc=True))
+
+
+def known_before(values: pd.Series[Any], as_of: datetime) -> Bools:
+    """Which instants lie before `as_of`, shape (n,); a missing one does not."""
+    return np.asarray(as_times(values) < pd.Timestamp(as_of), dtype=np.bool_)
 
 
 def _texts(values: pd.Series[Any]) -> pd.Series[Any]:

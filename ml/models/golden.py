@@ -45,7 +45,9 @@ def differences(models: Mapping[str, BidModel], data: bytes) -> list[str]:
             said = model.predict(_frame(kept[name]["rows"]))
             found += _compare(name, wanted, said)
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptArtefact("the golden predictions are not of the expected form", next="train the version again") from error
+        raise CorruptArtefact(
+            "the golden predictions are not of the expected form", next="train the version again"
+        ) from error
     return found
 
 

@@ -103,9 +103,7 @@ class Logistic:
         penalty[0] = 0.0
         scaled = examples.weights / examples.weights.mean()
         begin = None if start is None else start.coefficients
-        found = fit_logit(
-            design, examples.labels, weights=scaled, offset=examples.offset, penalty=penalty, start=begin
-        )
+        found = fit_logit(design, examples.labels, weights=scaled, offset=examples.offset, penalty=penalty, start=begin)
         return cls(encoder, scales, widths, np.asarray(to_json_floats(found)))
 
     def raw(self, matrix: Floats) -> Floats:
@@ -120,9 +118,7 @@ class Logistic:
         """Everything that `from_json` needs."""
         return {
             "features": self.encoder.to_json(),
-            "scales": {
-                name: asdict(scale) for name, scale in sorted(self.scales.items())
-            },
+            "scales": {name: asdict(scale) for name, scale in sorted(self.scales.items())},
             "widths": dict(sorted(self.widths.items())),
             "coefficients": to_json_floats(self.coefficients),
         }
@@ -154,4 +150,3 @@ class Logistic:
             else:
                 parts.append((values[:, None] == np.arange(self.widths[column.name])).astype(np.float64))
         return np.hstack(parts)
-

@@ -16,7 +16,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from ml.models.encoding import as_numbers, as_times
+from ml.models.encoding import as_numbers, as_times, known_before
 from ml.models.numbers import Bools, Floats, Ints
 
 LEAD_STARTS = (1, 2, 8, 31, 91, 181)
@@ -69,10 +69,10 @@ class Ages:
     def of(cls, rows: pd.DataFrame, *, as_of: datetime) -> Ages:
         """Read bookings with `booked_at`, `lead_days`, `segment`, `outcome` and `outcome_known_at`."""
         booked = as_times(rows["booked_at"]).floor("D")
-        known = as_times(rows["outcome_known_at"])
-        cancelled = (rows["outcome"] == "cancelled").to_numpy(dtype=bool) & np.asarray(known < as_of)
-        stayed = (rows["outcome"] == "stayed").to_numpy(dtype=bool) & np.asarray(known < as_of)
-        cancel_age = np.where(cancelled, _days(known.floor("D"), booked), _NEVER)
+        certain = known_before(rows["outcome_known_at"], as_of)
+        cancelled = (rows["outcome"] == "cancelled").to_numpy(dtype=bool) & certain
+        stayed = (rows["outcome"] == "stayed").to_numpy(dtype=bool) & certain
+        cancel_age = np.where(cancelled, _days(as_times(rows["outcome_known_at"]).floor("D"), booked), _NEVER)
         lead = as_numbers(rows["lead_days"]).astype(np.int64)
         bucket = np.searchsorted(LEAD_STARTS, lead, side="right")
         group, groups = _segments(rows["segment"])

@@ -76,7 +76,7 @@ def _minimise(
 
 def _one_thread() -> AbstractContextManager[object]:
     """Linear algebra on one thread: its sums then come out the same on any number of cores."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     return cast("AbstractContextManager[object]", threadpool_limits(limits=1, user_api="blas"))
 

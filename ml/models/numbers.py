@@ -35,5 +35,7 @@ def sigmoid(margin: Floats) -> Floats:
 
 def to_json_floats(values: npt.ArrayLike) -> list[Any]:
     """Numbers for a JSON artefact, to 12 significant digits: more is noise of the linear algebra library."""
-    rounded: list[Any] = [float(f"{value:.{_SIGNIFICANT_DIGITS}g}") for value in np.asarray(values, dtype=float).ravel()]
+    rounded: list[Any] = [
+        float(f"{value:.{_SIGNIFICANT_DIGITS}g}") for value in np.asarray(values, dtype=float).ravel()
+    ]
     return rounded

@@ -29,7 +29,11 @@ def reference(
         column.name: {
             "kind": column.kind,
             "importance": float(importance.get(column.name, 0.0)),
-            **(number_statistics(as_numbers(frame[column.name])) if column.kind == "number" else category_statistics(frame[column.name])),
+            **(
+                number_statistics(as_numbers(frame[column.name]))
+                if column.kind == "number"
+                else category_statistics(frame[column.name])
+            ),
         }
         for column in encoder.columns
     }

@@ -48,9 +48,7 @@ def training_rows(platform: Platform, *, as_of: datetime, exclude_days: Sequence
         first_click, first_offer = last - timedelta(days=CLICK_DAYS - 1), last - timedelta(days=OFFER_DAYS - 1)
         share = traffic_share(platform, last, days=OFFER_DAYS, rows=OFFER_ROWS)
         rows["conversion"] = click_rows(lake, as_of=as_of, first=first_click, exclude_days=exclude_days)
-        rows["click"] = opportunity_rows(
-            lake, as_of=as_of, first=first_offer, exclude_days=exclude_days, share=share
-        )
+        rows["click"] = opportunity_rows(lake, as_of=as_of, first=first_offer, exclude_days=exclude_days, share=share)
     return rows
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ml.core.digests import canonical_json
 from ml.models import PAIRS, baseline_of
+from ml.models.base import LogisticModel, TreeModel
 from ml.models.golden import golden
 from ml.models.protocol import BidModel
 
@@ -25,8 +26,8 @@ class Trained:
         counts: per model, how many `rows` it was fitted on, how many with a `certain` label, how many `corrected`.
     """
 
-    models: Mapping[str, BidModel]
-    baselines: Mapping[str, BidModel]
+    models: Mapping[str, TreeModel]
+    baselines: Mapping[str, LogisticModel]
     counts: Mapping[str, Mapping[str, int]]
 
     def by_folder(self) -> dict[str, BidModel]:
@@ -57,8 +58,8 @@ def train(rows: Mapping[str, pd.DataFrame], *, as_of: datetime, seed: int) -> Tr
     Raises:
         NoData: a model has too few rows.
     """
-    models: dict[str, BidModel] = {}
-    baselines: dict[str, BidModel] = {}
+    models: dict[str, TreeModel] = {}
+    baselines: dict[str, LogisticModel] = {}
     counts: dict[str, Mapping[str, int]] = {}
     for name, frame in rows.items():
         model, baseline = PAIRS[name]

@@ -38,7 +38,7 @@ PRIOR_AGE_DAYS = 90
 CHOICE_DAYS = 30
 """The last of the held-out days choose the calibration."""
 
-MIN_ROWS, MIN_CANCELLATIONS = 500, 50
+MIN_ROWS, MIN_CANCELLATIONS = 300, 30
 
 
 class ValueTask(Task):

@@ -110,6 +110,15 @@ def test_no_planted_row_reached_a_decision_before_it_was_known(built: Lake) -> N
     assert all((part["created_timestamp"] > part["event_timestamp"]).all() and len(part) for part in planted)
 
 
+def test_rows_say_from_when_their_features_were_known(built: Lake) -> None:
+    rows = decision_rows(built, market="m", last=LAST)
+    for name in VIEWS:
+        known_from = rows[f"{name}_known_from"]
+        assert (known_from <= rows["decision_at"])[known_from.notna()].all()
+        joined = rows[f"{FEATURE_VIEWS[name].prefix}_bookings_28d"].notna()
+        assert joined.any() and known_from.notna().equals(joined)
+
+
 def test_a_correction_is_used_once_it_is_known(lake: Lake, market: Frames, store_frames: Store) -> None:
     view = FEATURE_VIEWS["segment_history"]
     store_frames(lake, market)
