@@ -26,7 +26,7 @@ DAG_OF_STAGE = {
 }
 """The stages of a day in the order in which one waits for another, and who runs them."""
 
-_POLL_S = 0.4
+_POLL_S = 0.6
 _QUIET_S = 30.0
 """So long may a day have no run at work before its next one is asked for: longer than any scheduler's pause."""
 

@@ -120,11 +120,13 @@ class Stack:
 
     def revive(self) -> list[str]:
         """Start again the services that were started and have died; returns their names."""
-        known = {service.name: service for service in airflow.components(self.environment(), self.logs)}
-        known["mailbox"] = self._mailbox()
-        dead = [s.name for s in self.supervisor.started().values() if s.name in known and not is_running(s)]
-        for name in dead:
-            self.supervisor.start(known[name])
+        lasting = {"mailbox", *airflow.COMPONENTS}
+        dead = [s.name for s in self.supervisor.started().values() if s.name in lasting and not is_running(s)]
+        if dead:
+            known = {service.name: service for service in airflow.components(self.environment(), self.logs)}
+            known["mailbox"] = self._mailbox()
+            for name in dead:
+                self.supervisor.start(known[name])
         return dead
 
     def check_started(self) -> None:

@@ -32,7 +32,7 @@ class CalibrationLimits:
     Attributes:
         low, high: the ratios between which all is well.
         minimum_rows, minimum_days: below these nothing is judged.
-        widest: an interval wider than this judges nothing.
+        widest: an interval wider than this share of the ratio judges nothing.
         confidence: of the two-sided interval.
         resamples: bootstrap resamples of whole days, because rows of one day are alike.
     """
@@ -132,11 +132,11 @@ def _interval(
 
 def _finding(subject: str, ratio: float, low: float, high: float, rows: int, limits: CalibrationLimits) -> Finding:
     text = f"predicted / realised net value {ratio:.2f} ({low:.2f} to {high:.2f}, {rows} mature rows)"
+    # First of all: a few huge stays make an interval that is wide and yet too narrow, on either side of 1.
+    if high - low > limits.widest * ratio:
+        reason = f"{subject}: {text}, too uncertain to judge"
+        return Finding("calibration", subject, "", Verdict.HOLD, ratio, None, reason)
     if high < limits.low or low > limits.high:
         side, limit = ("below", limits.low) if high < limits.low else ("above", limits.high)
         return Finding("calibration", subject, "", Verdict.FAIL, ratio, limit, f"{subject}: {text}, {side} {limit}")
-    if high - low > limits.widest:
-        return Finding(
-            "calibration", subject, "", Verdict.HOLD, ratio, None, f"{subject}: {text}, too uncertain to judge"
-        )
     return Finding("calibration", subject, "", Verdict.PASS, ratio, None, f"{subject}: {text}")

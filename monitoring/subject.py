@@ -31,7 +31,7 @@ class Subject:
     Attributes:
         name: what the rows are, such as `bookings`; part of every finding.
         current: the rows that became known on the market day.
-        reference: the rows of earlier days (whole days, the more the better: 35 judge, 161 judge well).
+        reference: the rows of earlier days (whole days, the more the better: `Windows.days_to_judge` judge, `days_of_use` judge well).
         numeric: numeric columns to watch; only those that a model uses belong here.
         categorical: categorical, string and boolean columns to watch.
         importance: share of the model's gain per column; empty means that every column counts.

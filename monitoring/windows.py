@@ -62,7 +62,7 @@ class Windows:
     @property
     def days_to_judge(self) -> int:
         """Days of rows, the judged one included, below which nothing can be judged."""
-        return 2 * self.longest + self.reference_days + self.minimum_past - 1
+        return min(self.lengths) + self.longest + self.reference_days + self.minimum_past - 1
 
     @property
     def days_of_use(self) -> int:

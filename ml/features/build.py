@@ -42,9 +42,9 @@ def build_days(
         lake: where canonical tables are read and feature tables are written.
         views: what to compute.
         days: market days, in any order; each sees only what was known by its end.
-        learned: the market day on which the need for this computation was learned, where that is later than the
-            days themselves: rows that come out otherwise than before are then kept beside the former ones, with the
-            end of that day as `created_timestamp`. None for days that are computed in their own time.
+        learned: the newest market day that was already served, if any. What comes out otherwise for a day before
+            it was learned only then: such rows are kept beside the former ones, with the end of that day as
+            `created_timestamp`. Days from it on are written as they come out.
 
     Returns:
         Rows per view, over all the days.
@@ -89,7 +89,7 @@ def _write(lake: Lake, view: FeatureView, days: list[date], rows: pa.Table, *, l
 
     def store(day: date) -> int:
         slice_ = rows.filter(pc.equal(rows[EVENT_TIMESTAMP], pa.scalar(known_by(day), rows[EVENT_TIMESTAMP].type)))
-        if learned is not None:
+        if learned is not None and day < learned:
             slice_ = keep_versions(_former(lake, view, day), slice_, view=view, learned=known_by(learned))
         lake.write(view.table, day, slice_)
         return int(slice_.num_rows)

@@ -99,4 +99,10 @@ def _feature_table(backend: Any, lake: Lake, view: FeatureView, *, earliest: dat
             next="build them with: bidwright materialize --day YYYY-MM-DD",
         )
     table = open_files(backend, paths)
+    missing = sorted(set(view.columns) - set(table.columns))
+    if missing:
+        raise NoData(
+            f"the feature view {view.name} of {lake.market} was built by former definitions, without {missing[0]}",
+            next="build its days again with: bidwright history --from YYYY-MM-DD --to YYYY-MM-DD",
+        )
     return table.select(*view.entity, *view.feature_names, EVENT_TIMESTAMP, CREATED_TIMESTAMP)

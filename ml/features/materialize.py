@@ -52,9 +52,8 @@ def materialize_day(
     if not any(lake.blobs.exists(lake.key(table, day)) for table in TABLES):
         raise NoData(f"the lake has nothing of {market} for {day}", next=f"run: bidwright ingest --day {day}")
     reached = _reached(db, market)
-    learned = reached if reached is not None and reached > day else None
-    rows = build_days(lake, market_views(lake).values(), [day], learned=learned)
-    return _to_online(lake, db, settings, first=day, last=learned or day, rows=rows, at=at)
+    rows = build_days(lake, market_views(lake).values(), [day], learned=reached)
+    return _to_online(lake, db, settings, first=day, last=max(day, reached or day), rows=rows, at=at)
 
 
 def materialize_history(
@@ -66,8 +65,8 @@ def materialize_history(
     """
     from ml.features.build import build_days, market_views
 
-    rows = build_days(lake, market_views(lake).values(), days_between(first, last))
     reached = _reached(db, market)
+    rows = build_days(lake, market_views(lake).values(), days_between(first, last), learned=reached)
     return _to_online(lake, db, settings, first=last, last=max(last, reached or last), rows=rows, at=at)
 
 

@@ -81,7 +81,8 @@ CANCEL_RATE = Measure(
     "cancel_rate",
     "float64",
     "share",
-    f"cancellations among the outcomes that became known, started from {RATE_WEIGHT} outcomes at the market's rate",
+    f"cancellations among the outcomes that became known, started from {RATE_WEIGHT} outcomes at the market's rate; "
+    "it waits for stays and so moves with the season of arrivals: for people, models read the ratio",
     ("cancelled", "outcomes"),
     _smoothed("cancelled", "outcomes", RATE_WEIGHT),
 )

@@ -205,5 +205,5 @@ def _clear_errors() -> Iterator[None]:
         raise CorruptArtefact(
             f"the feature tables could not be read: {str(error).splitlines()[0]}",
             left="the watermark was not moved",
-            next="build the day again with: bidwright materialize --day YYYY-MM-DD",
+            next="build their days again with: bidwright history --from YYYY-MM-DD --to YYYY-MM-DD",
         ) from error

@@ -15,7 +15,8 @@ def keep_versions(former: pd.DataFrame | None, rows: pa.Table, *, view: FeatureV
     """A day's partition after it was computed again.
 
     Rows known before `learned` stay; a row that came out otherwise than its newest former version is added with
-    `learned` as its created_timestamp. Doing it twice gives the same partition.
+    `learned` as its created_timestamp. Doing it twice gives the same partition. A partition that was built by other
+    definitions cannot be compared and is replaced.
 
     Args:
         former: the partition as it was, or None.
@@ -23,6 +24,8 @@ def keep_versions(former: pd.DataFrame | None, rows: pa.Table, *, view: FeatureV
         view: the view they belong to.
         learned: the instant from which the new rows are known.
     """
+    if former is not None and tuple(former.columns) != view.columns:
+        return rows
     new = to_pandas(rows)
     new[CREATED_TIMESTAMP] = pd.Series(learned, index=new.index, dtype=new[CREATED_TIMESTAMP].dtype)
     if former is not None:

@@ -84,7 +84,9 @@ class ValueModel(ValueTask, TreeModel):
         recipe = RECIPE if len(examples.labels) >= SMALL_ROWS else SMALL_RECIPE
         old = prepared.days > PRIOR_AGE_DAYS
         if not _enough_to_split(examples, old):
-            return cls(Boosted.fit(encoder, examples, recipe=recipe, seed=seed))
+            # A short history has no settled half to learn a prior from; a regression needs less than trees do.
+            first = ValueBaseline.fit_prepared(prepared, seed=seed).fitted.raw(examples.matrix)
+            return cls(Boosted.fit(encoder, examples.relabelled(known.expected(first)), recipe=recipe, seed=seed))
         half = replace(recipe, rounds=round(recipe.rounds * PRIOR_SHARE))
         prior = Boosted.fit(encoder, examples.take(old), recipe=half, seed=seed).raw(examples.matrix)
         expected = examples.relabelled(known.expected(prior))

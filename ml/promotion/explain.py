@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ml.core.digests import Digest
@@ -51,7 +52,6 @@ def _bundle(blobs: BlobStore, digest: Digest) -> dict[str, Any]:
 
 def _reigns(db: Database, market: str, digest: Digest) -> list[dict[str, Any]]:
     history = champion.history(db, market)
-    following = [*history[1:], None]
     return [
         {
             "from": to_json(reign.since),
@@ -60,6 +60,6 @@ def _reigns(db: Database, market: str, digest: Digest) -> list[dict[str, Any]]:
             "decision_id": reign.decision_id,
             "moved_at": to_json(reign.moved_at),
         }
-        for reign, after in zip(history, following, strict=True)
+        for reign, after in zip_longest(history, history[1:])
         if reign.digest == digest
     ]

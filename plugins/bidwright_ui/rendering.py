@@ -78,6 +78,16 @@ def entry(name: str, value: Any) -> str:
     return number(value)
 
 
+def is_table(value: Mapping[str, Any]) -> bool:
+    """Whether a mapping reads best as a table: several entries, each a mapping with the same keys.
+
+    >>> is_table({"clicks": {"rows": 1}, "bookings": {"rows": 2}}), is_table({"a": {"x": 1}, "b": 2})
+    (True, False)
+    """
+    rows = list(value.values())
+    return len(rows) > 1 and all(isinstance(row, Mapping) and row.keys() == rows[0].keys() for row in rows)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -85,7 +95,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"short": short, "number": number, "money": money, "instant": instant}
+    environment.filters |= {"short": short, "number": number, "money": money, "instant": instant, "is_table": is_table}
     environment.globals["entry"] = entry
     return environment
 

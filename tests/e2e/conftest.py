@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
 from local import airflow
 from local.client import AirflowClient
-from local.ports import LOOPBACK
-from local.stack import Stack
+from local.ports import LOOPBACK, free_port
+from local.stack import Ports, Stack
 from ml.core.settings import load_settings
 from ml.platform import Platform
 
@@ -69,6 +70,7 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """`make demo DAYS=2`: trained, judged, promoted and published on the first day, checked again on the second."""
     made = Demo(tmp_path_factory.mktemp("demo") / ".bidwright")
+    _use_ports_of_its_own(made.home)
     try:
         with made.command("demo", "--days", "2") as command:
             said, _ = command.communicate(timeout=900)
@@ -78,6 +80,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield made
     finally:
         made.stack.supervisor.stop(grace_s=2)
+
+
+def _use_ports_of_its_own(home: Path) -> None:
+    """So that a demo that somebody left up on the usual ports, and mail sent to it, do not come into the way."""
+    taken: list[int] = []
+    for _ in range(3):
+        taken.append(free_port(taken=taken))
+    (home / "run").mkdir(parents=True)
+    (home / "run" / "ports.json").write_text(json.dumps(asdict(Ports(*taken))))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_calibration_table_has_bins_of_equal_size_in_the_order_of_the_prediction
     realised = (rng.random(1003) < predicted).astype(float)
     table = metrics.calibration_table(realised, predicted, bins=10)
     assert [part.rows for part in table] == [101] * 3 + [100] * 7
-    assert all(a.high <= b.low for a, b in zip(table, table[1:], strict=False))
+    assert all(a.high <= b.low for a, b in itertools.pairwise(table))
     assert sum(p.rows * p.realised for p in table) == pytest.approx(realised.sum())
     assert metrics.calibration_error(table) < 0.06
 

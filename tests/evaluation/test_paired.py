@@ -17,23 +17,23 @@ MARGIN = 0.005
 def simulate(pairs: int, *, days: int, mean: float, seed: int = 11) -> Counter[Verdict]:
     """Verdicts of `not_worse` on simulated pairs of models whose true difference of loss is `mean`.
 
-    About 60 rows a day; half of the variance of a day's mean is shared by its rows and has heavy tails
+    About 40 rows a day; half of the variance of a day's mean is shared by its rows and has heavy tails
     (Student's t with 4 degrees of freedom, scaled to standard deviation 0.008).
     """
     rng = np.random.default_rng(seed)
     verdicts: Counter[Verdict] = Counter()
     for pair in range(pairs):
-        rows = rng.poisson(60, days) + 1
+        rows = rng.poisson(40, days) + 1
         day_effect = rng.standard_t(4, days) / math.sqrt(2) * 0.008
         day = np.repeat(np.arange(days), rows)
         loss_b = rng.gamma(2, 0.25, len(day))
-        loss_a = loss_b + mean + day_effect[day] + rng.normal(0, 0.062, len(day))
-        found = paired_bootstrap(loss_a, loss_b, day, seed=pair, n=800)
-        verdicts[not_worse(found, margin=MARGIN, min_blocks=7, min_rows=300)] += 1
+        loss_a = loss_b + mean + day_effect[day] + rng.normal(0, 0.05, len(day))
+        found = paired_bootstrap(loss_a, loss_b, day, seed=pair, n=500)
+        verdicts[not_worse(found, margin=MARGIN, min_blocks=7, min_rows=100)] += 1
     return verdicts
 
 
-@pytest.mark.parametrize("days", [7, 14, 28])
+@pytest.mark.parametrize("days", [7, 14])
 def test_a_model_worse_by_the_margin_is_passed_about_5_percent_of_the_time(days: int) -> None:
     """The type I error of `not_worse`; 8 % is 5 % with three standard errors of 1,000 pairs, and a bit."""
     verdicts = simulate(1000, days=days, mean=MARGIN)

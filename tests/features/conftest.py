@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -60,6 +62,31 @@ def db(settings: Settings) -> Database:
     database = Database.open(settings.database)
     database.migrate()
     return database
+
+
+@pytest.fixture(scope="session")
+def landed_folder(market: Frames, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a lake that holds the small market; not to be written to."""
+    folder = tmp_path_factory.mktemp("landed") / "lake"
+    write(Lake(open_blobs(str(folder), cache=folder), MARKET), market)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def copy_lake() -> Callable[[Path, Path], Lake]:
+    """Open a copy of a lake's folder. Files are linked: the lake replaces a partition, it never writes into one."""
+
+    def copy(folder: Path, home: Path) -> Lake:
+        shutil.copytree(folder, home / "lake", copy_function=os.link)
+        return Lake(open_blobs(str(home / "lake"), cache=home / "cache"), MARKET)
+
+    return copy
+
+
+@pytest.fixture
+def full(landed_folder: Path, tmp_path: Path, copy_lake: Callable[[Path, Path], Lake]) -> Lake:
+    """A lake that holds the small market, and no feature yet."""
+    return copy_lake(landed_folder, tmp_path)
 
 
 @pytest.fixture(scope="session")

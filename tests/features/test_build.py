@@ -20,12 +20,6 @@ DAYS = [date(2024, 2, 1) + timedelta(days=n) for n in range(5)]
 VIEW = FEATURE_VIEWS["segment_history"]
 
 
-@pytest.fixture
-def full(lake: Lake, market: Frames, store_frames: Store) -> Lake:
-    store_frames(lake, market)
-    return lake
-
-
 def test_building_days_together_or_one_by_one_gives_the_same_files(full: Lake) -> None:
     views = list(market_views(full).values())
     assert {view.name for view in views} == set(FEATURE_VIEWS)
@@ -82,13 +76,15 @@ def test_a_table_without_a_row_in_reach_counts_as_empty(lake: Lake, market: Fram
 
 def test_a_damaged_partition_is_named_and_no_feature_is_written(full: Lake) -> None:
     path = full.paths("bookings", DAYS[0], DAYS[0])[0]
-    path.write_bytes(path.read_bytes()[:200])
+    damaged = path.read_bytes()[:200]
+    path.unlink()
+    path.write_bytes(damaged)
     with pytest.raises(CorruptArtefact, match=DAYS[0].isoformat()):
         build_days(full, [VIEW], DAYS)
     assert full.days(VIEW.table) == []
 
 
-def test_a_day_built_again_later_is_known_from_then(full: Lake, market: Frames) -> None:
+def test_a_day_built_again_later_is_known_from_then(full: Lake) -> None:
     """A restated day: what was served stays as it was known, the correction stands beside it."""
     day, learned = DAYS[0], DAYS[3]
     build_days(full, [VIEW], [day])

@@ -60,14 +60,13 @@ def test_an_expression_without_leaky_columns_passes() -> None:
     check_view(VIEW, CLEAN.group_by("company_id").agg(value=CLEAN["lead_days"].sum()))
 
 
-def test_building_a_view_that_reads_a_leaky_column_writes_nothing(lake: Lake, market: Any, store_frames: Any) -> None:
-    store_frames(lake, market)
-    day = lake.days("bookings")[0]
+def test_building_a_view_that_reads_a_leaky_column_writes_nothing(full: Lake) -> None:
+    day = full.days("bookings")[0]
 
     def leaky(tables: Any, as_of: Any) -> Any:
         bookings = tables["bookings"].mutate(deposit_type=1)
         return VIEW.facts({**tables, "bookings": bookings.mutate(value_micros=bookings["deposit_type"])}, as_of)
 
     with pytest.raises(LeakageError, match="deposit_type"):
-        build_days(lake, [dataclasses.replace(VIEW, facts=leaky)], [day])
-    assert lake.days(VIEW.table) == []
+        build_days(full, [dataclasses.replace(VIEW, facts=leaky)], [day])
+    assert full.days(VIEW.table) == []

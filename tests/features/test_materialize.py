@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,33 +19,28 @@ from ml.features.build import build_days, market_views
 from ml.features.definitions import FEATURE_VIEWS
 from ml.features.materialize import materialize_day, materialize_history
 from ml.features.store import FeatureStore
-from ml.lake.blobs import open_blobs
 from ml.lake.lake import Lake
 from ml.ledger import watermarks
 from ml.ledger.database import Database
 
-Frames = Mapping[str, pd.DataFrame]
+Copy = Callable[[Path, Path], Lake]
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 FIRST, DAY = date(2024, 2, 1), date(2024, 2, 10)
 AGENTS = FEATURE_VIEWS["agent_history"]
 
 
 @pytest.fixture(scope="module")
-def template(
-    market: Frames, store_frames: Callable[[Lake, Frames], None], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    folder = tmp_path_factory.mktemp("materialize") / "lake"
-    lake = Lake(open_blobs(str(folder), cache=folder), "m")
-    store_frames(lake, market)
+def template(landed_folder: Path, copy_lake: Copy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("template")
+    lake = copy_lake(landed_folder, home)
     build_days(lake, market_views(lake).values(), days_between(FIRST, DAY - timedelta(days=1)))
-    return folder
+    return home / "lake"
 
 
 @pytest.fixture
-def landed(template: Path, lake: Lake, tmp_path: Path) -> Lake:
+def landed(template: Path, tmp_path: Path, copy_lake: Copy) -> Lake:
     """A lake with features up to the day before DAY."""
-    shutil.copytree(template, tmp_path / "lake")
-    return lake
+    return copy_lake(template, tmp_path)
 
 
 Run = Callable[..., dict[str, Any]]
@@ -95,11 +89,10 @@ Ended = tuple[dict[str, Any], dict[str, pd.DataFrame]]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+def undisturbed(template: Path, copy_lake: Copy, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """The result of a day that nothing disturbed, and what is online after it."""
     home = tmp_path_factory.mktemp("undisturbed")
-    shutil.copytree(template, home / "lake")
-    lake = Lake(open_blobs(str(home / "lake"), cache=home), "m")
+    lake = copy_lake(template, home)
     settings = Settings(home=home, market="m")
     db = Database.open(settings.database)
     db.migrate()
@@ -198,6 +191,22 @@ def test_a_day_that_comes_late_is_known_from_the_watermark_on_and_does_not_set_t
         pd.testing.assert_frame_equal(frame, served[name])
 
 
+def test_importing_history_again_keeps_what_was_known_of_days_already_served(
+    run: Run, landed: Lake, db: Database, settings: Settings
+) -> None:
+    early, day = DAY - timedelta(days=2), DAY - timedelta(days=1)
+    run(day)
+    run(DAY)
+    before = {each: landed.digest(AGENTS.table, each) for each in (early, day, DAY)}
+    materialize_history(landed, db, settings, market="m", first=early, last=DAY, at=AT)
+    assert {each: landed.digest(AGENTS.table, each) for each in before} == before, "nothing came out otherwise"
+    landed.write("bookings", early, landed.read("bookings", early).assign(value_micros=123))
+    materialize_history(landed, db, settings, market="m", first=early, last=DAY, at=AT)
+    rows = landed.read(AGENTS.table, day)
+    assert set(rows["created_timestamp"]) == {known_by(day), known_by(DAY)}
+    assert set(landed.read(AGENTS.table, DAY)["created_timestamp"]) == {known_by(DAY)}
+
+
 def test_a_day_of_which_nothing_landed_is_refused(run: Run, landed: Lake) -> None:
     with pytest.raises(NoData, match="2035-01-01"):
         run(date(2035, 1, 1))
@@ -205,14 +214,13 @@ def test_a_day_of_which_nothing_landed_is_refused(run: Run, landed: Lake) -> Non
 
 
 def test_history_in_bulk_is_the_same_as_day_by_day(
-    landed: Lake, db: Database, settings: Settings, template: Path, tmp_path: Path
+    landed: Lake, db: Database, settings: Settings, template: Path, tmp_path: Path, copy_lake: Copy
 ) -> None:
     first = DAY - timedelta(days=3)
     by_day = [materialize_day(landed, db, settings, market="m", day=day, at=AT) for day in days_between(first, DAY)]
     bulk = tmp_path / "bulk"
-    shutil.copytree(template, bulk / "lake")
+    other = copy_lake(template, bulk)
     (bulk / "home").mkdir()
-    other = Lake(open_blobs(str(bulk / "lake"), cache=bulk), "m")
     ledger = Database.open(f"sqlite:///{bulk / 'ledger.db'}")
     ledger.migrate()
     at_once = settings.model_copy(update={"home": bulk / "home"})

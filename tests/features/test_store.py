@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,31 +23,26 @@ from ml.features.build import build_days, market_views
 from ml.features.definitions import FEATURE_VIEWS
 from ml.features.store import FeatureStore
 from ml.features.training_set import decision_rows
-from ml.lake.blobs import open_blobs
 from ml.lake.lake import Lake
 from ml.lake.local import LocalBlobs
 
-Frames = Mapping[str, pd.DataFrame]
+Copy = Callable[[Path, Path], Lake]
 ROOT = Path(__file__).parents[2]
 FIRST, LAST = date(2024, 2, 1), date(2024, 2, 12)
 AGENTS = FEATURE_VIEWS["agent_history"]
 
 
 @pytest.fixture(scope="module")
-def template(
-    market: Frames, store_frames: Callable[[Lake, Frames], None], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    folder = tmp_path_factory.mktemp("store") / "lake"
-    lake = Lake(open_blobs(str(folder), cache=folder), "m")
-    store_frames(lake, market)
+def template(landed_folder: Path, copy_lake: Copy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("template")
+    lake = copy_lake(landed_folder, home)
     build_days(lake, market_views(lake).values(), days_between(FIRST, LAST))
-    return folder
+    return home / "lake"
 
 
 @pytest.fixture
-def built(template: Path, lake: Lake, tmp_path: Path) -> Lake:
-    shutil.copytree(template, tmp_path / "lake")
-    return lake
+def built(template: Path, tmp_path: Path, copy_lake: Copy) -> Lake:
+    return copy_lake(template, tmp_path)
 
 
 @pytest.fixture

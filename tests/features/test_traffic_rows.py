@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -22,13 +23,9 @@ AS_OF = datetime(2024, 3, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def built(
-    market: Frames, store_frames: Callable[[Lake, Frames], None], tmp_path_factory: pytest.TempPathFactory
+    landed_folder: Path, copy_lake: Callable[[Path, Path], Lake], tmp_path_factory: pytest.TempPathFactory
 ) -> Lake:
-    from ml.lake.blobs import open_blobs
-
-    home = tmp_path_factory.mktemp("traffic")
-    lake = Lake(open_blobs(str(home / "lake"), cache=home / "cache"), "m")
-    store_frames(lake, market)
+    lake = copy_lake(landed_folder, tmp_path_factory.mktemp("traffic"))
     build_days(lake, [VIEW], days_between(date(2024, 1, 1), date(2024, 3, 10)))
     return lake
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,15 +34,14 @@ POISON = 987_654_321
 
 
 @pytest.fixture(scope="module")
-def built(market: Frames, store_frames: Store, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def built(
+    landed_folder: Path, copy_lake: Callable[[Path, Path], Lake], tmp_path_factory: pytest.TempPathFactory
+) -> Lake:
     """The small market with its features, and rows planted among them that nobody could have known in time:
     corrections created later, days backfilled later, rows of the future, rows too old to count."""
-    from ml.lake.blobs import open_blobs
-
-    home = tmp_path_factory.mktemp("training")
-    lake = Lake(open_blobs(str(home / "lake"), cache=home / "cache"), "m")
-    store_frames(lake, market)
-    build_days(lake, market_views(lake).values(), [d for d in days_between(FIRST, LAST) if d.day not in {7, 8, 9}])
+    lake = copy_lake(landed_folder, tmp_path_factory.mktemp("training"))
+    views = [FEATURE_VIEWS[name] for name in VIEWS]
+    build_days(lake, views, [day for day in days_between(FIRST, LAST) if day.day not in {7, 8, 9}])
     for name in VIEWS:
         _plant(lake, FEATURE_VIEWS[name])
     return lake
@@ -119,9 +119,8 @@ def test_rows_say_from_when_their_features_were_known(built: Lake) -> None:
         assert joined.any() and known_from.notna().equals(joined)
 
 
-def test_a_correction_is_used_once_it_is_known(lake: Lake, market: Frames, store_frames: Store) -> None:
-    view = FEATURE_VIEWS["segment_history"]
-    store_frames(lake, market)
+def test_a_correction_is_used_once_it_is_known(full: Lake) -> None:
+    lake, view = full, FEATURE_VIEWS["segment_history"]
     build_days(lake, [view], [date(2024, 2, 1)])
     rows = lake.read(view.table, date(2024, 2, 1))
     created = known_by(date(2024, 2, 10))
@@ -251,10 +250,19 @@ def test_rows_hold_no_leaky_column(built: Lake) -> None:
     assert set(booking_rows(built, market="m", as_of=AS_OF).columns).isdisjoint(LEAKY_COLUMNS)
 
 
-def test_a_view_that_was_never_built_is_named(lake: Lake, market: Frames, store_frames: Store) -> None:
-    store_frames(lake, market)
+def test_a_view_that_was_never_built_is_named(full: Lake) -> None:
     with pytest.raises(NoData, match="agent_history"):
-        decision_rows(lake, market="m", last=LAST)
+        decision_rows(full, market="m", last=LAST)
+
+
+def test_features_built_by_former_definitions_are_named(full: Lake) -> None:
+    lake, view = full, FEATURE_VIEWS["company_history"]
+    build_days(lake, [view], [date(2024, 2, 1)])
+    lake.write(
+        view.table, date(2024, 2, 1), lake.read(view.table, date(2024, 2, 1)).drop(columns=["company_bookings_90d"])
+    )
+    with pytest.raises(NoData, match="former definitions, without company_bookings_90d"):
+        decision_rows(lake, market="m", last=LAST, views=["company_history"])
 
 
 def test_wrong_names_are_named(built: Lake) -> None:

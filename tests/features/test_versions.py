@@ -49,3 +49,8 @@ def test_a_value_that_comes_back_is_a_version_of_its_own() -> None:
 
 def test_a_day_that_was_never_built_is_known_from_when_it_was_learned() -> None:
     assert versions(keep_versions(None, rows(a=1), view=VIEW, learned=LATER)) == [("a", 1, LATER)]
+
+
+def test_a_partition_of_other_definitions_is_replaced() -> None:
+    former = to_pandas(rows(a=1)).drop(columns=[VIEW.feature_names[-1]])
+    assert versions(keep_versions(former, rows(a=2), view=VIEW, learned=LATER)) == [("a", 2, DAY)]

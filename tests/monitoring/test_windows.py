@@ -74,20 +74,17 @@ def test_too_short_a_past_gives_no_limit() -> None:
     assert judged.limit is None
     assert judged.ratio is None
     assert not judged.exceeds
-    assert score(histogram(shift=3.0, last=3, days=WINDOWS.days_to_judge)).exceeds
+    assert score(histogram(shift=3.0, last=1, days=WINDOWS.days_to_judge)).exceeds
 
 
 def test_a_short_past_is_given_more_room_than_a_long_one() -> None:
-    windows = Windows(floor=0.0)
-    short = histogram(days=WINDOWS.days_to_judge)
-    long = histogram()
-    past_short = statistics(short, tamed(short.counts), 7)[:-7]
-    past_long = statistics(long, tamed(long.counts), 7)[:-7]
-    judged = {name: score(h, Windows(lengths=(7,), floor=0.0)) for name, h in (("short", short), ("long", long))}
-    room_short = (judged["short"].limit or 0) / np.nanmax(past_short)
-    room_long = (judged["long"].limit or 0) / np.nanmax(past_long)
-    assert room_long == pytest.approx(windows.margin)
-    assert windows.margin < room_short <= windows.margin + windows.short_past_margin
+    windows = Windows(lengths=(7,), floor=0.0)
+    room = {}
+    for days in (windows.days_to_judge, windows.days_of_use):
+        past = statistics(histogram(days=days), tamed(histogram(days=days).counts), 7)[:-7]
+        room[days] = (score(histogram(days=days), windows).limit or 0) / np.nanmax(past)
+    assert room[windows.days_of_use] == pytest.approx(windows.margin)
+    assert windows.margin < room[windows.days_to_judge] <= windows.margin + windows.short_past_margin
 
 
 def test_windows_that_share_a_day_with_the_judged_one_do_not_set_its_limit() -> None:

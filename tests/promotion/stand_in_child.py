@@ -38,7 +38,7 @@ class Hungry:
     """Wants more memory than any model needs."""
 
     @classmethod
-    def load(cls, artefacts: Mapping[str, bytes]) -> bytearray:
+    def load(cls, _artefacts: Mapping[str, bytes]) -> bytearray:
         return bytearray(6 << 30)
 
 
@@ -54,7 +54,7 @@ class Teller:
     """Tells which variables of the environment it sees."""
 
     @classmethod
-    def load(cls, artefacts: Mapping[str, bytes]) -> None:
+    def load(cls, _artefacts: Mapping[str, bytes]) -> None:
         raise ValueError(" ".join(sorted(os.environ)))
 
 

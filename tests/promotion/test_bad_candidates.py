@@ -73,7 +73,9 @@ def market() -> Market:
     truth = sigmoid(margin)
     label = (rng.random(rows) < truth).astype(float)
     decided = np.datetime64("2025-02-25T12:00", "us") + day.astype("timedelta64[D]")
-    return Market(truth, sigmoid(-1.1 + 1.5 * lead), label, rng.lognormal(6, 0.6, rows), day, decided, rng.normal(size=rows))
+    return Market(
+        truth, sigmoid(-1.1 + 1.5 * lead), label, rng.lognormal(6, 0.6, rows), day, decided, rng.normal(size=rows)
+    )
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,8 @@ def test_a_huge_file_is_read_no_further_than_its_manifest_says(blobs: LocalBlobs
 
 
 @pytest.mark.parametrize(
-    "name", ["../../escape.txt", "/etc/passwd", "value/../model.txt", "value/model.py", "Value/model.txt", "model.txt", ""]
+    "name",
+    ["../../escape.txt", "/etc/passwd", "value/../model.txt", "value/model.py", "Value/model.txt", "model.txt", ""],
 )
 def test_a_manifest_with_a_name_that_is_not_allowed_is_refused(blobs: LocalBlobs, stored: Digest, name: str) -> None:
     value = manifest_of(blobs, stored)
@@ -167,7 +168,10 @@ def test_a_manifest_with_a_name_that_is_not_allowed_is_refused(blobs: LocalBlobs
     [
         ({"format_version": 2}, "its format version is 2; this code reads 1"),
         ({"format_version": 0}, "its format version is 0"),
-        ({"files": {"value/model.txt": {"sha256": "0" * 64, "bytes": MAX_FILE_BYTES + 1}}}, "at most 67108864 are allowed"),
+        (
+            {"files": {"value/model.txt": {"sha256": "0" * 64, "bytes": MAX_FILE_BYTES + 1}}},
+            "at most 67108864 are allowed",
+        ),
         ({"files": {f"v/m{n}.txt": {"sha256": "0" * 64, "bytes": 1} for n in range(MAX_FILES + 1)}}, "65 files"),
         ({"files": {f"v/m{n}.txt": {"sha256": "0" * 64, "bytes": 60 << 20} for n in range(3)}}, "bytes in all"),
         ({"files": {"value/model.txt": {"sha256": "0" * 63, "bytes": 1}}}, "is not a digest and a size"),
@@ -210,17 +214,17 @@ def test_a_store_that_cannot_be_read_is_no_corrupt_bundle(
     blobs: LocalBlobs, stored: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Unreadable:
-        def open(self, mode: str) -> Any:
+        def open(self, _mode: str) -> Any:
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(blobs, "local_path", lambda key: Unreadable())
+    monkeypatch.setattr(blobs, "local_path", lambda _key: Unreadable())
     with pytest.raises(StoreUnavailable, match="Input/output error"):
         read_bundle(blobs, stored)
 
 
 def test_a_model_that_does_not_repeat_its_golden_prediction_is_refused(blobs: LocalBlobs) -> None:
     digest = write_bundle(blobs, artefacts=artefacts(0.5, promised=0.5 + 1e-8), meta=META)
-    with pytest.raises(CorruptArtefact, match="golden prediction is not repeated: value.p of golden row 2"):
+    with pytest.raises(CorruptArtefact, match=r"golden prediction is not repeated: value\.p of golden row 2"):
         load_models(read_bundle(blobs, digest), types=TYPES)
 
 

@@ -74,7 +74,13 @@ def test_one_nan_prediction_spoils_every_number_that_it_enters() -> None:
     bad = p.copy()
     bad[3] = math.nan
     found = measure_model(
-        "click", TRAINING, Outcomes(label, block), candidate=Predictions(bad), baseline=Predictions(p), champion=None, seed=1
+        "click",
+        TRAINING,
+        Outcomes(label, block),
+        candidate=Predictions(bad),
+        baseline=Predictions(p),
+        champion=None,
+        seed=1,
     )
     assert found.auc is not None and math.isnan(found.auc)
     assert found.losses[0].candidate is not None and math.isnan(found.losses[0].candidate)

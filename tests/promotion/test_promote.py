@@ -44,7 +44,9 @@ def first(good: Evidence) -> Evidence:
 def live(db: Database, first: Evidence) -> Champion:
     """A champion of generation 1, promoted the week before."""
     before = DAY - timedelta(days=7)
-    evidence = replace(first, candidate=CHAMPION, day=before, inputs=replace(first.inputs, last_day=before, watermark=before))
+    evidence = replace(
+        first, candidate=CHAMPION, day=before, inputs=replace(first.inputs, last_day=before, watermark=before)
+    )
     moved = move(db, judge(db, evidence, candidate=CHAMPION, day=before), day=before)
     assert moved.champion is not None
     return moved.champion
@@ -145,8 +147,9 @@ def test_evidence_against_a_champion_that_moved_since_is_refused_and_nothing_is_
 
 def test_a_decision_that_another_one_overtook_moves_nothing(db: Database, live: Champion, good: Evidence) -> None:
     decision = judge(db, good)
-    overtaking = replace(good, day=DAY + timedelta(days=1), candidate=CANDIDATE)
-    move(db, judge(db, overtaking, day=overtaking.day), day=overtaking.day)
+    after = DAY + timedelta(days=1)
+    overtaking = replace(good, day=after, inputs=replace(good.inputs, last_day=after, watermark=after))
+    assert move(db, judge(db, overtaking, day=after), day=after).moved
     with pytest.raises(StaleGeneration, match="no longer at generation 1"):
         move(db, decision)
     assert len(champion.history(db, "simulator")) == 2
@@ -210,6 +213,6 @@ def test_an_alias_that_is_not_where_it_was_moved_is_reported(
 ) -> None:
     """The fault: the ledger says that it moved, and reads back the former champion."""
     decision = judge(db, good)
-    monkeypatch.setattr(promote.champion, "current", lambda store, market: live)
+    monkeypatch.setattr(promote.champion, "current", lambda *_: live)
     with pytest.raises(StaleGeneration, match="is not cccccccccccc after it was moved there"):
         move(db, decision)

@@ -57,7 +57,7 @@ def test_a_second_leaf_value_line_is_caught_by_the_golden_predictions(trees: tup
     other = " ".join("9" for _ in values.split())
     doubled = f"{head}{line}{values}\nleaf_value={other}\n{rest}"
     without_sizes = "\n".join(part for part in doubled.split("\n") if not part.startswith("tree_sizes"))
-    with pytest.raises(CorruptArtefact, match="golden prediction is not repeated: value.margin"):
+    with pytest.raises(CorruptArtefact, match=r"golden prediction is not repeated: value\.margin"):
         verify_in_child(bundle(without_sizes, golden=golden), command=command("trees"))
 
 
@@ -92,7 +92,11 @@ def test_the_installed_child_judges_with_the_models_of_the_platform() -> None:
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [("raise ImportError('no lightgbm')", "ImportError: no lightgbm"), ("pass", "no answer"), ("print('[]')", "no answer")],
+    [
+        ("raise ImportError('no lightgbm')", "ImportError: no lightgbm"),
+        ("pass", "no answer"),
+        ("print('[]')", "no answer"),
+    ],
 )
 def test_a_child_that_cannot_judge_verifies_nothing_and_blames_no_bundle(code: str, reason: str) -> None:
     with pytest.raises(PermanentError, match=reason) as error:

@@ -15,7 +15,7 @@ CUSTOMER_TYPES = ("transient", "transient_party", "group", "contract")
 MEALS = ("BB", "HB", "SC")
 ROOM_TYPES = ("standard", "superior", "suite")
 
-DIRECT_PER_DAY = 195.0
+DIRECT_PER_DAY = 400.0
 MAX_LAG_DAYS = 30
 US_PER_SECOND = 1_000_000
 US_PER_DAY = 86_400 * US_PER_SECOND
@@ -72,7 +72,7 @@ def click_bookings(rng: np.random.Generator, day: date, converted: Rows, clicked
 
 
 def direct_bookings(world: World, rng: np.random.Generator, day: date) -> Rows:
-    """Bookings that need no click: further ahead, fewer cancelled, known at once; about 150 a day."""
+    """Bookings that need no click: further ahead, fewer cancelled, known at once; about 310 a day."""
     today = (day - date(1970, 1, 1)).days
     expected = DIRECT_PER_DAY * world.popularity * season(today, world.resort)
     hotel = np.repeat(np.arange(HOTELS), rng.poisson(expected))

@@ -12,8 +12,16 @@ _INTERCEPT = -3.05
 _DEVICE = np.array([-0.35, 0.30, 0.05])
 _PRICE_SENSITIVITY = 6.0
 
-_CANCEL_SHARE = np.array([0.059, 0.125, 0.264, 0.352, 0.396, 0.446, 0.536])
-"""Cancelled share by lead bucket, of 56,477 real bookings through online agencies."""
+AGENCY, DIRECT, PARTY = 0, 1, 2
+"""Kinds of guests that cancel differently: through a partner, directly, and parties and groups of either."""
+
+_CANCEL_SHARE = np.array([
+    [0.061, 0.132, 0.276, 0.370, 0.415, 0.473, 0.568],
+    [0.067, 0.107, 0.157, 0.220, 0.207, 0.194, 0.263],
+    [0.060, 0.036, 0.090, 0.079, 0.085, 0.124, 0.250],
+])  # fmt: skip
+"""Cancelled share by kind and lead bucket, of 69,083 real bookings (hotel booking demand: Online TA of transient
+guests, Direct, and transient parties): the longer ahead, the more, but hardly so for direct guests and parties."""
 _CANCEL_LOG_ODDS = np.log(_CANCEL_SHARE / (1 - _CANCEL_SHARE))
 _FAR = 31  # days; from here on city breaks are given up more often, resort holidays less often
 
@@ -48,15 +56,21 @@ def conversion_probability(log_odds: Floats, price_ratio: Floats | float = 1.0) 
     return np.minimum(probability, CONVERSION_CAP)
 
 
-def cancellation_log_odds(world: World, hotel: np.ndarray, lead: np.ndarray, los: np.ndarray) -> Floats:
-    """Log odds that a booking is cancelled, before what is particular to the guest; shape (n,)."""
+def cancellation_log_odds(
+    world: World, hotel: np.ndarray, lead: np.ndarray, los: np.ndarray, *, kind: np.ndarray | int = AGENCY
+) -> Floats:
+    """Log odds that a booking is cancelled, before what is particular to the guest; shape (n,).
+
+    Long stays at short notice are given up more than twice as often as short ones, as in the real bookings.
+    """
     far = lead >= _FAR
     log_odds: Floats = (
-        _CANCEL_LOG_ODDS[bucket_index(lead, LEAD_STARTS)]
+        _CANCEL_LOG_ODDS[kind, bucket_index(lead, LEAD_STARTS)]
         + world.cancellation[hotel]
         + np.where(far, np.where(world.resort[hotel], -0.45, 0.35), 0.0)
         + np.where((los == 1) & far, 0.30, 0.0)
-        - np.where(los >= 7, 0.35, 0.0)
+        + np.where((los >= 7) & ~far, 1.2, 0.0)
+        - np.where((los >= 7) & far, 0.35, 0.0)
     )
     return log_odds
 

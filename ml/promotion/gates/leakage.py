@@ -95,7 +95,7 @@ def auc_standard_error(auc: float, *, positives: int, negatives: int) -> float:
     Hanley and McNeil, "The meaning and use of the area under a ROC curve", Radiology 143 (1982), formula 1.
 
     >>> round(auc_standard_error(0.8, positives=100, negatives=900), 3)
-    0.026
+    0.027
     """
     if positives < 1 or negatives < 1:
         return math.nan

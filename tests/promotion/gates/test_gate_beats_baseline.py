@@ -56,7 +56,9 @@ def test_holds_when_no_loss_was_measured(good: Evidence) -> None:
 
 
 def test_every_model_must_gain_not_only_the_best(good: Evidence) -> None:
-    worse = replace(with_loss(good, over_baseline=Interval(0.01, 0.02, 0.03, blocks=14, rows=2_000)).models[0], name="click")
+    worse = replace(
+        with_loss(good, over_baseline=Interval(0.01, 0.02, 0.03, blocks=14, rows=2_000)).models[0], name="click"
+    )
     result = GATE.judge(replace(good, model_names=("value", "click"), models=(*good.models, worse)))
     assert result.verdict is Verdict.FAIL
     assert result.reason.startswith("click:")

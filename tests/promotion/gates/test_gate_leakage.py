@@ -61,7 +61,9 @@ def test_a_gain_that_chance_explains_is_believed(good: Evidence) -> None:
     assert GATE.judge(with_model(good, auc=0.90, positives=40)).verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("name", ["trained_known_by", "evaluated_known_from", "rows_with_future_features", "leaky_columns"])
+@pytest.mark.parametrize(
+    "name", ["trained_known_by", "evaluated_known_from", "rows_with_future_features", "leaky_columns"]
+)
 def test_holds_when_the_order_is_not_known(good: Evidence, name: str) -> None:
     assert GATE.judge(with_order(good, **{name: None})).verdict is Verdict.HOLD
 

@@ -52,7 +52,13 @@ def test_the_first_champion_passes_with_that_reason(good: Evidence) -> None:
 
 @pytest.mark.parametrize(
     "interval",
-    [None, over(-0.01, 0.011), over(-0.005, 0.005, blocks=6), over(-0.005, 0.005, rows=299), over(-0.005, float("inf"))],
+    [
+        None,
+        over(-0.01, 0.011),
+        over(-0.005, 0.005, blocks=6),
+        over(-0.005, 0.005, rows=299),
+        over(-0.005, float("inf")),
+    ],
     ids=["missing", "straddles the margin", "few days", "few rows", "unbounded"],
 )
 def test_holds_while_nothing_is_shown(good: Evidence, interval: Interval | None) -> None:

@@ -23,7 +23,7 @@ class Always(Gate):
     verdict: Verdict = Verdict.PASS
     number: float | None = 1.0
 
-    def examine(self, evidence: Evidence) -> GateResult:
+    def examine(self, _evidence: Evidence) -> GateResult:
         return self.say(self.verdict, "as told", number=self.number)
 
 
@@ -32,7 +32,7 @@ class Broken(Gate):
     name: ClassVar[str] = "broken"
     reads: ClassVar[tuple[str, ...]] = ()
 
-    def examine(self, evidence: Evidence) -> GateResult:
+    def examine(self, _evidence: Evidence) -> GateResult:
         raise ZeroDivisionError("float division by zero")
 
 
