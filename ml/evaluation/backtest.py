@@ -140,7 +140,10 @@ def _fill(source: MarketSource, settings: Settings, *, last: date) -> Lake:
         raise UsageError(f"{source.name} has the days from {begin} to {end}", next="choose --from and --to within them")
     db = Database.open(settings.database)
     db.migrate()
-    lake = Lake(open_blobs(settings.lake, cache=settings.home / "cache" / "lake", endpoint=settings.s3_endpoint), settings.market_name)
+    lake = Lake(
+        open_blobs(settings.lake, cache=settings.home / "cache" / "lake", endpoint=settings.s3_endpoint),
+        settings.market_name,
+    )
     # The log is of a scratch database: its instants mean nothing, but must not depend on the wall clock.
     ingest_range(
         source, lake, db, market=settings.market_name, days=days_between(begin, end), at=known_by(end), progress=None

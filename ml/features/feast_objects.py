@@ -9,16 +9,19 @@ from string import Template
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from feast import Entity, Field, FileSource, RepoConfig
-from feast import FeatureView as FeastView
-from feast.types import Float64, Int64, String
-from feast.value_type import ValueType
 
 from ml.core.errors import StoreUnavailable
 from ml.features.build import market_views
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureView
+from ml.features.feast_import import light_import
 from ml.lake.lake import Lake
 from ml.lake.local import LocalBlobs
+
+with light_import():
+    from feast import Entity, Field, FileSource, RepoConfig
+    from feast import FeatureView as FeastView
+    from feast.types import Float64, Int64, String
+    from feast.value_type import ValueType
 
 _TYPES = {"int64": Int64, "float64": Float64}
 

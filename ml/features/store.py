@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import feast
 import numpy as np
 import pandas as pd
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -22,8 +21,12 @@ from ml.core.settings import Settings
 from ml.core.units import days_between, known_by
 from ml.features.build import market_views
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureView
+from ml.features.feast_import import light_import
 from ml.features.feast_objects import feast_config, feast_objects, mirror
 from ml.lake.lake import Lake
+
+with light_import():
+    from feast import FeatureStore as FeastStore
 
 LATENESS_DAYS = 3
 """Days before the first one that a materialisation reads again, for entities whose row came late."""
@@ -44,7 +47,7 @@ class Verification:
 class FeatureStore:
     """One market's features in Feast: DuckDB over the lake's partitions offline, SQLite online."""
 
-    def __init__(self, store: feast.FeatureStore, lake: Lake, home: Path) -> None:
+    def __init__(self, store: FeastStore, lake: Lake, home: Path) -> None:
         self._feast, self._lake, self._home = store, lake, home
         self.views: Mapping[str, FeatureView] = market_views(lake)
 
@@ -52,7 +55,7 @@ class FeatureStore:
     def open(cls, settings: Settings, lake: Lake) -> FeatureStore:
         """The store of the lake's market below `settings.home`; its folder is made, nothing else is written."""
         config = feast_config(settings.home, lake.market)
-        return cls(feast.FeatureStore(config=config), lake, settings.home)
+        return cls(FeastStore(config=config), lake, settings.home)
 
     def apply(self) -> None:
         """Tell Feast of the market's views; idempotent. A damaged registry is made anew, for it holds nothing else."""
@@ -61,7 +64,7 @@ class FeatureStore:
                 self._apply()
             except DecodeError:
                 Path(self._feast.config.registry.path).unlink()
-                self._feast = feast.FeatureStore(config=self._feast.config)
+                self._feast = FeastStore(config=self._feast.config)
                 self._apply()
 
     def materialize(self, first: date, last: date) -> None:

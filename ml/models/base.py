@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pandas as pd
 
 from ml.core.digests import canonical_json
@@ -48,6 +49,10 @@ class Prepared:
         """How many rows there are, how many are certain, and how many enter corrected."""
         rows, certain = len(self.certain), int(self.certain.sum())
         return {"rows": rows, "certain": certain, "corrected": rows - certain}
+
+    def share(self) -> float:
+        """Weighted mean label, 0 to 1."""
+        return float(np.average(self.examples.labels, weights=self.examples.weights))
 
 
 class Task:

@@ -24,11 +24,13 @@ class Trained:
         models: by name.
         baselines: by the name of the model that each stands against.
         counts: per model, how many `rows` it was fitted on, how many with a `certain` label, how many `corrected`.
+        shares: per model, the share of its label in training, weighted: what a constant would say.
     """
 
     models: Mapping[str, TreeModel]
     baselines: Mapping[str, LogisticModel]
     counts: Mapping[str, Mapping[str, int]]
+    shares: Mapping[str, float]
 
     def by_folder(self) -> dict[str, BidModel]:
         """Models and baselines under the names of their folders in a bundle."""
@@ -61,10 +63,11 @@ def train(rows: Mapping[str, pd.DataFrame], *, as_of: datetime, seed: int) -> Tr
     models: dict[str, TreeModel] = {}
     baselines: dict[str, LogisticModel] = {}
     counts: dict[str, Mapping[str, int]] = {}
+    shares: dict[str, float] = {}
     for name, frame in rows.items():
         model, baseline = PAIRS[name]
         prepared = model.prepare(frame, as_of=as_of)
         models[name] = model.fit_prepared(prepared, seed=seed)
         baselines[name] = baseline.fit_prepared(prepared, seed=seed)
-        counts[name] = prepared.counts()
-    return Trained(models, baselines, counts)
+        counts[name], shares[name] = prepared.counts(), prepared.share()
+    return Trained(models, baselines, counts, shares)

@@ -41,7 +41,7 @@ def watch_day(platform: Platform, day: date, *, run_id: str = "") -> dict[str, A
     first = day - timedelta(days=WINDOWS.days_of_use - 1)
     subjects = [_bookings(platform, first, day, models, importance)]
     if platform.source.has_opportunities:
-        subjects.append(_traffic(platform, first, day))
+        subjects.append(_traffic(platform, first, day, models))
     return check_day(
         platform.blobs,
         platform.db,
@@ -82,8 +82,10 @@ def _bookings(
     rows = decision_rows(
         platform.lake, market=platform.market, first=first, last=day, exclude_days=_others_held(platform, day)
     )
-    numeric, categorical = typed(rows, [name for name in ValueModel.inputs if name not in _NOT_WATCHED])
     current, reference = _split(rows, day)
+    # A column that this source never fills cannot go missing; one that it filled until today can.
+    filled = [name for name in ValueModel.inputs if name not in _NOT_WATCHED and reference[name].notna().any()]
+    numeric, categorical = typed(rows, filled)
     return Subject(
         "bookings",
         current,
@@ -91,7 +93,7 @@ def _bookings(
         numeric,
         [name for name in categorical if not _is_time(rows, name)],
         importance={name: importance[name] for name in (*numeric, *categorical) if name in importance},
-        predict=_predict(models),
+        predict=_predict(models, "value", "p_cancel"),
     )
 
 
@@ -103,7 +105,7 @@ def _is_time(rows: pd.DataFrame, name: str) -> bool:
     return rows[name].dtype.kind == "M"
 
 
-def _traffic(platform: Platform, first: date, day: date) -> Subject:
+def _traffic(platform: Platform, first: date, day: date, models: Models | None) -> Subject:
     """The offers shown on the day beside those before it: our price among our rivals', our place, our bid."""
     from ml.evaluation.rows import traffic_share
     from ml.features.training_set import opportunity_rows
@@ -115,14 +117,20 @@ def _traffic(platform: Platform, first: date, day: date) -> Subject:
         first=first,
         last=day,
         exclude_days=_others_held(platform, day),
-        views=(),
         share=traffic_share(platform, day, days=(day - first).days + 1, rows=TRAFFIC_SHARE_ROWS),
     )
     rows = rows.assign(
         relative_price=rows["price_micros"].astype("float64") / rows["rival_price_micros"].astype("float64")
     )
     current, reference = _split(rows, day)
-    return Subject("traffic", current, reference, list(TRAFFIC_NUMBERS), list(TRAFFIC_LABELS))
+    return Subject(
+        "traffic",
+        current,
+        reference,
+        list(TRAFFIC_NUMBERS),
+        list(TRAFFIC_LABELS),
+        predict=_predict(models, "click", "p_click"),
+    )
 
 
 def _split(rows: pd.DataFrame, day: date) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -133,11 +141,12 @@ def _split(rows: pd.DataFrame, day: date) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows[today].reset_index(drop=True), rows[~today].reset_index(drop=True)
 
 
-def _predict(models: Models | None) -> Predict | None:
-    if models is None:
+def _predict(models: Models | None, name: str, output: str) -> Predict | None:
+    """One model's probability; None while there is no champion, or while it has no such model."""
+    if models is None or name not in models:
         return None
-    value = models["value"]
-    return lambda rows: value.predict(rows)[["p_cancel"]]
+    model = models[name]
+    return lambda rows: model.predict(rows)[[output]]
 
 
 def _matured(platform: Platform, day: date, live: Champion | None, models: Models | None) -> pd.DataFrame | None:

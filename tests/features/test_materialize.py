@@ -216,7 +216,7 @@ def test_a_day_of_which_nothing_landed_is_refused(run: Run, landed: Lake) -> Non
 def test_history_in_bulk_is_the_same_as_day_by_day(
     landed: Lake, db: Database, settings: Settings, template: Path, tmp_path: Path, copy_lake: Copy
 ) -> None:
-    first = DAY - timedelta(days=3)
+    first = DAY - timedelta(days=1)
     by_day = [materialize_day(landed, db, settings, market="m", day=day, at=AT) for day in days_between(first, DAY)]
     bulk = tmp_path / "bulk"
     other = copy_lake(template, bulk)

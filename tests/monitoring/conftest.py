@@ -158,21 +158,38 @@ class MailServer:
 
 
 class _Controller(Controller):
-    """Binds port 0: whichever port is free."""
+    """Binds whichever port is free, and knows it before it probes its own server."""
 
     def _trigger_server(self) -> None:
-        """Skip the probe: it connects to the port that was asked for, which is 0."""
+        assert self.server is not None
+        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        super()._trigger_server()
+
+
+StartServer = Callable[..., int]
 
 
 @pytest.fixture
-def mail_server() -> Iterator[MailServer]:
+def start_server() -> Iterator[StartServer]:
+    """Start a real SMTP server on loopback with this handler; returns its port. All are stopped at the end."""
+    running: list[_Controller] = []
+
+    def start(handler: object, **options: Any) -> int:
+        controller = _Controller(handler, hostname="127.0.0.1", port=0, ready_timeout=30, **options)
+        controller.start()
+        running.append(controller)
+        return int(controller.port)
+
+    yield start
+    for controller in running:
+        controller.stop()
+
+
+@pytest.fixture
+def mail_server(start_server: StartServer) -> MailServer:
     server = MailServer()
-    controller = _Controller(server, hostname="127.0.0.1", port=0, ready_timeout=20)
-    controller.start()
-    assert controller.server is not None
-    server.port = controller.server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    yield server
-    controller.stop()
+    server.port = start_server(server)
+    return server
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -58,11 +56,6 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-class _Controller(Controller):
-    def _trigger_server(self) -> None:
-        """The probe would connect to port 0."""
-
-
 class Safe:
     """Takes mail from whoever logs in over an encrypted line."""
 
@@ -81,20 +74,14 @@ class Safe:
 
 
 @pytest.fixture
-def safe_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Safe, int]]:
+def safe_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_server: Any) -> tuple[Safe, int]:
     cert, key = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     monkeypatch.setenv("SSL_CERT_FILE", str(cert))
     server = Safe()
-    controller = _Controller(
-        server, hostname="127.0.0.1", port=0, tls_context=context, require_starttls=True, auth_required=True,
-        authenticator=server.authenticate, ready_timeout=20,
-    )  # fmt: skip
-    controller.start()
-    assert controller.server is not None
-    yield server, controller.server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    controller.stop()
+    options = {"tls_context": context, "require_starttls": True, "auth_required": True}
+    return server, start_server(server, authenticator=server.authenticate, **options)
 
 
 def with_user(settings: Settings, port: int, **options: Any) -> Settings:
