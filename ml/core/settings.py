@@ -43,13 +43,13 @@ class Settings(BaseSettings):
     mlflow_url: str = Field("", description="MLflow tracking store; empty means SQLite in the working folder")
 
     smtp_host: str = Field("127.0.0.1", description="SMTP server for mail")
-    smtp_port: int = Field(1025, ge=1, le=65535)
+    smtp_port: int = Field(1025, ge=1, le=65535, description="its port")
     smtp_user: str = Field("", description="user name, where the SMTP server wants one")
     smtp_password: SecretStr = Field(
         SecretStr(""), description="password; read from the environment, never from a file we write"
     )
     smtp_starttls: bool = Field(False, description="use STARTTLS; on by rule when a user name is given")
-    mail_from: str = "bidwright@localhost"
+    mail_from: str = Field("bidwright@localhost", description="sender of every mail")
     mail_to: str = Field(
         "bid-team@localhost", description="who gets drift alerts; several addresses separated by commas"
     )
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     max_bid_change: float = Field(
         0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share"
     )
-    simulator_opportunities_per_day: int = Field(20_000, ge=100)
+    simulator_opportunities_per_day: int = Field(20_000, ge=100, description="size of the simulated market, in mid-year")
     simulator_shock_day: str = Field(
         "", description="market day from which the simulator's rivals start a price war; empty: never"
     )

@@ -26,8 +26,8 @@ def _times(start: datetime, days: Any) -> pd.Series[Any]:
 def make_bookings(rows: int = 6_000, *, seed: int = 0, days: int = 300) -> pd.DataFrame:
     """Bookings from January 2016 on, with their final outcome and when it became known.
 
-    The log odds of cancelling rise with lead time and with the agent; half of the cancellations come in the first
-    fifth of the booking window, the rest evenly, as in the real data.
+    How lead time acts depends on the segment; half of the cancellations come in the first fifth of the booking
+    window, the rest evenly, as in the real data.
     """
     rng = np.random.default_rng(seed)
     booked = np.sort(rng.integers(0, days, rows))
@@ -35,9 +35,9 @@ def make_bookings(rows: int = 6_000, *, seed: int = 0, days: int = 300) -> pd.Da
     nights = rng.integers(1, 8, rows)
     agent = rng.integers(0, 30, rows)
     segment = rng.choice(["online", "offline", "groups", "direct", "odd"], rows, p=[0.5, 0.2, 0.15, 0.1, 0.05])
-    # The agent acts on long lead times only: a line in log odds cannot tell that.
-    bad = np.where((agent % 3 == 0) & (lead > 30), 1.6, -0.6)
-    p = sigmoid(-1.1 + 0.5 * np.log1p(lead) / 2 + bad + np.where(segment == "groups", 0.8, 0.0))
+    # Lead time acts on online bookings alone: a line in log odds cannot tell that.
+    far = np.where(segment == "online", np.where(lead > 30, 2.2, -1.2), np.where(lead > 30, -0.8, 0.8))
+    p = sigmoid(-1.0 + far + np.where(segment == "groups", 0.8, 0.0))
     cancelled = rng.random(rows) < p
     early = rng.random(rows) < 0.5
     when = np.where(early, rng.random(rows) * 0.2, rng.random(rows)) * lead

@@ -81,7 +81,7 @@ def test_a_server_that_is_down_leaves_every_mail_waiting_and_is_asked_once(
 def test_a_mail_that_failed_waits_longer_each_time_and_does_not_block_the_others(
     db: Database, smtp_settings: Settings, clock: FixedClock, mail_server: Any
 ) -> None:
-    mail_server.misbehave["RCPT"] = ["451 greylisted", "451 greylisted"]
+    mail_server.misbehave["RCPT"] = ["451 greylisted"]
     put(db, clock.at, key="slow")
     assert deliver(db, smtp_settings, clock).waiting == 1
     put(db, clock.at, key="quick")
