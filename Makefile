@@ -47,6 +47,7 @@ lint: install  ## ruff: rules and format
 
 check: install browser
 	.venv/bin/mypy
+	MYPYPATH=dags:plugins .venv/bin/mypy --explicit-package-bases --allow-untyped-decorators --allow-subclassing-any dags plugins
 	$(PY) -m pytest $(TESTS)
 
 # The browser of the end-to-end test. Where it cannot be installed the test skips and says so.

@@ -8,6 +8,8 @@ the online store, reads a sample back and compares it with the offline tables, a
 **Writes** the offline feature tables of the day, the online store, the watermark; then emits `features`. One run at a
 time: the pool `online_store` has a single slot.
 
+**When it waits** in the state *scheduled* for ever, the pool is missing: `airflow pools set online_store 1 "one writer"`.
+
 **When it fails.** The watermark stays where it was, so readers see that the online features are old. Clear the task or
 trigger the same key again.
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from local.client import AirflowClient, DagRun
-from ml.core.errors import PermanentError
+from ml.core.errors import PermanentError, StoreUnavailable
 
 StageResults = Mapping[str, Mapping[str, Any]]
 """The result of each stage that has been recorded for a day."""
@@ -31,6 +31,9 @@ _QUIET_S = 30.0
 """So long may a day have no run at work before its next one is asked for: longer than any scheduler's pause."""
 
 _HELP_LIMIT = 2
+
+_OUTAGE_S = 120.0
+"""So long may Airflow or the ledger not answer: enough for a killed api-server to be up again."""
 
 
 class DayFailed(PermanentError):
@@ -81,28 +84,48 @@ class DayRunner:
 
         Raises:
             DayFailed: a run failed, or the day stopped moving.
+            StoreUnavailable: Airflow or the ledger did not answer for two minutes.
         """
-        key = day.isoformat()
         self._helped = {}
-        if missing_stages(self.results(day)) and not self._at_work(key):
-            self._help(key, missing_stages(self.results(day))[0])
-        quiet_since = time.monotonic()
+        answered = moved = time.monotonic()
+        asked = False
         while True:
             self._revive()
-            runs = self.client.runs(key)
-            active = [run for run in runs if not run.ended]
-            missing = missing_stages(self.results(day))
-            if not active and not missing:
-                return self.results(day)
-            if active:
-                quiet_since = time.monotonic()
-                self.notice(", ".join(sorted({run.dag_id for run in active})))
-            else:
-                self._refuse_failures(runs, missing)
-                if time.monotonic() - quiet_since > _QUIET_S:
-                    self._help(key, missing[0])
-                    quiet_since = time.monotonic()
+            try:
+                if not asked:
+                    asked = self._start(day)
+                active, missing = self._look(day)
+                answered = time.monotonic()
+                if not active and not missing:
+                    return self.results(day)
+                if active:
+                    moved = answered
+                elif answered - moved > _QUIET_S:
+                    self._help(day.isoformat(), missing[0])
+                    moved = answered
+            except StoreUnavailable:
+                if time.monotonic() - answered > _OUTAGE_S:
+                    raise
+                self.notice("waiting for Airflow to answer")
             time.sleep(_POLL_S)
+
+    def _start(self, day: date) -> bool:
+        """Ask for the first thing that is missing, unless something is at work already."""
+        missing = missing_stages(self.results(day))
+        if missing and not self._at_work(day.isoformat()):
+            self._help(day.isoformat(), missing[0])
+        return True
+
+    def _look(self, day: date) -> tuple[bool, list[str]]:
+        """Whether runs of the day are at work, and what it still lacks."""
+        runs = self.client.runs(day.isoformat())
+        active = sorted({run.dag_id for run in runs if not run.ended})
+        missing = missing_stages(self.results(day))
+        if active:
+            self.notice(", ".join(active))
+        else:
+            self._refuse_failures(runs, missing)
+        return bool(active), missing
 
     def _at_work(self, key: str) -> bool:
         return any(not run.ended for run in self.client.runs(key))

@@ -57,16 +57,11 @@ class Stack:
         return self.home / "mail"
 
     def ports(self) -> Ports:
-        """The ports of this stack: those it runs on; else those of last time, or the usual ones, where free."""
+        """The ports that were settled on last, or the usual ones."""
         try:
-            last = Ports(**json.loads(self._ports_file.read_text()))
+            return Ports(**json.loads(self._ports_file.read_text()))
         except FileNotFoundError:
-            last = USUAL
-        held = self.supervisor.running()
-        taken: list[int] = []
-        for port, service in ((last.airflow, "api-server"), (last.smtp, "mailbox"), (last.mailbox, "mailbox")):
-            taken.append(port if service in held else choose_port(port, taken=taken))
-        return Ports(*taken)
+            return USUAL
 
     def claim(self, story: str) -> Ports:
         """Settle the ports and write the settings of a story (the text of a settings file, without ports).
@@ -75,8 +70,10 @@ class Stack:
             UsageError: the folder has settings that are not the demo's, or another story's.
         """
         self._refuse_other_settings(story)
-        ports = self.ports()
-        self.home.mkdir(parents=True, exist_ok=True)
+        ports = self._free_ports()
+        if ports.airflow != self.ports().airflow:
+            # Those that still run would go on looking for the api-server where it was.
+            self.supervisor.stop(airflow.COMPONENTS)
         _write(self._ports_file, json.dumps(asdict(ports)))
         addresses = f'smtp_port = {ports.smtp}\nairflow_url = "http://{LOOPBACK}:{ports.airflow}"\n'
         _write(self.settings_file, _MARK + story + addresses)
@@ -145,6 +142,14 @@ class Stack:
         argv = [sys.executable, "-m", "local.mailbox", "--folder", str(self.mail)]
         argv += ["--smtp-port", str(ports.smtp), "--page-port", str(ports.mailbox)]
         return Service("mailbox", argv, self.environment(), self.logs / "mailbox.log")
+
+    def _free_ports(self) -> Ports:
+        """The ports of last time; another one for a service that does not run and whose port is taken."""
+        last, held = self.ports(), self.supervisor.running()
+        taken: list[int] = []
+        for port, service in ((last.airflow, "api-server"), (last.smtp, "mailbox"), (last.mailbox, "mailbox")):
+            taken.append(port if service in held else choose_port(port, taken=taken))
+        return Ports(*taken)
 
     def _refuse_other_settings(self, story: str) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ml.core.errors import DayRejected, NoData, PermanentError, SchemaBreak
 
@@ -236,7 +236,7 @@ def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result]
     except PermanentError as error:
         fail(platform, day, stage, error, run_id=run_id)
         raise
-    status = "held" if result.get("held") else "done"
+    status: Literal["held", "done"] = "held" if result.get("held") else "done"
     key = stages.StageKey(platform.market, stage, day)
     stages.record(platform.db, key, status=status, result=result, at=platform.clock.now(), run_id=run_id)
     _resolve(platform, day, stage)

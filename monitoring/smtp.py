@@ -51,7 +51,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         return _answer(error.smtp_code, error.smtp_error)
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return "; ".join(f"{address}: {_answer(*answer)}" for address, answer in error.recipients.items())
+        refused = [f"{address}: {_answer(*answer)}" for address, answer in error.recipients.items()]
+        return "; ".join(refused) or "the mail has no address"
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 

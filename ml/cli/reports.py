@@ -34,10 +34,10 @@ def status(platform: Platform, *, as_json: bool) -> None:
         f"champion of {found['market']}: "
         + (f"{live['digest'][:12]} since {live['since']}, generation {live['generation']}" if live else "none yet")
     )
-    if found["days"]:
-        from ml.status import DAY_COLUMNS
-
-        output.show_table("market days", DAY_COLUMNS, [[row[c] for c in DAY_COLUMNS] for row in found["days"]])
+    for row in found["days"]:
+        facts = ", ".join(f"{name} {row[name]}" for name in row if name not in {"day", "retrained"})
+        output.show_line(f"{row['day']}  {facts}")
+        output.show_line(f"            retrained {row['retrained']}")
     for incident in found["incidents"]:
         output.show_line(
             f"open incident {incident['cause']} ({incident['severity']}) since {incident['opened_day']}: {incident['title']}"

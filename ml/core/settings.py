@@ -66,7 +66,9 @@ class Settings(BaseSettings):
     max_bid_change: float = Field(
         0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share"
     )
-    simulator_opportunities_per_day: int = Field(20_000, ge=100, description="size of the simulated market, in mid-year")
+    simulator_opportunities_per_day: int = Field(
+        20_000, ge=100, description="size of the simulated market, in mid-year"
+    )
     simulator_shock_day: str = Field(
         "", description="market day from which the simulator's rivals start a price war; empty: never"
     )

@@ -7,7 +7,7 @@ Each rule asks for a claim to be *shown*, not to be likely. With an interval of 
 |---|---|---|---|
 | `better` | the whole interval lies below 0 | it lies at or above 0 | it straddles 0 |
 | `not_worse` | it lies at or below the margin | it lies above the margin | it straddles the margin |
-| `within` | it lies inside the limits | it lies outside them | it straddles a limit |
+| `within` | inside the wide limits, and the estimate inside the narrow | outside the narrow limits | else |
 
 and whatever the interval says, too few blocks or rows, or a bound that is not finite, is HOLD.
 
@@ -17,6 +17,8 @@ Error rates, at level 0.90 and whatever the size of the sample:
   probability 5 % at most; anything worse still, less often.
 * `not_worse` fails a model that is worse by no more than the margin with probability 5 % at most; one that is
   as good as the other (an A/A pair) far less often, because its interval has to clear the whole margin.
+* `within` passes a value at a wide limit, or beyond, with probability 5 % at most, and one at a narrow limit half
+  of the time at most; it fails a value inside the narrow limits with probability 5 % at most.
 * HOLD takes what is left. It is no coin toss: it becomes rarer as blocks are added, and it leaves things as
   they are. An A/A pair is passed once the half width of its interval is below the margin.
 
@@ -112,14 +114,28 @@ def not_worse(difference: Interval, *, margin: float, min_blocks: int, min_rows:
     return Verdict.FAIL if difference.low > margin else Verdict.HOLD
 
 
-def within(value: Interval, *, low: float, high: float, min_blocks: int, min_rows: int) -> Verdict:
-    """Whether a value is shown to lie between two limits, both allowed.
+@dataclass(frozen=True)
+class Limits:
+    """Narrow limits for an estimate, wide ones for its bounds; all four are allowed values."""
 
-    >>> within(Interval(1.4, 1.5, 1.6, blocks=14, rows=2000), low=0.8, high=1.15, min_blocks=7, min_rows=300)
+    low: float
+    high: float
+    lowest: float
+    highest: float
+
+
+def within(value: Interval, limits: Limits, *, min_blocks: int, min_rows: int) -> Verdict:
+    """Whether a value is shown to lie between limits.
+
+    >>> limits = Limits(low=0.8, high=1.15, lowest=0.7, highest=1.25)
+    >>> within(Interval(1.4, 1.5, 1.6, blocks=14, rows=2000), limits, min_blocks=7, min_rows=300)
     <Verdict.FAIL: 'FAIL'>
+    >>> within(Interval(1.0, 1.1, 1.2, blocks=14, rows=2000), limits, min_blocks=7, min_rows=300)
+    <Verdict.PASS: 'PASS'>
     """
     if not value.enough(min_blocks=min_blocks, min_rows=min_rows):
         return Verdict.HOLD
-    if low <= value.low and value.high <= high:
-        return Verdict.PASS
-    return Verdict.FAIL if value.low > high or value.high < low else Verdict.HOLD
+    if value.low > limits.high or value.high < limits.low:
+        return Verdict.FAIL
+    inside = limits.low <= value.mid <= limits.high and limits.lowest <= value.low and value.high <= limits.highest
+    return Verdict.PASS if inside else Verdict.HOLD

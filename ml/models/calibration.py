@@ -24,7 +24,7 @@ MIN_ISOTONIC_POSITIVES = 1_000
 """Isotonic regression has as many parameters as it likes; with fewer positives it learns noise."""
 
 _RIDGE = 1.0
-_STANDARD_ERRORS = 2.0
+_STANDARD_ERRORS = 3.0
 _MAX_KNOTS = 200
 
 
@@ -144,7 +144,7 @@ FITTERS: Mapping[str, Callable[[Floats, Floats, Floats], Calibration]] = {
 def choose(p: Floats, y: Floats, w: Floats, *, blocks: Ints, held_out: Bools) -> Calibration:
     """The method with the least log loss on rows that it was not fitted to, then fitted to all rows.
 
-    A method has to beat the identity by twice the standard error of its gain over blocks: rows of one day are
+    A method has to beat the identity by three standard errors of its gain over blocks: rows of one day are
     alike (a group books fifty rooms at once), and a calibration that only follows such a day does harm.
 
     Args:

@@ -79,8 +79,9 @@ class ModelEvidence(_Json):
 
     `inputs` are the columns it reads. Of `training_rows`, `certain_rows` had a certain outcome, and
     `corrected_rows` an open one that entered as its expectation. `positives` are the evaluation rows with a 1.
-    The first of `losses` is the one it must gain on; the others must not get worse. `calibration` is predicted
-    over realised: net value of a value model, events of the others.
+    None of `losses` may get worse than the champion's. `baseline_loss` is the loss on which it must gain on its
+    baseline, on rows that are fair to both: as a rule the first of `losses`. `calibration` is predicted over
+    realised: net value of a value model, events of the others.
     """
 
     name: str
@@ -94,6 +95,7 @@ class ModelEvidence(_Json):
     baseline_auc: float | None = None
     champion_auc: float | None = None
     losses: tuple[LossEvidence, ...] = ()
+    baseline_loss: LossEvidence | None = None
     calibration: Interval | None = None
 
 

@@ -88,8 +88,19 @@ def measure_model(
         baseline_auc=auc(labels, baseline.probability),
         champion_auc=None if champion is None else auc(labels, champion.probability),
         losses=tuple(losses),
+        baseline_loss=losses[0],
         calibration=ratio_bootstrap(predicted, realised, outcomes.block, seed=seed),
     )
+
+
+def measure_gain(outcomes: Outcomes, *, candidate: Predictions, baseline: Predictions, seed: int) -> LossEvidence:
+    """The log loss of a model and of its baseline on rows of their own: a `ModelEvidence.baseline_loss`.
+
+    For rows that neither has learned from, where the rows that the champion is compared on are too few to show
+    a gain, or are a mix of seasons.
+    """
+    labels = np.asarray(outcomes.label, dtype=np.float64)
+    return _loss("log_loss", [_log_losses(labels, candidate), _log_losses(labels, baseline), None], outcomes, seed)
 
 
 def measure_bid_change(

@@ -65,13 +65,14 @@ def candidate_of(platform: Platform, day: date) -> Version:
 
     record = stages.get(platform.db, stages.StageKey(platform.market, "train", day))
     digest = record.result.get("candidate") if record else None
-    if digest is None:
+    version = versions.get(platform.db, platform.market, Digest(digest)) if digest else None
+    if version is None:
         raise NoData(
             f"there is no candidate of {day.isoformat()}",
             left="the champion is unchanged",
             next=f"train one: bidwright train --day {day.isoformat()}",
         )
-    return versions.get(platform.db, platform.market, Digest(digest))
+    return version
 
 
 def gather(platform: Platform, day: date, version: Version, live: Champion | None) -> Evidence:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ml.core.digests import Digest
 from ml.core.units import parse_day
 from ml.steps.rows import TRAFFIC_DAYS, VALUE_DAYS, held_days, recent_bookings, recent_traffic
 
@@ -128,7 +129,7 @@ def _publish(
             market=platform.market,
             partner=partner,
             day=day,
-            version=version,
+            version=Digest(version),
             generation=generation,
             rows=published.rows,
             digest=published.digest,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ml.core.errors import CorruptArtefact
 from ml.core.units import known_by
 from ml.steps.rows import held_days
 
@@ -160,10 +161,14 @@ def _matured(platform: Platform, day: date, live: Champion | None, models: Model
     from ml.ledger import versions
 
     version = versions.get(platform.db, platform.market, live.digest)
+    if version is None:
+        raise CorruptArtefact(
+            f"the champion {live.digest[:12]} is not registered", next=f"bidwright explain {live.digest[:12]}"
+        )
     bookings = booking_rows(
         platform.lake, market=platform.market, as_of=known_by(day), exclude_days=_others_held(platform, day)
     )
     first = max(version.trained_through + timedelta(days=1), day - timedelta(days=MATURED_DAYS))
     due = due_bookings(bookings, first=first, last=day - timedelta(days=1))
-    expected = models["value"].predict(due.rows)["net_value_micros"] if len(due.rows) else []
+    expected = models["value"].predict(due.rows)["net_value_micros"].to_numpy(dtype=float)
     return pd.DataFrame({"day": due.block, "expected_micros": expected, "realised_micros": due.value_micros})

@@ -36,7 +36,8 @@ def bidwright(
         capture_output=True,
         text=True,
         timeout=120,
-        preexec_fn=limit,  # noqa: PLW1509  (the child must have the limit before it runs)
+        preexec_fn=limit,
+        check=False,
     )
 
 

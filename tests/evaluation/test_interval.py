@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ml.core.verdict import Verdict
-from ml.evaluation.interval import Interval, better, not_worse, within
+from ml.evaluation.interval import Interval, Limits, better, not_worse, within
 
 ENOUGH = {"min_blocks": 7, "min_rows": 100}
 
@@ -39,15 +39,20 @@ def test_not_worse_means_worse_by_the_margin_at_most(low: float, high: float, ve
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.8, 1.2, Verdict.PASS),
-        (0.7, 1.0, Verdict.HOLD),
-        (1.0, 1.3, Verdict.HOLD),
+        (0.6, 1.0, Verdict.PASS),
+        (1.0, 1.4, Verdict.PASS),
+        (0.6, 1.41, Verdict.HOLD),
+        (0.59, 1.4, Verdict.HOLD),
+        (1.19, 1.3, Verdict.HOLD),
+        (0.7, 0.81, Verdict.HOLD),
         (1.21, 1.3, Verdict.FAIL),
         (0.1, 0.79, Verdict.FAIL),
     ],
 )
-def test_within_means_the_whole_interval(low: float, high: float, verdict: Verdict) -> None:
-    assert within(interval(low, high), low=0.8, high=1.2, **ENOUGH) is verdict
+def test_within_means_the_estimate_in_the_narrow_and_the_bounds_in_the_wide_limits(
+    low: float, high: float, verdict: Verdict
+) -> None:
+    assert within(interval(low, high), Limits(low=0.8, high=1.2, lowest=0.6, highest=1.4), **ENOUGH) is verdict
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,7 @@ def test_within_means_the_whole_interval(low: float, high: float, verdict: Verdi
 def test_too_little_evidence_holds_whatever_the_interval_says(poor: Interval) -> None:
     assert better(poor, **ENOUGH) is Verdict.HOLD
     assert not_worse(poor, margin=5, **ENOUGH) is Verdict.HOLD
-    assert within(poor, low=-9, high=9, **ENOUGH) is Verdict.HOLD
+    assert within(poor, Limits(low=-9, high=9, lowest=-99, highest=99), **ENOUGH) is Verdict.HOLD
 
 
 def test_a_margin_that_is_not_finite_holds() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 CODE = """
-import warnings, typeguard
+import warnings, typeguard, ml.features.build
 before = typeguard.typechecked, list(warnings.filters)
 import ml.features.store
 import feast

@@ -45,7 +45,9 @@ def test_every_cause_of_an_incident_is_in_the_table() -> None:
     causes = {
         node.value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[a-z]+(:[a-z]+)?", node.value)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(r"[a-z]+(:[a-z]+)?", node.value)
     }
     keys = {cause for cause in causes if cause in _cause_keys()}
     assert keys

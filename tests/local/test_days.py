@@ -10,6 +10,7 @@ import pytest
 
 from local.client import DagRun
 from local.days import DayFailed, DayRunner, missing_stages
+from ml.core.errors import StoreUnavailable
 
 DAY = date(2026, 3, 2)
 QUIET = {"ingest": {}, "settle": {}, "materialize": {}, "drift": {}, "train": {"candidate": None}, "publish": {}}
@@ -41,9 +42,13 @@ class Airflow:
     def __init__(self, *script: list[DagRun]) -> None:
         self.script = list(script)
         self.triggered: list[str] = []
+        self.outages = 0
 
     def runs(self, key: str) -> list[DagRun]:
         assert key == "2026-03-02"
+        if self.outages:
+            self.outages -= 1
+            raise StoreUnavailable("Airflow does not answer")
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
     def trigger(self, dag_id: str, key: str) -> DagRun:
@@ -116,3 +121,21 @@ def test_a_day_that_stands_still_is_helped_twice_and_then_given_up(monkeypatch: 
     with pytest.raises(DayFailed, match="2026-03-02 stands still: ingest_market"):
         runner(airflow, {}, monkeypatch=monkeypatch).run(DAY)
     assert airflow.triggered == ["ingest_market", "ingest_market"]
+
+
+def test_an_api_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow = Airflow([], [run("ingest_market", "running")], [run("ingest_market", "success")])
+    airflow.outages = 3
+    assert runner(airflow, {}, {}, {}, {}, {}, QUIET, monkeypatch=monkeypatch).run(DAY) == QUIET
+    assert airflow.outages == 0
+    assert airflow.triggered == ["ingest_market"]
+
+
+def test_one_that_stays_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from local import days
+
+    monkeypatch.setattr(days, "_OUTAGE_S", 0.0)
+    airflow = Airflow([])
+    airflow.outages = 10**9
+    with pytest.raises(StoreUnavailable):
+        runner(airflow, {}, monkeypatch=monkeypatch).run(DAY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 
 from local.airflow import environment, keep_secrets
 from local.demo import missing_steps
-from local.ports import free_port
+from local.ports import LOOPBACK, free_port
 from local.stack import Stack
 from local.supervisor import Supervisor, processes_of
 from ml.core.errors import UsageError
@@ -97,6 +98,19 @@ def test_the_folder_of_one_story_is_not_given_to_another(tmp_path: Path) -> None
     Stack(tmp_path).claim('source = "simulator"\n')
     with pytest.raises(UsageError, match="holds the demo of another market"):
         Stack(tmp_path).claim('source = "hotel_bookings"\n')
+
+
+def test_a_port_in_use_is_replaced_and_every_process_is_told(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    first = stack.claim('source = "simulator"\n')
+    with socket.socket() as holder:
+        holder.bind((LOOPBACK, first.airflow))
+        holder.listen()
+        second = stack.claim('source = "simulator"\n')
+        assert second.airflow != first.airflow
+        assert (second.smtp, second.mailbox) == (first.smtp, first.mailbox)
+    assert f":{second.airflow}" in stack.settings_file.read_text()
+    assert stack.environment()["AIRFLOW__API__PORT"] == str(second.airflow)
 
 
 def test_the_password_is_drawn_once_and_kept_from_others(tmp_path: Path) -> None:

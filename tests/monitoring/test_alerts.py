@@ -137,7 +137,7 @@ def test_every_address_gets_a_mail_of_its_own(teller: Teller) -> None:
 
 
 def test_incident_and_mail_appear_together_or_not_at_all(teller: Teller) -> None:
-    with pytest.raises(RuntimeError, match="power cut"), teller.db.session() as session:  # noqa: PT012
+    with pytest.raises(RuntimeError, match="power cut"), teller.db.session() as session:
         raise_alert(
             session, teller.settings, market="hotels", cause="drift", day=DAY, severity="warning", title="t",
             reasons=["r"], at=teller.at,

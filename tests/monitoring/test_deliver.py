@@ -142,11 +142,20 @@ def test_a_server_that_takes_a_mail_and_drops_the_line_gets_it_again_under_the_s
 def test_one_bad_mail_does_not_stop_the_others(
     db: Database, smtp_settings: Settings, clock: FixedClock, mail_server: Any
 ) -> None:
-    put(db, clock.at, key="bad", to="nobody at all")
+    put(db, clock.at, key="bad", to=" , ")
     put(db, clock.at, key="good")
     report = deliver(db, smtp_settings, clock)
     assert (report.sent, report.waiting) == (1, 1)
+    assert report.errors == ("subject bad: the mail has no address",)
     assert [mail["Subject"] for mail in mail_server.taken] == ["subject good"]
+
+
+def test_an_address_outside_ascii_is_served(
+    db: Database, smtp_settings: Settings, clock: FixedClock, mail_server: Any
+) -> None:
+    put(db, clock.at, to="büro@example.com")
+    assert deliver(db, smtp_settings, clock).sent == 1
+    assert "büro@example.com" in str(mail_server.taken[0]["To"])
 
 
 def test_a_subject_cannot_smuggle_in_a_header(

@@ -23,7 +23,7 @@ NO_OPINION = DriftResult({}, None)
 @pytest.fixture(autouse=True)
 def evidently_out_of_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own tests are elsewhere; here it would cost a second a call."""
-    monkeypatch.setattr(judgement, "distances", lambda *args, **options: NO_OPINION)
+    monkeypatch.setattr(judgement, "distances", lambda *_, **__: NO_OPINION)
 
 
 def predict(rows: pd.DataFrame) -> pd.DataFrame:

@@ -63,14 +63,14 @@ class Safe:
         self.taken: list[Any] = []
         self.logins: list[LoginPassword] = []
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         assert session.ssl is not None
         self.taken.append(envelope)
         return "250 OK"
 
-    def authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+    def authenticate(self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
         self.logins.append(data)
-        return AuthResult(success=data == LoginPassword(b"me", b"secret"))
+        return AuthResult(success=data == LoginPassword(b"me", b"secret"), handled=False)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_wrong_password_is_told_and_nothing_is_sent(
     settings: Settings, safe_server: tuple[Safe, int], message: EmailMessage
 ) -> None:
     server, port = safe_server
-    with pytest.raises(NotSent, match="does not let us in .*535") as raised:
+    with pytest.raises(NotSent, match=r"does not let us in .*535") as raised:
         send(message, with_user(settings, port, smtp_password=SecretStr("wrong")))
     assert raised.value.unreachable
     assert "wrong" not in str(raised.value)

@@ -63,6 +63,12 @@ def model() -> ModelEvidence:
                 over_champion=Interval(-3.0, 0.0, 3.0, blocks=14, rows=2_000),
             ),
         ),
+        baseline_loss=LossEvidence(
+            "log_loss",
+            candidate=0.50,
+            baseline=0.53,
+            over_baseline=Interval(-0.04, -0.03, -0.02, blocks=14, rows=2_000),
+        ),
         calibration=Interval(0.96, 1.01, 1.06, blocks=14, rows=2_000),
     )
 

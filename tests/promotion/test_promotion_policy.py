@@ -30,7 +30,7 @@ def test_no_evidence_holds_every_gate_of_the_policy(good: Evidence) -> None:
 
 def test_the_digest_changes_with_any_limit_and_any_gate() -> None:
     same = Policy(Gates(tuple(POLICY.gates)))
-    stricter = Policy(Gates(tuple(Calibration(highest=1.1) if g.name == "calibration" else g for g in POLICY.gates)))
+    stricter = Policy(Gates(tuple(Calibration(high=1.1) if g.name == "calibration" else g for g in POLICY.gates)))
     fewer = Policy(Gates(tuple(POLICY.gates)[1:]))
     assert same.digest() == POLICY.digest()
     assert len({p.digest() for p in (POLICY, stricter, fewer, replace(POLICY, approval_spend_change=0.1))}) == 4
@@ -38,7 +38,9 @@ def test_the_digest_changes_with_any_limit_and_any_gate() -> None:
 
 def test_a_policy_prints_its_limits() -> None:
     calibration = next(gate for gate in POLICY.as_json()["gates"] if gate["gate"] == "calibration")
-    assert calibration["limits"] == {"min_blocks": 7, "min_rows": 300, "level": 0.9, "lowest": 0.8, "highest": 1.15}
+    assert calibration["limits"] == {
+        "min_blocks": 7, "min_rows": 300, "level": 0.9, "low": 0.8, "high": 1.15, "lowest": 0.7, "highest": 1.25,
+    }  # fmt: skip
 
 
 def test_a_policy_without_gates_promotes_nothing(good: Evidence) -> None:

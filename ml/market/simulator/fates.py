@@ -66,12 +66,13 @@ def _firmness(rows: Rows) -> Floats:
     """
     far = np.where(rows["lead"] >= _FAR_DAYS, 1.0, -1.0)
     weekend = np.isin((rows["check_in"] + _EPOCH_WEEKDAY) % 7, (4, 5))
-    return far * (
+    firmness: Floats = far * (
         np.where(rows["adults"] == 1, 0.8, 0.0)
         + np.where(weekend, 0.7, -0.3)
         - np.where(rows["children"] > 0, 0.8, 0.0)
         - np.where(rows["los"] >= _LONG_STAY, 0.7, 0.0)
     )
+    return firmness
 
 
 def _kind(rows: Rows) -> np.ndarray:

@@ -8,21 +8,19 @@ from typing import ClassVar
 from ml.core.verdict import Verdict
 from ml.evaluation.interval import better
 from ml.promotion.evidence import ModelEvidence
-from ml.promotion.gates.base import GateResult, IntervalGate, MissingEvidence, need
+from ml.promotion.gates.base import GateResult, IntervalGate, need
 
 
 @dataclass(frozen=True)
 class BeatsBaseline(IntervalGate):
-    """The primary loss shows a gain over the baseline (see `ml.evaluation.interval.better`)."""
+    """The loss shows a gain over the baseline (see `ml.evaluation.interval.better`)."""
 
     name: ClassVar[str] = "beats_baseline"
-    model_fields: ClassVar[tuple[str, ...]] = ("losses",)
+    model_fields: ClassVar[tuple[str, ...]] = ("baseline_loss",)
 
     def examine_model(self, model: ModelEvidence) -> GateResult:
         """Number: the candidate's mean loss minus the baseline's."""
-        if not model.losses:
-            raise MissingEvidence("no loss was measured")
-        loss = model.losses[0]
+        loss = need(model.baseline_loss, "the loss to compare with the baseline's")
         ours, theirs = need(loss.candidate, f"its {loss.name}"), need(loss.baseline, f"the baseline's {loss.name}")
         difference = self.usable(loss.over_baseline, f"the difference of {loss.name} from the baseline")
         verdict = better(difference, min_blocks=self.min_blocks, min_rows=self.min_rows)

@@ -15,7 +15,8 @@ GATE = BeatsBaseline()
 
 def with_loss(good: Evidence, **changes: Any) -> Evidence:
     model = good.models[0]
-    return replace(good, models=(replace(model, losses=(replace(model.losses[0], **changes), *model.losses[1:])),))
+    assert model.baseline_loss is not None
+    return replace(good, models=(replace(model, baseline_loss=replace(model.baseline_loss, **changes)),))
 
 
 def test_passes_on_a_gain_that_is_shown(good: Evidence) -> None:
@@ -52,7 +53,7 @@ def test_holds_when_a_loss_is_missing(good: Evidence, changes: dict[str, Any]) -
 
 
 def test_holds_when_no_loss_was_measured(good: Evidence) -> None:
-    assert GATE.judge(replace(good, models=(replace(good.models[0], losses=()),))).verdict is Verdict.HOLD
+    assert GATE.judge(replace(good, models=(replace(good.models[0], baseline_loss=None),))).verdict is Verdict.HOLD
 
 
 def test_every_model_must_gain_not_only_the_best(good: Evidence) -> None:

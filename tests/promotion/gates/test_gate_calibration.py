@@ -38,8 +38,8 @@ def test_promising_too_much_is_judged_harder_than_promising_too_little(good: Evi
 
 @pytest.mark.parametrize(
     ("low", "high", "blocks"),
-    [(1.0, 1.2, 14), (0.7, 0.9, 14), (0.98, 1.02, 6), (float("nan"), 1.0, 14)],
-    ids=["straddles above", "straddles below", "few days", "NaN"],
+    [(0.9, 1.26, 14), (0.69, 1.1, 14), (1.14, 1.2, 14), (0.74, 0.84, 14), (0.98, 1.02, 6), (float("nan"), 1.0, 14)],
+    ids=["bound too high", "bound too low", "estimate too high", "estimate too low", "few days", "NaN"],
 )
 def test_holds_while_nothing_is_shown(good: Evidence, low: float, high: float, blocks: int) -> None:
     assert GATE.judge(with_ratio(good, low, high, blocks=blocks)).verdict is Verdict.HOLD
