@@ -59,7 +59,7 @@ def settled_bookings(bookings: pd.DataFrame, *, known_from: datetime) -> Holdout
     rows = rows.reset_index(drop=True)
     return Holdout(
         rows=rows,
-        label=(rows["outcome"] == "cancelled").astype("float64").to_numpy(),
+        label=np.asarray(rows["outcome"] == "cancelled", dtype=np.float64),
         block=_days(rows["outcome_known_at"]),
         value_micros=rows["net_value_micros"].to_numpy(dtype=np.float64, na_value=np.nan),
     )
@@ -79,7 +79,7 @@ def due_bookings(bookings: pd.DataFrame, *, first: date, last: date) -> Holdout:
     rows = bookings[there & (bookings["outcome"] != "open").to_numpy()]
     return Holdout(
         rows=rows.reset_index(drop=True),
-        label=(rows["outcome"] == "cancelled").astype("float64").to_numpy(),
+        label=np.asarray(rows["outcome"] == "cancelled", dtype=np.float64),
         block=day[there & (bookings["outcome"] != "open").to_numpy()],
         value_micros=rows["net_value_micros"].to_numpy(dtype=np.float64, na_value=np.nan),
     )

@@ -33,7 +33,7 @@ def test_an_unknown_name_in_the_file_is_refused_by_name(home: Path) -> None:
 
 def test_a_wrong_value_names_the_setting_and_where_to_correct_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIDWRIGHT_SMTP_PORT", "70000")
-    with pytest.raises(UsageError, match="smtp_port.*BIDWRIGHT_SMTP_PORT"):
+    with pytest.raises(UsageError, match=r"smtp_port.*BIDWRIGHT_SMTP_PORT"):
         load_settings()
 
 

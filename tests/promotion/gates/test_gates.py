@@ -84,9 +84,8 @@ def test_a_number_that_is_not_finite_holds_wherever_it_stands(good: Evidence, ba
     """Each float of the evidence in turn, but for those that no gate reads: the baseline's AUC while there is a
     champion, and its losses other than the one that is compared."""
     gates = Gates(tuple(gate() for gate in GATES.values()))
-    unread = (".models[0].baseline_auc",) + tuple(
-        f".models[0].losses[{n}].{name}" for n in (0, 1) for name in ("baseline", "over_baseline")
-    )
+    losses = [f".models[0].losses[{n}].{name}" for n in (0, 1) for name in ("baseline", "over_baseline")]
+    unread = (".models[0].baseline_auc", *losses)
     tried = 0
     for path, evidence in spoiled(good, bad):
         if path.startswith(unread):
