@@ -41,12 +41,13 @@ def _run(options: argparse.Namespace) -> int:
         argv = airflow.airflow_argv(*options.arguments)
         os.execve(argv[0], argv, Stack(home).environment())  # noqa: S606  (our interpreter, an argument vector)
     from local import demo
+    from local.guard import Interrupted
 
     if options.command == "down":
         return demo.down(home)
     try:
         return demo.run(home, choose(options.source, options.data, days=options.days), once=options.once)
-    except demo.Interrupted:
+    except Interrupted:
         return _INTERRUPTED
 
 

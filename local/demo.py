@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import signal
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from local import screen
+from local.bring_up import bring_up
 from local.days import DAG_OF_STAGE, DayRunner, StageResults, missing_stages
+from local.guard import alone, ending_on_interrupt
 from local.scenario import Scenario
 from local.stack import ONLINE_STORE_POOL, Stack
-from local.supervisor import Service
-from ml.core.errors import BidwrightError, PermanentError, StoreUnavailable, UsageError
+from ml.core.errors import BidwrightError
 from ml.platform import Platform
-
-_POLL_S = 0.2
-_START_LIMIT_S = 240.0
-
-
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM: everything that runs is to be ended."""
 
 
 def run(home: Path, scenario: Scenario, *, once: bool) -> int:
@@ -42,16 +31,13 @@ def run(home: Path, scenario: Scenario, *, once: bool) -> int:
         The exit code: 0, or 1 where a step did not happen.
     """
     stack = Stack(home)
-    with _alone(home), _ending_on_interrupt(stack):
+    with alone(home), ending_on_interrupt(stack):
         try:
             missing = _tell(stack, scenario)
-        except BidwrightError:
+        finally:
             if once:
                 stack.supervisor.stop()
-            raise
-        if once:
-            stack.supervisor.stop()
-            screen.say("everything was stopped again")
+                screen.say("everything was stopped again")
     return 1 if missing and once else 0
 
 
@@ -61,7 +47,11 @@ def _tell(stack: Stack, scenario: Scenario) -> list[str]:
     stack.claim(scenario.toml())
     os.environ["BIDWRIGHT_HOME"] = str(stack.home)
     screen.opening(stack.home, scenario)
-    _bring_up(stack, scenario)
+    try:
+        bring_up(stack, scenario)
+    except BidwrightError:
+        stack.supervisor.stop()
+        raise
     platform = Platform.from_environment()
     with stack.client() as client:
         client.keep_pool(ONLINE_STORE_POOL, slots=1, description="The writer of the online feature store.")
@@ -116,110 +106,6 @@ def _mails(platform: Platform) -> int:
     from ml.ledger import outbox
 
     return len(outbox.sent(platform.db))
-
-
-def _bring_up(stack: Stack, scenario: Scenario) -> None:
-    """Start the services and import the history beside them; returns when both are ready."""
-    stack.start_mailbox()
-    migrating = stack.start_migration()
-    history = _history(stack, scenario)
-    stack.supervisor.start(history)
-    progress_file = stack.home / "run" / "history.json"
-    deadline = time.monotonic() + _START_LIMIT_S
-    airflow_started = ready = imported = False
-    with screen.StartProgress() as progress, stack.client() as client:
-        while not (ready and imported):
-            if not airflow_started and (not migrating or stack.migration_ended()):
-                stack.start_airflow()
-                airflow_started = True
-            elif airflow_started and not ready:
-                stack.check_started()
-                waiting = client.unhealthy()
-                ready = not waiting and _all_parsed(stack)
-                progress.waiting_for([part.replace("_", "-") for part in waiting] or ["the DAG files"])
-            if not imported:
-                imported = _history_ended(stack, history)
-                progress.imported(**_read_progress(progress_file))
-            if time.monotonic() > deadline:
-                raise StoreUnavailable("Airflow did not come up in time", next=f"read the logs in {stack.logs}")
-            time.sleep(_POLL_S)
-
-
-def _all_parsed(stack: Stack) -> bool:
-    with stack.client() as client:
-        errors = client.import_errors()
-        if errors:
-            raise PermanentError("Airflow could not import a DAG file", next=errors[0].strip().splitlines()[-1])
-        return set(DAG_OF_STAGE.values()) <= set(client.dags())
-
-
-def _history(stack: Stack, scenario: Scenario) -> Service:
-    argv = [sys.executable, "-m", "local.history", "--last", scenario.history_last.isoformat()]
-    argv += ["--progress", str(stack.home / "run" / "history.json")]
-    if scenario.history_first:
-        argv += ["--first", scenario.history_first.isoformat()]
-    return Service("history", argv, stack.environment(), stack.logs / "history.log")
-
-
-def _history_ended(stack: Stack, history: Service) -> bool:
-    code = stack.supervisor.exit_code("history")
-    if code is None:
-        return False
-    if code != 0:
-        reason = history.log.read_text().strip().splitlines()[-1:] or ["no reason was given"]
-        raise PermanentError(f"the history was not imported: {reason[0]}", next=f"read {history.log}")
-    return True
-
-
-def _read_progress(file: Path) -> dict[str, int]:
-    try:
-        numbers: dict[str, int] = json.loads(file.read_text())
-    except FileNotFoundError:
-        return {"done": 0, "of": 1}
-    return numbers
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two of these commands cannot start the same things twice."""
-    folder = home / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise UsageError(
-                f"another `make demo` is at work in {home} (pid {lock.read().strip()})",
-                left="nothing was started",
-                next="wait for it, or end it with Ctrl-C in its terminal",
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-@contextmanager
-def _ending_on_interrupt(stack: Stack) -> Iterator[None]:
-    """On Ctrl-C, SIGTERM or a closed terminal: end every service, then leave."""
-
-    def interrupt(*_: object) -> None:
-        raise Interrupted
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    except Interrupted:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it behind
-        screen.say("stopping; what is recorded stays, and `make demo` goes on from there")
-        stack.supervisor.stop()
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def down(home: Path) -> int:
