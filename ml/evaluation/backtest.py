@@ -21,6 +21,7 @@ import pandas as pd
 
 from ml.core.errors import NoData, UsageError
 from ml.core.units import day_start, days_between, known_by
+from ml.models.rows import BOOKING_DAYS
 
 if TYPE_CHECKING:
     from ml.core.settings import Settings
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 WORKERS = 2
 """Weeks trained at once, each in a process of its own."""
 
-HISTORY_DAYS = 3 * 365
-"""Features are built for so many days before the first one scored: as far back as training looks."""
+HISTORY_DAYS = BOOKING_DAYS
+"""Days before the first one scored that are brought in: as far back as training looks."""
 
 SCORED = ("model", "logistic", "constant")
 
@@ -73,7 +74,7 @@ def backtest(
         NoData: there is nothing to train on before `first`, or nothing to score.
     """
     weeks = _weeks(first, last, every_days)
-    lake = _fill(source, settings, last=weeks[-1].last)
+    lake = _fill(source, settings, first=first - timedelta(days=HISTORY_DAYS), last=weeks[-1].last)
     with TemporaryDirectory(prefix="bidwright-backtest-") as folder:
         rows, events = _gather(lake, settings.market_name, first=first, last=weeks[-1].last)
         files = Path(folder) / "rows.parquet", Path(folder) / "events.parquet"
@@ -127,15 +128,15 @@ def _weeks(first: date, last: date, every_days: int) -> list[Week]:
     return [Week(start, end - timedelta(days=1)) for start, end in zip(starts, ends, strict=True)]
 
 
-def _fill(source: MarketSource, settings: Settings, *, last: date) -> Lake:
-    """Land everything that the source knows, and build the features up to the last day scored."""
+def _fill(source: MarketSource, settings: Settings, *, first: date, last: date) -> Lake:
+    """Land everything from `first` to the end of the source, and build the features up to the last day scored."""
     from ml.features.build import build_days, market_views
     from ml.lake.blobs import open_blobs
     from ml.lake.lake import Lake
     from ml.ledger.database import Database
     from ml.market.ingest import ingest_range
 
-    begin, end = source.first_day(), source.last_day() or last
+    begin, end = max(source.first_day(), first), source.last_day() or last
     if not begin < last <= end:
         raise UsageError(f"{source.name} has the days from {begin} to {end}", next="choose --from and --to within them")
     db = Database.open(settings.database)
@@ -148,8 +149,7 @@ def _fill(source: MarketSource, settings: Settings, *, last: date) -> Lake:
     ingest_range(
         source, lake, db, market=settings.market_name, days=days_between(begin, end), at=known_by(end), progress=None
     )
-    built = days_between(max(begin, last - timedelta(days=HISTORY_DAYS)), last)
-    build_days(lake, market_views(lake).values(), built)
+    build_days(lake, market_views(lake).values(), days_between(begin, last))
     return lake
 
 

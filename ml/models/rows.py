@@ -11,8 +11,8 @@ import pandas as pd
 if TYPE_CHECKING:
     from ml.platform import Platform
 
-BOOKING_DAYS = 3 * 365
-"""Bookings older than this weigh less than an eighth; they are left out."""
+BOOKING_DAYS = 2 * 365
+"""Bookings older than this would weigh less than a quarter; they are left out."""
 
 CLICK_DAYS = 180
 """Clicks of half a year: a season, and few enough to read in a second."""
