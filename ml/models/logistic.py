@@ -5,8 +5,8 @@ A model that cannot beat this does not earn its complexity. Coefficients are JSO
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,15 +81,30 @@ class Logistic:
     coefficients: Floats
 
     @classmethod
-    def fit(
-        cls,
-        encoder: Encoder,
-        examples: Examples,
-        *,
-        start: Logistic | None = None,
-    ) -> Logistic:
-        """Ridge-penalised maximum likelihood on examples encoded by `encoder`, begun at `start`."""
-        matrix = examples.matrix
+    def fit(cls, encoder: Encoder, examples: Examples) -> Logistic:
+        """Ridge-penalised maximum likelihood on examples encoded by `encoder`."""
+        return cls.fit_twice(encoder, examples, relabel=None)
+
+    @classmethod
+    def fit_twice(cls, encoder: Encoder, examples: Examples, *, relabel: Callable[[Floats], Floats] | None) -> Logistic:
+        """Fit, then fit again on the labels that `relabel` makes of the first fit's probabilities, shape (n,)."""
+        unfitted = cls._scaled(encoder, examples.matrix)
+        design = unfitted._design(examples.matrix)
+        penalty = np.full(design.shape[1], RIDGE)
+        penalty[0] = 0.0
+        weights = examples.weights / examples.weights.mean()
+
+        def fit(labels: Floats, start: Floats | None) -> Floats:
+            return fit_logit(design, labels, weights=weights, offset=examples.offset, penalty=penalty, start=start)
+
+        found = fit(examples.labels, None)
+        if relabel is not None:
+            found = fit(relabel(sigmoid(design @ found)), found)
+        return replace(unfitted, coefficients=np.asarray(to_json_floats(found)))
+
+    @classmethod
+    def _scaled(cls, encoder: Encoder, matrix: Floats) -> Logistic:
+        """Scales and widths of the columns; no coefficients yet."""
         scales, widths = {}, {}
         for n, column in enumerate(encoder.columns):
             if column.kind == "number":
@@ -97,14 +112,7 @@ class Logistic:
             else:
                 known = len(encoder.categories[column.name])
                 widths[column.name] = known if column.kind == "category" else min(known, MAX_RANKED)
-        unfitted = cls(encoder, scales, widths, np.empty(0))
-        design = unfitted._design(matrix)
-        penalty = np.full(design.shape[1], RIDGE)
-        penalty[0] = 0.0
-        scaled = examples.weights / examples.weights.mean()
-        begin = None if start is None else start.coefficients
-        found = fit_logit(design, examples.labels, weights=scaled, offset=examples.offset, penalty=penalty, start=begin)
-        return cls(encoder, scales, widths, np.asarray(to_json_floats(found)))
+        return cls(encoder, scales, widths, np.empty(0))
 
     def raw(self, matrix: Floats) -> Floats:
         """Probability of the label, shape (n,), of encoded rows, without the offset that training had."""

@@ -110,10 +110,8 @@ class ValueBaseline(ValueTask, LogisticModel):
     @classmethod
     def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
         """Fit on the labels by cell, then once more on its own expectation of them."""
-        examples = prepared.examples
-        first = Logistic.fit(prepared.encoder, examples)
-        expected = examples.relabelled(_known(prepared).expected(first.raw(examples.matrix)))
-        return cls(Logistic.fit(prepared.encoder, expected, start=first))
+        relabel = _known(prepared).expected
+        return cls(Logistic.fit_twice(prepared.encoder, prepared.examples, relabel=relabel))
 
 
 def _known(prepared: Prepared) -> Knowledge:
