@@ -48,8 +48,8 @@ class Windows:
     past_days: int = 119
     minimum_past: int = 14
     floor: float = 0.1
-    margin: float = 1.25
-    short_past_margin: float = 0.75
+    margin: float = 1.35
+    short_past_margin: float = 0.65
     independent_windows: int = 12
     burst: float = 1.5
     minimum_rows: int = 50
@@ -135,8 +135,7 @@ def statistics(
 def tamed(counts: NDArray[np.float64], windows: Windows = WINDOWS) -> NDArray[np.float64]:
     """Counts with days scaled down that have far more rows than the median day of the weeks that end with them."""
     totals = counts.sum(axis=1)
-    span = windows.longest + windows.reference_days
-    medians = np.array([_median_day(totals[max(0, end - span + 1) : end + 1]) for end in range(len(totals))])
+    medians = _median_days(totals, windows.longest + windows.reference_days)
     weights = np.minimum(1.0, windows.burst * medians / np.maximum(totals, 1.0))
     return np.asarray(counts * weights[:, None])
 
@@ -166,9 +165,14 @@ def _without_oddest_day(
     return np.asarray(np.where(np.isnan(apart), np.inf, apart).min(axis=1))
 
 
-def _median_day(totals: NDArray[np.float64]) -> float:
-    with_rows = totals[totals > 0]
-    return float(np.median(with_rows)) if len(with_rows) else 0.0
+def _median_days(totals: NDArray[np.float64], span: int) -> NDArray[np.float64]:
+    """Median of the days with rows among the `span` days that end with each day; 0 where none has any."""
+    known = np.concatenate([np.full(span - 1, np.nan), np.where(totals > 0, totals, np.nan)])
+    ending = np.sort(np.lib.stride_tricks.sliding_window_view(known, span), axis=1)  # NaN comes last
+    count = np.isfinite(ending).sum(axis=1)
+    each = np.arange(len(totals))
+    middle = (ending[each, np.maximum(count - 1, 0) // 2] + ending[each, count // 2 % span]) / 2.0
+    return np.asarray(np.where(count > 0, middle, 0.0))
 
 
 def _margin(past: int, windows: Windows) -> float:

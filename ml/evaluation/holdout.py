@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CLICK_AGE_DAYS = 7
 """A click is judged once it is this old: 95 % of the bookings that follow a click follow within a week."""
 
+TOGETHER = ("hotel_id", "agent_id", "segment", "booked_at", "check_in", "los_nights", "outcome", "outcome_known_at")
+"""Bookings alike in all of these were made together and ended together: rooms of one block."""
+
 TRAFFIC_ROWS = 40_000
 """About so many shown opportunities judge a click model; more would only cost time."""
 
@@ -49,14 +52,17 @@ def trained_known_by(day: date, *, holdout_days: int) -> datetime:
 
 
 def settled_bookings(bookings: pd.DataFrame, *, known_from: datetime) -> Holdout:
-    """Bookings whose outcome became certain at or after `known_from`.
+    """Bookings whose outcome became certain at or after `known_from`; a block of rooms counts once.
+
+    A hundred rooms that one agent books for one date and gives up on one day are one decision. Counted as a hundred
+    they would make a single day decide about a model. Money is another matter: see `due_bookings`.
 
     Args:
         bookings: from `ml.features.training_set.booking_rows`, as known by the end of the day.
         known_from: the end of what the candidate was trained on.
     """
     rows = bookings[(bookings["outcome"] != "open") & (bookings["outcome_known_at"] >= known_from)]
-    rows = rows.reset_index(drop=True)
+    rows = rows.drop_duplicates(list(TOGETHER)).reset_index(drop=True)
     return Holdout(
         rows=rows,
         label=np.asarray(rows["outcome"] == "cancelled", dtype=np.float64),

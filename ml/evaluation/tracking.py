@@ -9,7 +9,9 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,7 +33,8 @@ def prepare(settings: Settings) -> bool:
         Whether it is there now; a failure is logged and is no error.
     """
     try:
-        _experiment(_client(settings), settings)
+        with _quietly():
+            _experiment(_client(settings), settings)
     except Exception as error:  # noqa: BLE001  (tracking is a convenience; its failure must stop nothing)
         LOG.warning("MLflow could not be prepared: %s", _first_line(error))
         return False
@@ -63,13 +66,26 @@ def log_run(
         MLflow's run id; empty when MLflow failed.
     """
     try:
-        client = _client(settings)
-        experiment = _experiment(client, settings)
-        found = _logged(client, experiment, tags.get("digest", ""))
-        return found or _write(client, experiment, name=name, params=params, metrics=metrics, plots=plots(), tags=tags)
+        with _quietly():
+            client = _client(settings)
+            experiment = _experiment(client, settings)
+            found = _logged(client, experiment, tags.get("digest", ""))
+            return found or _write(
+                client, experiment, name=name, params=params, metrics=metrics, plots=plots(), tags=tags
+            )
     except Exception as error:  # noqa: BLE001  (tracking is a convenience; its failure must stop nothing)
         LOG.warning("MLflow did not take the run %s: %s", name, _first_line(error))
         return ""
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """MLflow's own use of what its libraries deprecate is nobody's business here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", module=r"(mlflow|alembic|sqlalchemy)\.")
+        yield
 
 
 def _client(settings: Settings) -> Any:

@@ -1,26 +1,23 @@
-"""The models of a bid's value, a file each. To add one: write its file, add its line to `PAIRS`."""
+"""The models of a bid's value, a file each; `ml.models.registry` lists them.
+
+Its names can be imported from here. They are looked up on first use, so that a task that only asks whether a
+retrain is due does not pay for numpy and pandas.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ml.models.base import LogisticModel, TreeModel
-from ml.models.click import ClickBaseline, ClickModel
-from ml.models.conversion import ConversionBaseline, ConversionModel
-from ml.models.protocol import BidModel
-from ml.models.value import ValueBaseline, ValueModel
+if TYPE_CHECKING:
+    from ml.models.registry import MODELS, PAIRS, baseline_of
 
-PAIRS: Mapping[str, tuple[type[TreeModel], type[LogisticModel]]] = {
-    "value": (ValueModel, ValueBaseline),
-    "conversion": (ConversionModel, ConversionBaseline),
-    "click": (ClickModel, ClickBaseline),
-}
-"""Each model with the baseline it has to beat; all but `value` only where the source has opportunities."""
-
-MODELS: Mapping[str, type[BidModel]] = {kind.name: kind for pair in PAIRS.values() for kind in pair}
-"""Every model and every baseline by name; the folders of a bundle are named so."""
+__all__ = ["MODELS", "PAIRS", "baseline_of"]
 
 
-def baseline_of(name: str) -> str:
-    """Name of the baseline of a model."""
-    return PAIRS[name][1].name
+def __getattr__(name: str) -> Any:
+    """`MODELS`, `PAIRS` and `baseline_of` of the registry."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ml.models import registry
+
+    return getattr(registry, name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from ml.ledger import champion, incidents, versions
+from ml.ledger import champion, incidents, stages, versions
 
 if TYPE_CHECKING:
     from ml.core.settings import Settings
@@ -32,13 +32,15 @@ def retrain_due(db: Database, settings: Settings, *, market: str, day: date) -> 
 
     Due when the day has its candidate already (a repeat builds the same one again), when there is no champion,
     when the newest version is `settings.retrain_every_days` days old, or when an open incident of drift or
-    calibration has no version of its own day or later. Versions of later days do not count, so that a day that
+    calibration has no version of its own day or later. Never on a held day. Versions of later days do not count, so that a day that
     is run again answers as it did then.
     """
     days = [v.day for v in versions.newest(db, market, _VERSIONS_SEEN) if v.day <= day]
     newest = max(days, default=None)
     if newest == day:
         return Due(True, "the day has its candidate already; building it again gives the same one")
+    if day in stages.held_days(db, market, last=day):
+        return Due(False, "the day is held: nothing is learned from it, and nothing is trained on it")
     if champion.current(db, market) is None:
         return Due(True, "there is no champion yet")
     if newest is None:
@@ -54,7 +56,7 @@ def retrain_due(db: Database, settings: Settings, *, market: str, day: date) -> 
         )
     return Due(
         False,
-        f"the newest version is {_days(age)} old, younger than {_days(settings.retrain_every_days)}, and no drift is open",
+        f"the newest version is {_days(age)} old, younger than {_days(settings.retrain_every_days)}, and no incident asks for one",
     )
 
 

@@ -24,12 +24,12 @@ from ml.models.logistic import Logistic
 from ml.models.maturity import Knowledge
 from ml.models.numbers import Bools, Floats
 
-RECIPE = Recipe(rounds=120, learning_rate=0.07, num_leaves=31, min_rows_in_leaf=100, feature_fraction=0.5)
+RECIPE = Recipe(rounds=120, learning_rate=0.07, num_leaves=31, min_rows_in_leaf=100, feature_fraction=0.5, max_bins=63)
 SMALL_RECIPE = Recipe(rounds=60, learning_rate=0.1, num_leaves=8, min_rows_in_leaf=200, feature_fraction=0.9)
 SMALL_ROWS = 30_000
 """Below so many bookings the smaller trees."""
 
-PRIOR_SHARE = 0.5
+PRIOR_SHARE = 0.4
 """The prior has so many of the model's rounds: it is only to tell apart what an open booking will come to."""
 
 PRIOR_AGE_DAYS = 90

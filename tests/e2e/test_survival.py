@@ -53,7 +53,7 @@ def effects(platform: Platform) -> dict[str, Any]:
         "published": {
             str(day): [(p.partner, p.version, p.digest) for p in publications.for_day(db, market, day)] for day in DAYS
         },
-        "mails": sorted(mail.key for mail in [*outbox.sent(db), *outbox.pending(db)]),
+        "mails": sorted(mail.subject for mail in [*outbox.sent(db), *outbox.pending(db)]),
     }
 
 

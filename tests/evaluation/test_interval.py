@@ -45,6 +45,8 @@ def test_not_worse_means_worse_by_the_margin_at_most(low: float, high: float, ve
         (0.59, 1.4, Verdict.HOLD),
         (1.19, 1.3, Verdict.HOLD),
         (0.7, 0.81, Verdict.HOLD),
+        (1.2, 1.3, Verdict.HOLD),
+        (0.7, 0.8, Verdict.HOLD),
         (1.21, 1.3, Verdict.FAIL),
         (0.1, 0.79, Verdict.FAIL),
     ],

@@ -172,5 +172,3 @@ def rows(bookings: pd.DataFrame, offers: pd.DataFrame) -> dict[str, pd.DataFrame
         "conversion": clicks_known(offers, AS_OF),
         "click": offers[offers["ts"] < AS_OF].reset_index(drop=True),
     }
-
-

@@ -138,9 +138,7 @@ def test_the_model_is_nearer_to_the_truth_than_its_baseline(
     """The small market has an interaction in each task that a line in log odds cannot tell."""
     truth = {"value": "p_true", "conversion": "p_book_true", "click": "p_click_true"}[name]
     frame = bookings if name == "value" else offers
-    ours, theirs = (
-        np.mean((scores(fitted[who], frame) - frame[truth]) ** 2) for who in (name, baseline_of(name))
-    )
+    ours, theirs = (np.mean((scores(fitted[who], frame) - frame[truth]) ** 2) for who in (name, baseline_of(name)))
     if name != "conversion":  # its truth is a line, so that it can only be matched
         assert ours < theirs
     assert ours < np.var(frame[truth])
@@ -162,7 +160,9 @@ def test_what_happens_after_the_instant_changes_nothing(
             if scramble:
                 for column in ("outcome", "net_value_micros"):
                     frame.loc[later, column] = frame[column].to_numpy()[shuffled]
-                moved = frame.loc[later, "outcome_known_at"] + pd.to_timedelta(rng.integers(0, 99, later.sum()), unit="D")
+                moved = frame.loc[later, "outcome_known_at"] + pd.to_timedelta(
+                    rng.integers(0, 99, later.sum()), unit="D"
+                )
                 frame.loc[later, "outcome_known_at"] = moved
             known = as_known(frame, at)
         else:

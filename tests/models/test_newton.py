@@ -34,7 +34,9 @@ def test_a_soft_label_counts_as_a_share_of_both() -> None:
     ours = fit_logit(with_ones(x), soft, weights=weights, penalty=1.0)
     doubled = np.vstack([x, x])
     both = np.concatenate([np.ones(len(x)), np.zeros(len(x))])
-    split = fit_logit(with_ones(doubled), both, weights=np.concatenate([weights * soft, weights * (1 - soft)]), penalty=1.0)
+    split = fit_logit(
+        with_ones(doubled), both, weights=np.concatenate([weights * soft, weights * (1 - soft)]), penalty=1.0
+    )
     np.testing.assert_allclose(ours, split, atol=1e-9)
 
 

@@ -59,6 +59,7 @@ def test_nobody_is_asked_where_the_setting_says_never(good: Evidence) -> None:
 def test_a_person_is_asked_for_the_first_promotion_and_for_a_large_change_of_spend(good: Evidence) -> None:
     first = replace(good, champion_generation=0, bids=BidEvidence(published_before=False))
     assert approval_needed(POLICY, "first", good) == ()
+    assert approval_needed(POLICY, "first", spending(good, 0.15)) == ()
     assert approval_needed(POLICY, "first", first) == ("first promotion of this market",)
     assert approval_needed(POLICY, "first", spending(good, -0.2)) == (
         "google: the predicted change of spend is -20.0%",

@@ -63,3 +63,16 @@ def test_every_model_must_gain_not_only_the_best(good: Evidence) -> None:
     result = GATE.judge(replace(good, model_names=("value", "click"), models=(*good.models, worse)))
     assert result.verdict is Verdict.FAIL
     assert result.reason.startswith("click:")
+
+
+def test_the_reason_says_whether_there_is_a_gain(good: Evidence) -> None:
+    assert GATE.judge(good).reason == "value: log_loss 0.5 against the baseline's 0.53, a gain"
+    few = Interval(-0.04, -0.03, -0.02, blocks=6, rows=2_000)
+    assert GATE.judge(with_loss(good, over_baseline=few)).reason.endswith("2000 rows in 6 blocks are too few")
+
+
+def test_a_sample_of_the_least_size_and_level_is_enough(good: Evidence) -> None:
+    least = Interval(-0.04, -0.03, -0.02, blocks=7, rows=300, level=0.9)
+    assert GATE.judge(with_loss(good, over_baseline=least)).verdict is Verdict.PASS
+    impossible = Interval(-0.04, -0.03, -0.02, blocks=7, rows=300, level=1.0)
+    assert GATE.judge(with_loss(good, over_baseline=impossible)).verdict is Verdict.HOLD

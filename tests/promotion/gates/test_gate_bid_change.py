@@ -70,3 +70,19 @@ def test_a_table_that_fails_is_not_hidden_by_one_that_is_missing(good: Evidence)
     result = GATE.judge(replace(good, bids=replace(good.bids, changes=changes)))
     assert result.verdict is Verdict.FAIL
     assert result.reason.startswith("trivago:")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"matched_share": 0.5},
+        {"spend_change": 0.15},
+        {"spend_change": -0.30},
+        {"spend_change": 0.0},
+        {"median_change": 0.15},
+        {"p99_change": 0.60},
+    ],
+    ids=str,
+)
+def test_a_limit_itself_is_allowed(good: Evidence, changes: dict[str, Any]) -> None:
+    assert GATE.judge(with_change(good, **changes)).verdict is Verdict.PASS

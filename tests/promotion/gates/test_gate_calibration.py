@@ -48,3 +48,13 @@ def test_holds_while_nothing_is_shown(good: Evidence, low: float, high: float, b
 def test_holds_when_it_was_not_measured(good: Evidence) -> None:
     result = GATE.judge(replace(good, models=(replace(good.models[0], calibration=None),)))
     assert (result.verdict, result.reason) == (Verdict.HOLD, "value: predicted over realised was not measured")
+
+
+def test_a_limit_itself_is_allowed(good: Evidence) -> None:
+    for ratio in (
+        Interval(0.70, 0.80, 0.90, blocks=7, rows=300),
+        Interval(1.05, 1.15, 1.25, blocks=7, rows=300),
+        Interval(1.0, 1.0, 1.0, blocks=7, rows=300),
+    ):
+        result = GATE.judge(replace(good, models=(replace(good.models[0], calibration=ratio),)))
+        assert result.verdict is Verdict.PASS

@@ -72,3 +72,24 @@ def test_holds_when_a_number_is_missing(good: Evidence, name: str) -> None:
 def test_holds_without_any_evidence_and_without_any_day(good: Evidence) -> None:
     assert GATE.judge(replace(good, inputs=None)).verdict is Verdict.HOLD
     assert GATE.judge(with_inputs(good, first_day=DAY + timedelta(days=1))).verdict is Verdict.HOLD
+
+
+def test_the_share_of_unfit_days_may_reach_its_limit(good: Evidence) -> None:
+    days = tuple(DAY - timedelta(days=n) for n in (10, 11))
+    evidence = with_inputs(good, first_day=DAY - timedelta(days=39), missing_days=days)
+    result = GATE.judge(evidence)
+    assert (result.verdict, result.number) == (Verdict.PASS, 0.05)
+
+
+def test_one_day_is_enough_to_be_judged(good: Evidence) -> None:
+    assert GATE.judge(with_inputs(good, first_day=DAY)).verdict is Verdict.PASS
+
+
+def test_three_days_are_named_in_full(good: Evidence) -> None:
+    days = tuple(DAY - timedelta(days=n) for n in range(3))
+    assert GATE.judge(with_inputs(good, held_days=days)).reason.endswith("2025-03-10, 2025-03-09, 2025-03-08")
+
+
+def test_data_are_blamed_where_data_and_features_are_as_late(good: Evidence) -> None:
+    late = DAY - timedelta(days=1)
+    assert GATE.judge(with_inputs(good, last_day=late, watermark=late)).reason.startswith("the data are")

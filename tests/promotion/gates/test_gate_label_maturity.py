@@ -49,3 +49,23 @@ def test_holds_while_there_are_too_few_rows(good: Evidence, changes: dict[str, A
 @pytest.mark.parametrize("name", ["training_rows", "certain_rows", "corrected_rows", "evaluation_rows", "positives"])
 def test_holds_when_a_number_is_missing(good: Evidence, name: str) -> None:
     assert GATE.judge(with_model(good, **{name: None})).verdict is Verdict.HOLD
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"certain_rows": 5_000, "corrected_rows": 4_500},
+        {"training_rows": 1_000, "certain_rows": 1_000, "corrected_rows": 0},
+        {"evaluation_rows": 300, "positives": 30},
+    ],
+    ids=str,
+)
+def test_a_limit_itself_is_enough(good: Evidence, changes: dict[str, Any]) -> None:
+    assert GATE.judge(with_model(good, **changes)).verdict is Verdict.PASS
+
+
+def test_a_rare_outcome_is_named_as_what_there_is_too_little_of(good: Evidence) -> None:
+    assert GATE.judge(with_model(good, positives=29)).reason == (
+        "value: 29 positive evaluation rows (of the rarer outcome); 30 are needed"
+    )
+    assert GATE.judge(with_model(good, evaluation_rows=299)).reason == "value: 299 evaluation rows; 300 are needed"

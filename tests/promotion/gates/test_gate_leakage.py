@@ -91,3 +91,13 @@ def test_the_standard_error_is_that_of_repeated_samples() -> None:
     ]
     assert np.mean(sampled) == pytest.approx(0.8, abs=0.005)
     assert auc_standard_error(0.8, positives=50, negatives=150) == pytest.approx(np.std(sampled), rel=0.06)
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(0, 10), (10, 0), (0, 0)])
+def test_without_one_of_the_classes_there_is_no_standard_error(positives: int, negatives: int) -> None:
+    assert np.isnan(auc_standard_error(0.8, positives=positives, negatives=negatives))
+
+
+def test_one_row_of_a_class_has_a_standard_error() -> None:
+    assert auc_standard_error(0.8, positives=1, negatives=10) > 0
+    assert auc_standard_error(0.8, positives=10, negatives=1) > 0

@@ -76,3 +76,7 @@ def test_holds_when_the_champions_loss_is_missing(good: Evidence) -> None:
 def test_a_loss_that_fails_is_not_hidden_by_one_that_is_missing(good: Evidence) -> None:
     evidence = with_loss(with_loss(good, over_champion=None), place=1, over_champion=over(7.5, 10.5))
     assert GATE.judge(evidence).verdict is Verdict.FAIL
+
+
+def test_the_reason_says_what_was_shown(good: Evidence) -> None:
+    assert GATE.judge(good).reason == "value: log_loss: 0.5 against the champion's 0.5, margin 0.01: not worse"
