@@ -131,9 +131,20 @@ def numbers(column: pd.Series) -> NDArray[np.float64]:
 
 
 def labels(column: pd.Series) -> pd.Series:
-    """A categorical column as strings, missing values kept missing."""
-    present = column.notna()
-    return column.astype(object).where(~present, column.astype(str)).where(present, None)
+    """A categorical column as strings, missing values as None."""
+    codes, names = factors(column)
+    return pd.Series(np.array([*names, None], dtype=object)[codes], index=column.index, dtype=object)
+
+
+def factors(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
+    """A categorical column as codes into a list of names; the code of a missing value is -1.
+
+    >>> codes, names = factors(pd.Series(["b", None, "a", "b"]))
+    >>> codes.tolist(), names
+    ([0, -1, 1, 0], ['b', 'a'])
+    """
+    codes, values = pd.factorize(column)
+    return codes.astype(np.int64), [str(value) for value in values]
 
 
 def day_numbers(frame: pd.DataFrame, time: str) -> NDArray[np.int64]:

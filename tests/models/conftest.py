@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from ml.market.buckets import lead_buckets, los_buckets
-
 from ml.models.history import BOOKING_HISTORY, TRAFFIC_HISTORY
 from ml.models.numbers import sigmoid
 

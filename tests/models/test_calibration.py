@@ -68,7 +68,7 @@ def test_one_odd_day_changes_nothing() -> None:
 
 
 def test_too_few_rows_calibrate_nothing() -> None:
-    assert chosen(lambda p: np.sqrt(p), rows=600) == Identity()
+    assert chosen(np.sqrt, rows=600) == Identity()
 
 
 def test_weights_count() -> None:

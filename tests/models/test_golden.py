@@ -21,7 +21,7 @@ def models(rows: dict[str, pd.DataFrame]) -> dict[str, BidModel]:
 
 @pytest.fixture(scope="module")
 def kept(models: dict[str, BidModel], rows: dict[str, pd.DataFrame]) -> bytes:
-    return golden(models, {name: rows["value"] for name in models})
+    return golden(models, dict.fromkeys(models, rows["value"]))
 
 
 def test_a_model_repeats_its_predictions(models: dict[str, BidModel], kept: bytes) -> None:

@@ -7,9 +7,9 @@ from datetime import timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from tests.models.conftest import AS_OF, as_known, make_bookings
 
 from ml.models.maturity import TENTHS, Ages, Hazards, Knowledge, clock
+from tests.models.conftest import AS_OF, as_known, make_bookings
 
 
 @pytest.fixture(scope="module")
