@@ -30,6 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         sys.stderr.write(f"bidwright: the system refused: {error.strerror}{where}; correct that and run it again\n")
         return 1
+    except Exception as error:  # noqa: BLE001  (the last door: a person gets a sentence, not a traceback)
+        if options.debug:
+            raise
+        sys.stderr.write(
+            f"bidwright: unexpected {type(error).__name__}: {error}; for details: python -m local --debug\n"
+        )
+        return 1
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -161,7 +161,8 @@ class Stack:
             raise UsageError(
                 f"{self.settings_file} is yours and not the demo's", left="it was not touched", next=elsewhere
             )
-        if not present.removeprefix(_MARK).startswith(story):
+        begun = (self.home / "lake").exists()
+        if begun and not present.removeprefix(_MARK).startswith(story):
             raise UsageError(
                 f"{self.home} holds the demo of another market or with other settings",
                 left="nothing was started or changed",

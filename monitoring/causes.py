@@ -31,12 +31,13 @@ CAUSES: Mapping[str, Cause] = {
         "check_drift",
     ),
     "completeness": Cause(
-        "Incomplete day",
+        "Completeness",
         "A day that lacks a column, or has far more nulls or infinities than usual, is held: nothing of it reaches "
         "training, and the champion and the bids published before stay in force. A day with an odd number of rows "
         "goes on, and is only told.",
-        "Ask the source to deliver the day again, then trigger ingest_market with this day as its partition key: the "
-        "day overwrites itself and is checked anew.",
+        "Where rows or values are missing, ask the source to deliver the day again, then trigger ingest_market with "
+        "this day as its partition key: the day overwrites itself and is checked anew. Where the market itself was "
+        "so quiet, or so busy, nothing is to be done.",
         "check_drift",
     ),
     "predictions": Cause(

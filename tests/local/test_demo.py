@@ -95,6 +95,9 @@ def test_settings_that_are_not_the_demos_are_left_alone(tmp_path: Path) -> None:
 
 def test_the_folder_of_one_story_is_not_given_to_another(tmp_path: Path) -> None:
     Stack(tmp_path).claim('source = "simulator"\n')
+    Stack(tmp_path).claim('source = "files"\n')  # nothing was landed yet: a wrong start may be corrected
+    Stack(tmp_path).claim('source = "simulator"\n')
+    (tmp_path / "lake").mkdir()
     Stack(tmp_path).claim('source = "simulator"\n')
     with pytest.raises(UsageError, match="holds the demo of another market"):
         Stack(tmp_path).claim('source = "hotel_bookings"\n')
