@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         sys.stderr.write(f"bidwright: the system refused: {error.strerror}{where}; correct that and run it again\n")
         return 1
-    except Exception as error:  # noqa: BLE001  (the last door: a person gets a sentence, not a traceback)
+    except Exception as error:
         if options.debug:
             raise
         sys.stderr.write(
