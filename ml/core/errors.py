@@ -18,6 +18,8 @@ Each error says what happened, what is left as it was, and what to do next.
 
 from __future__ import annotations
 
+from functools import partial
+
 
 class BidwrightError(Exception):
     """The root. `what` happened, `left` in which state, and what to do `next`."""
@@ -25,6 +27,10 @@ class BidwrightError(Exception):
     def __init__(self, what: str, *, left: str = "", next: str = "") -> None:
         self.what, self.left, self.next = what, left, next
         super().__init__(what, left, next)
+
+    def __reduce__(self) -> tuple[partial[BidwrightError], tuple[str]]:
+        """How it crosses from a worker process to its parent: with its keyword arguments."""
+        return partial(type(self), left=self.left, next=self.next), (self.what,)
 
     def __str__(self) -> str:
         return "; ".join(part for part in (self.what, self.left, self.next) if part)

@@ -176,16 +176,20 @@ def in_order(rows: pd.DataFrame, *, time: str, key: str) -> pd.DataFrame:
     return rows.sort_values([time, key], kind="stable", ignore_index=True)
 
 
-def enough(name: str, examples: Examples, *, rows: int, positives: float) -> None:
-    """Refuse to fit on next to nothing.
+def enough_rows(name: str, rows: pd.DataFrame, *, least: int) -> None:
+    """Refuse to fit on next to nothing: NoData when there are fewer rows than `least`."""
+    if len(rows) < least:
+        raise _too_few(f"the {name} model has {len(rows)} rows; it needs {least}")
 
-    Raises:
-        NoData: fewer rows than `rows`, or fewer of either label than `positives`.
-    """
-    count, ones = len(examples.labels), float(examples.labels.sum())
-    if count < rows or min(ones, count - ones) < positives:
-        raise NoData(
-            f"the {name} model has {count} rows with {ones:.0f} of its label; it needs {rows} and {positives:.0f}",
-            left="no version was made",
-            next="import more market days",
+
+def enough_of_each(name: str, labels: Floats, *, least: int) -> None:
+    """Refuse to fit on one outcome alone: NoData when either label, shape (n,) within 0 and 1, is rarer than `least`."""
+    rarer = float(min(labels.sum(), (1 - labels).sum()))
+    if rarer < least:
+        raise _too_few(
+            f"the {name} model has {rarer:.0f} of {len(labels)} rows with the rarer outcome; it needs {least}"
         )
+
+
+def _too_few(what: str) -> NoData:
+    return NoData(what, left="no version was made", next="import more market days")

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough, in_order
+from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_each, enough_rows, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
 from ml.models.encoding import Column, Encoder, as_times, known_before
@@ -46,11 +46,12 @@ class ClickTask(Task):
     def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
         """Offers shown before `as_of` (`clicked`, `clicked_known_at`); a click follows at once or not at all."""
         rows = in_order(rows[rows["known_at"] < as_of], time="ts", key="opportunity_id")
+        enough_rows(cls.task, rows, least=MIN_OFFERS)
         clicked = known_before(rows["clicked_known_at"], as_of)
+        enough_of_each(cls.task, clicked.astype(float), least=MIN_CLICKS)
         frame = search_context(rows)
         encoder = Encoder.fit(cls.columns, frame)
         examples = Examples(encoder.matrix(frame), clicked.astype(float), np.ones(len(rows)))
-        enough("click", examples, rows=MIN_OFFERS, positives=MIN_CLICKS)
         days = ((pd.Timestamp(as_of) - as_times(rows["ts"])) / np.timedelta64(1, "D")).to_numpy()
         return Prepared(encoder, examples, certain=np.ones(len(rows), dtype=np.bool_), days=days)
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough, in_order
+from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_each, enough_rows, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
 from ml.models.delay import Completion
@@ -52,12 +52,13 @@ class ConversionTask(Task):
         """Clicks known before `as_of` (`click_known_at`, `booked`, `booking_known_at`), at least a day old."""
         old_enough = known_before(rows["click_known_at"], as_of - timedelta(days=1))
         rows = in_order(rows[old_enough], time="ts", key="click_id")
+        enough_rows(cls.task, rows, least=MIN_CLICKS)
         age, delay, booked = _ages(rows, as_of=as_of)
+        enough_of_each(cls.task, booked.astype(float), least=MIN_BOOKINGS)
         factor = Completion.fit(age, delay, booked).at(age)
         frame = search_context(rows)
         encoder = Encoder.fit(cls.columns, frame)
         examples = Examples(encoder.matrix(frame), booked.astype(float), np.ones(len(rows)), np.log(factor))
-        enough("conversion", examples, rows=MIN_CLICKS, positives=MIN_BOOKINGS)
         return Prepared(encoder, examples, certain=booked | (age >= MATURE_DAYS), days=age.astype(float))
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 
 import pandas as pd
 
-from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough, in_order
+from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_each, enough_rows, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.calibration import choose
 from ml.models.context import BOOKING_COLUMNS, BOOKING_INPUTS, booking_context
@@ -53,11 +53,12 @@ class ValueTask(Task):
     def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
         """Bookings with their outcomes as known before `as_of` (`outcome`, `outcome_known_at`)."""
         rows = in_order(rows[rows["booked_at"] < as_of], time="booked_at", key="booking_id")
+        enough_rows(cls.task, rows, least=MIN_ROWS)
         known = Knowledge.of(rows, as_of=as_of)
+        enough_of_each(cls.task, known.label, least=MIN_CANCELLATIONS)
         frame = booking_context(rows)
         encoder = Encoder.fit(cls.columns, frame)
         examples = Examples(encoder.matrix(frame), known.label, known.weight)
-        enough("value", examples, rows=MIN_ROWS, positives=MIN_CANCELLATIONS)
         return Prepared(encoder, examples, certain=known.settled, days=known.age.astype(float), known=known)
 
     @classmethod

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
 from ml.core import errors
 from ml.core.verdict import Verdict, worst
 
@@ -10,6 +15,17 @@ def test_the_sentence_holds_all_three_parts_and_skips_what_is_empty() -> None:
     error = errors.CorruptArtefact("the bundle is damaged", left="the champion is unchanged", next="train again")
     assert str(error) == "the bundle is damaged; the champion is unchanged; train again"
     assert str(errors.NoData("no day 2016-10-01")) == "no day 2016-10-01"
+
+
+def test_an_error_crosses_from_a_worker_process_whole() -> None:
+    error = errors.NoData("no day", left="nothing changed", next="ingest it")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, pytest.raises(errors.NoData) as caught:
+        pool.submit(fail_with, error).result()
+    assert (str(caught.value), caught.value.next) == (str(error), error.next)
+
+
+def fail_with(error: errors.BidwrightError) -> None:
+    raise error
 
 
 def test_every_error_is_of_one_of_the_three_families() -> None:

@@ -177,7 +177,7 @@ def test_a_feature_that_is_mostly_empty_holds_the_day(world: World, whole_day: F
     assert stages.held_days(db, "simulator", last=DAY) == [DAY]
     drift = stages.get(db, stages.StageKey("simulator", "drift", DAY))
     assert drift is not None and drift.status == "held"
-    assert any("rival_price" in reason for reason in drift.result["reasons"])
+    assert any("relative_price is null" in reason for reason in drift.result["reasons"])
     assert publications.for_day(db, "simulator", DAY) == []
     assert publications.latest(db, "simulator", "google", before=date(2026, 3, 5)) == published
     assert len(world.subjects()) == 1
