@@ -82,8 +82,8 @@ def keyed(key: str) -> Iterator[None]:
         yield
 
 
-def live_through(dagbag: Any) -> dict[str, str]:
-    """Run the DAGs of the day as their assets wake each other; returns the state of each that was woken."""
+def live_through(dagbag: Any, *, last: str = "") -> dict[str, str]:
+    """Run the DAGs of the day as their assets wake each other, up to `last`; returns the state of each that ran."""
     states: dict[str, str] = {}
     woken = ["ingest_market"]
     follow = {
@@ -96,7 +96,7 @@ def live_through(dagbag: Any) -> dict[str, str]:
         with keyed(DAY.isoformat()):
             run = dagbag.get_dag(dag_id).test(logical_date=None)
         states[dag_id] = str(run.state)
-        if run.state == "success":
+        if run.state == "success" and dag_id != last:
             woken += follow.get(dag_id, [])
     return states
 
@@ -188,7 +188,7 @@ def test_a_file_delivered_twice_changes_nothing_and_is_told(world: World, whole_
 
     twice = pd.concat([whole_day["bookings"], whole_day["bookings"]], ignore_index=True)
     world.deliver({"bookings": twice})
-    assert live_through(dagbag)["ingest_market"] == "success"
+    assert live_through(dagbag, last="ingest_market") == {"ingest_market": "success"}
     landed = partitions.current(world.platform.db, "simulator", "bookings", DAY)
     assert landed is not None
     assert (landed.rows_in, landed.accepted) == (len(twice), len(whole_day["bookings"]))
