@@ -178,7 +178,7 @@ def _history(subject: Subject, day: date, windows: Windows) -> tuple[History, li
 def _opinion(
     subject: Subject, past: History, moved: Sequence[ColumnShift], windows: Windows, *, seed: int, sample: int
 ) -> DriftResult:
-    """Evidently on the longest window and the reference before it, with our own limits as its thresholds."""
+    """Evidently on the longest window and the reference before it, with our limits of that window as its thresholds."""
     current = past.span(windows.longest - 1, 0)
     reference = past.span(windows.longest + windows.reference_days - 1, windows.longest)
     if min(len(current), len(reference)) < windows.minimum_rows:
@@ -188,7 +188,7 @@ def _opinion(
         reference,
         [shift.column for shift in moved],
         [shift.column for shift in moved if not shift.is_numeric],
-        thresholds={shift.column: shift.score.limit for shift in moved if shift.score.limit is not None},
+        thresholds={s.column: s.score.longest_limit for s in moved if s.score.longest_limit is not None},
         sample=sample,
         seed=seed,
         subject=subject.name,
@@ -257,7 +257,9 @@ def _disagreements(moved: Sequence[ColumnShift], opinion: DriftResult) -> list[F
         if theirs is None or shift.score.ratio is None or not shift.matters or theirs.drifted == shift.score.exceeds:
             continue
         sees, why = (
-            ("drift", "one odd day may carry it") if theirs.drifted else ("none", "it looks at the week as a whole")
+            ("drift", "one odd day may carry it")
+            if theirs.drifted
+            else ("none", "it looks at the longest window as a whole")
         )
         reason = f"{shift.name}: Evidently sees {sees} ({theirs.score:.2f} against {theirs.threshold:.2f}); {why}"
         found.append(

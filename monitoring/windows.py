@@ -10,7 +10,7 @@ season and bursts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,13 +78,15 @@ class Score:
     """A column's distance and its limit, of the window in which it is largest against its limit.
 
     `days` is the window's length and `past` the number of earlier windows that the limit rests on. `limit` is
-    None while too few of them are known, and `number` is NaN where the window has too few rows.
+    None while too few of them are known, and `number` is NaN where the window has too few rows. `longest_limit`
+    is the limit of the longest window, whichever was chosen.
     """
 
     number: float
     limit: float | None
     days: int
     past: int
+    longest_limit: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -101,7 +103,8 @@ def score(histogram: DailyHistogram, windows: Windows = WINDOWS) -> Score:
     """Judge the windows that end with the histogram's last day."""
     counts = tamed(histogram.counts, windows)
     scores = [_score(histogram, counts, length, windows) for length in sorted(windows.lengths, reverse=True)]
-    return max(scores, key=lambda s: -1.0 if s.ratio is None else s.ratio)
+    furthest = max(scores, key=lambda s: -1.0 if s.ratio is None else s.ratio)
+    return replace(furthest, longest_limit=scores[0].limit)
 
 
 def statistics(
