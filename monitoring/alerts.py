@@ -20,7 +20,7 @@ from ml.ledger.decisions import Decision
 from ml.ledger.incidents import Incident, Severity
 from monitoring.causes import meaning
 from monitoring.links import Link, decision_link, page_link, run_link
-from monitoring.mail.notice import BARS_SHOWN, REASONS_SHOWN, Bar, Notice, bar, gate, subject_line
+from monitoring.mail.notice import BARS_AT_LEAST, BARS_SHOWN, REASONS_SHOWN, Bar, Notice, bar, gate, subject_line
 from monitoring.mail.render import render
 from monitoring.mail.thread import OPENED, Conversation, recipients
 
@@ -237,8 +237,10 @@ def _decision_notice(decision: Decision, settings: Settings, *, outcome: str, ti
 
 
 def _bars(details: Mapping[str, Any]) -> list[Bar]:
-    drawn = [bar(column) for column in details.get("columns", [])]
-    return [one for one in drawn if one is not None][:BARS_SHOWN]
+    """What is beyond its limit, the furthest first; some of the rest, where that is little, to compare it with."""
+    drawn = [one for column in details.get("columns", []) if (one := bar(column)) is not None]
+    beyond = [one for one in drawn if one.exceeds][:BARS_SHOWN]
+    return beyond + [one for one in drawn if not one.exceeds][: max(0, BARS_AT_LEAST - len(beyond))]
 
 
 def _facts(details: Mapping[str, Any]) -> list[tuple[str, str]]:

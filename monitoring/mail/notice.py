@@ -14,7 +14,7 @@ from monitoring.links import Link
 SUBJECT_LENGTH = 160
 """Characters of a subject line; what reads it on a phone shows far fewer."""
 
-REASONS_SHOWN, BARS_SHOWN = 6, 6
+REASONS_SHOWN, BARS_SHOWN, BARS_AT_LEAST = 6, 6, 4
 SCALE = 3.0
 """A bar ends at so many times its limit."""
 

@@ -72,7 +72,7 @@ def test_volumes_and_rates_are_those_of_a_metasearch_market(fortnight: Fortnight
     assert 12_000 < per_day["opportunities"] < 22_000
     assert per_day["clicks"] > 600
     assert len(through_clicks) / len(DAYS) > 22
-    assert 120 < (bookings["segment"] == "direct").sum() / len(DAYS) < 190
+    assert 240 < (bookings["segment"] == "direct").sum() / len(DAYS) < 380
     assert 0.3 < opportunities["shown"].mean() < 0.8
     assert 0.03 < len(clicks) / opportunities["shown"].sum() < 0.12
     assert 0.025 < len(through_clicks) / len(clicks) < 0.06

@@ -169,6 +169,19 @@ def test_details_are_kept_and_the_link_leads_to_the_run(teller: Teller) -> None:
     assert incidents.open_incidents(teller.db, "hotels")[0].details["error"] == "OSError"
 
 
+def column(name: str, ratio: float) -> dict[str, Any]:
+    return {"name": name, "score": 0.2 * ratio, "limit": 0.2, "numeric": True, "before": 1.0, "now": 2.0}
+
+
+def test_the_mail_draws_what_is_beyond_its_limit_and_little_else(teller: Teller) -> None:
+    few = [column("x", 2.0), *(column(f"calm{n}", 0.5) for n in range(9))]
+    many = [column(f"wild{n}", 2.0) for n in range(9)] + few
+    teller.tell(cause="drift", details={"columns": few})
+    teller.tell(cause="check", details={"columns": many})
+    drawn = [mail.text.count("times the limit (") for mail in teller.mails]
+    assert drawn == [4, 6]
+
+
 def decision(verdict: Verdict = Verdict.PASS) -> Decision:
     gates = [
         {

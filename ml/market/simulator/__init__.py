@@ -17,10 +17,12 @@ With the default settings the first 60 days have, on the mean (seed 7):
     opportunities a day   15,300   of 20,000 at the middle of the year; January is quiet
     shown                 61 %     at position 3.1
     clicks a day          680      7.2 % of those shown, 0.53 a click
-    bookings a day        32       through clicks: 4.7 % of them, 176 each; and 152 direct
-    cancelled             17 %     4 % of the bookings for tonight and tomorrow, 36 % of those half a year ahead
+    bookings a day        31       through clicks: 4.6 % of them; and 305 direct
+    cancelled             15 %     of the stays due in that time; the longer ahead, the more
 
-Hotel-direct traffic clicks more than a global agency's 3 %: one partner and 60 hotels have to yield enough clicks and
+Cancellations follow the shares by lead time of the real hotel booking demand for three kinds of guest, and effects that
+change sign with lead time (`fates`), stronger than one would find: a market must have something that trees can learn and
+a regression cannot. Hotel-direct traffic clicks more than a global agency's 3 %: one partner and 60 hotels have to yield enough clicks and
 bookings to train on, so fewer travellers than there click nothing (`auction`). Not in it yet: bookings of another
 hotel than the one clicked, wrong prices in the feed, restated and censored partner reports.
 """
