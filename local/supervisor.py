@@ -107,6 +107,10 @@ class Supervisor:
         """What a service that this object started ended with; None while it runs."""
         return self._children[name].poll()
 
+    def processes(self) -> list[psutil.Process]:
+        """Every process of every service, orphans of killed services included."""
+        return [process for service in self.started().values() for process in processes_of(service)]
+
     def stop(self, names: Iterable[str] | None = None, *, grace_s: float = 10.0) -> list[str]:
         """End services and everything they started: ask, wait up to `grace_s`, then kill.
 

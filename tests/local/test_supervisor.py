@@ -48,11 +48,18 @@ def service(supervisor: Supervisor, program: str = SLEEPER, name: str = "sleeper
     return Service(name, [sys.executable, "-c", program], dict(os.environ), log)
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
+
+
+def child_of(supervisor: Supervisor) -> int:
+    """The pid that `PARENT` wrote down for its child."""
+    file = supervisor.folder / "child.pid"
+    until(lambda: file.exists() and file.read_text())
+    return int(file.read_text())
 
 
 def gone(pid: int) -> bool:
@@ -75,18 +82,15 @@ def test_a_service_outlives_its_starter_and_the_next_one_finds_it(supervisor: Su
 
 def test_a_service_is_ended_with_everything_it_started(supervisor: Supervisor) -> None:
     started = supervisor.start(service(supervisor, PARENT))
-    until((supervisor.folder / "child.pid").exists)
-    child = int((supervisor.folder / "child.pid").read_text() or 0)
-    assert {p.pid for p in processes_of(started)} == {started.pid, child}
+    child = child_of(supervisor)
+    assert {p.pid for p in processes_of(started)} == {p.pid for p in supervisor.processes()} == {started.pid, child}
     supervisor.stop()
     until(lambda: gone(started.pid) and gone(child))
 
 
 def test_orphans_of_a_killed_service_are_ended_before_it_is_started_again(supervisor: Supervisor) -> None:
     started = supervisor.start(service(supervisor, PARENT))
-    until((supervisor.folder / "child.pid").exists)
-    until(lambda: bool((supervisor.folder / "child.pid").read_text()))
-    child = int((supervisor.folder / "child.pid").read_text())
+    child = child_of(supervisor)
     os.kill(started.pid, signal.SIGKILL)
     until(lambda: gone(started.pid))
     assert not is_running(started)
