@@ -239,23 +239,32 @@ def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result]
     status: Literal["held", "done"] = "held" if result.get("held") else "done"
     key = stages.StageKey(platform.market, stage, day)
     stages.record(platform.db, key, status=status, result=result, at=platform.clock.now(), run_id=run_id)
-    _resolve(platform, day, stage)
+    _resolve(platform, day, stage, result)
     deliver_mail(platform)
     return result
 
 
-def _resolve(platform: Platform, day: date, stage: str) -> None:
-    """A step that succeeds ends the incidents that its failure had opened."""
+def _resolve(platform: Platform, day: date, stage: str, result: Result) -> None:
+    """A step that succeeds ends the incidents that its failure had opened, unless one of their days still stands stopped."""
+    from ml.ledger import incidents, stages
     from monitoring.alerts import resolve_alerts
 
-    causes = [f"task:{stage}"]
+    causes = {f"task:{stage}"}
     if stage == "ingest":
-        causes += ["ingest:schema", "ingest:rejected", "ingest:missing"]
+        causes |= {"ingest:schema", "ingest:rejected", "ingest:missing"}
+        causes |= set() if result.get("repeated") else {"ingest:repeated"}
+    about = [
+        incident for incident in incidents.open_incidents(platform.db, platform.market) if incident.cause in causes
+    ]
+    if not about:
+        return
+    stopped = stages.stopped_days(platform.db, platform.market, stage)
+    over = [i.cause for i in about if not any(i.first_day <= still <= i.last_day for still in stopped)]
     resolve_alerts(
         platform.db,
         platform.settings,
         market=platform.market,
-        causes=causes,
+        causes=over,
         day=day,
         reason=f"{stage} succeeded for {day.isoformat()}",
         at=platform.clock.now(),

@@ -80,8 +80,7 @@ def _recent(subject: Subject, day: date, days: int) -> pd.DataFrame:
 
 
 def _rows(subject: Subject, day: date, recent: pd.DataFrame, limits: CompletenessLimits) -> list[Finding]:
-    count = len(subject.current)
-    present, per_day = np.unique(day_numbers(recent, subject.time), return_counts=True)
+    count, present, per_day = _volumes(subject, day, recent, limits)
     if len(present) < limits.minimum_days:
         reason = f"{subject.name}: only {len(present)} earlier days, too few to know how many rows are usual"
         return [_minimum(subject, limits, "minimum_rows"), held(COLD_START, subject.name, reason)]
@@ -97,6 +96,23 @@ def _rows(subject: Subject, day: date, recent: pd.DataFrame, limits: Completenes
         verdict, limit, word = Verdict.HOLD, high, "more than"
     reason = f"{subject.name}: {count} rows, {word} usual (about {usual:.0f} on such a weekday)"
     return [minimum, Finding("rows", subject.name, "", verdict, count, limit, reason)]
+
+
+def _volumes(
+    subject: Subject, day: date, recent: pd.DataFrame, limits: CompletenessLimits
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the day; the recent days that had any, as day numbers, and how many each had."""
+    if subject.volume is None:
+        present, per_day = np.unique(day_numbers(recent, subject.time), return_counts=True)
+        return len(subject.current), present, per_day
+    last = day_number(day)
+    before = {day_number(d): rows for d, rows in subject.volume.items() if rows and day_number(d) < last}
+    chosen = sorted(d for d in before if last - d <= limits.recent_days)
+    return (
+        subject.volume.get(day, 0),
+        np.array(chosen, dtype=np.int64),
+        np.array([before[d] for d in chosen], dtype=np.int64),
+    )
 
 
 def _minimum(subject: Subject, limits: CompletenessLimits, check: str) -> Finding:

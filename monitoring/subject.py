@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +37,8 @@ class Subject:
         importance: share of the model's gain per column; empty means that every column counts.
         predict: scores rows with the champion; None while there is none.
         time: the column that says when a row became known, aware UTC.
+        volume: rows that the market had on each day, the judged one included, where the rows looked at are only
+            some of them: a sample, or those that our own bids won. None counts the rows themselves.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Subject:
     importance: Mapping[str, float] = field(default_factory=dict)
     predict: Predict | None = None
     time: str = "known_at"
+    volume: Mapping[date, int] | None = None
 
     @classmethod
     def of_model(
@@ -107,17 +110,6 @@ class Subject:
             chosen.add(column)
             covered += max(share, 0.0)
         return frozenset(chosen)
-
-
-def typed(frame: pd.DataFrame, names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Part column names into numeric and categorical ones by their dtype; booleans are categorical.
-
-    >>> typed(pd.DataFrame({"a": [1], "b": ["x"], "c": [True]}), ["a", "b", "c"])
-    (['a'], ['b', 'c'])
-    """
-    listed = list(names)
-    numeric = [name for name in listed if name in frame and is_number(frame[name])]
-    return numeric, [name for name in listed if name not in set(numeric)]
 
 
 def is_number(column: pd.Series) -> bool:

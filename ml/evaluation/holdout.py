@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CLICK_AGE_DAYS = 7
 """A click is judged once it is this old: 95 % of the bookings that follow a click follow within a week."""
 
+DELAY_DAYS = 60
+"""Clicks of these last days tell how late bookings follow: two horizons, so that every delay has been seen."""
+
 TOGETHER = ("hotel_id", "agent_id", "segment", "booked_at", "check_in", "los_nights", "outcome", "outcome_known_at")
 """Bookings alike in all of these were made together and ended together: rooms of one block."""
 
@@ -38,12 +41,21 @@ class Holdout:
         label: 1 or 0 per row.
         block: the day that a row is resampled with: the day its outcome became known, or the day of the search.
         value_micros: realised net value per row; None for a model of probabilities alone.
+        known_share: per row, the share of the events to come that can be known by now, above 0 to 1; None where all
+            of them are. A probability of the event times this is the probability of the label.
     """
 
     rows: pd.DataFrame
     label: np.ndarray[tuple[int], np.dtype[np.float64]]
     block: np.ndarray[tuple[int], np.dtype[np.datetime64]]
     value_micros: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    known_share: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+
+    def of_label(
+        self, probability: np.ndarray[tuple[int], np.dtype[np.float64]]
+    ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """The probability of the label, from that of the event; shape (n,)."""
+        return probability if self.known_share is None else probability * self.known_share
 
 
 def trained_known_by(day: date, *, holdout_days: int) -> datetime:
@@ -92,17 +104,26 @@ def due_bookings(bookings: pd.DataFrame, *, first: date, last: date) -> Holdout:
 
 
 def mature_clicks(lake: Lake, *, day: date, known_from: datetime, exclude_days: Sequence[date]) -> Holdout:
-    """Clicks made after `known_from` that are at least `CLICK_AGE_DAYS` old at the end of `day`."""
-    from ml.features.training_set import click_rows
+    """Clicks made after `known_from` that are at least `CLICK_AGE_DAYS` old at the end of `day`.
 
-    rows = click_rows(
-        lake,
-        as_of=known_by(day),
-        first=known_from.date(),
-        last=day - timedelta(days=CLICK_AGE_DAYS),
-        exclude_days=exclude_days,
+    About one booking in twenty of theirs is still to come. Its share by the age of the click, from the clicks of the
+    last `DELAY_DAYS`, is what every model's probability is held against.
+    """
+    from ml.features.training_set import click_rows
+    from ml.models.conversion import known_share
+
+    known = known_by(day)
+    last = day - timedelta(days=CLICK_AGE_DAYS)
+    rows = click_rows(lake, as_of=known, first=known_from.date(), last=last, exclude_days=exclude_days)
+    recent = click_rows(
+        lake, as_of=known, first=day - timedelta(days=DELAY_DAYS), last=day, exclude_days=exclude_days, views=()
     )
-    return Holdout(rows=rows, label=rows["booked"].to_numpy(dtype=np.float64), block=_days(rows["ts"]))
+    return Holdout(
+        rows=rows,
+        label=rows["booked"].to_numpy(dtype=np.float64),
+        block=_days(rows["ts"]),
+        known_share=known_share(rows, learned_from=recent, as_of=known),
+    )
 
 
 def shown_offers(lake: Lake, *, day: date, known_from: datetime, exclude_days: Sequence[date], share: float) -> Holdout:

@@ -79,6 +79,18 @@ def history(store: Store, market: str, table: str, day: date) -> list[Partition]
         return [_partition(row) for row in session.scalars(query)]
 
 
+def accepted(store: Store, market: str, table: str, *, first: date, last: date) -> dict[date, int]:
+    """Accepted rows of a table's current partitions, for each day from `first` to `last` that landed."""
+    query = (
+        select(PartitionRow.day, PartitionRow.accepted)
+        .where(PartitionRow.market == market, PartitionRow.table_name == table)
+        .where(PartitionRow.day >= first, PartitionRow.day <= last)
+        .order_by(PartitionRow.day, PartitionRow.revision)
+    )
+    with reading(store) as session:
+        return {row.day: row.accepted for row in session.execute(query)}  # the last revision of a day remains
+
+
 def digests(store: Store, market: str, day: date) -> dict[str, Digest]:
     """The current digest of every table that landed for a market day."""
     query = _current_digests(market).where(PartitionRow.day == day)

@@ -80,6 +80,17 @@ def days(store: Store, market: str) -> list[date]:
         return list(session.scalars(query))
 
 
+def stopped_days(store: Store, market: str, stage: str) -> list[date]:
+    """The market days of which a step stands stopped, ascending."""
+    query = (
+        select(StageRow.day)
+        .where(StageRow.market == market, StageRow.stage == stage, StageRow.status == "stopped")
+        .order_by(StageRow.day)
+    )
+    with reading(store) as session:
+        return list(session.scalars(query))
+
+
 def held_days(store: Store, market: str, *, last: date) -> list[date]:
     """The market days up to `last` that nothing may be trained on, ascending.
 

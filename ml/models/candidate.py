@@ -99,8 +99,8 @@ def _measure(model: BidModel, judged: Holdout, due: Holdout) -> dict[str, float 
     """Discrimination and loss on outcomes that became certain, calibration on those that were due."""
     from ml.evaluation.metrics import auc, log_loss, net_value_ratio
 
-    said = model.predict(judged.rows)[model.outputs[0]].to_numpy(dtype=float)
-    expected = model.predict(due.rows)[model.outputs[-1]].to_numpy(dtype=float)
+    said = judged.of_label(model.predict(judged.rows)[model.outputs[0]].to_numpy(dtype=float))
+    expected = due.of_label(model.predict(due.rows)[model.outputs[-1]].to_numpy(dtype=float))
     realised = due.label if due.value_micros is None else due.value_micros
     return {
         "auc": _number(auc(judged.label, said)),
@@ -147,7 +147,7 @@ def _plots(day: date, trained: Trained, judged: Mapping[str, Holdout]) -> dict[s
     plots = {}
     for name, model in trained.models.items():
         label, title = judged[name].label, f"{name}, {day.isoformat()}"
-        said = model.predict(judged[name].rows)[model.outputs[0]].to_numpy(dtype=float)
+        said = judged[name].of_label(model.predict(judged[name].rows)[model.outputs[0]].to_numpy(dtype=float))
         plots[f"{name}_calibration.png"] = calibration_plot(label, said, title=title)
         plots[f"{name}_gain.png"] = gain_plot(label, said, title=title)
         plots[f"{name}_importance.png"] = importance_plot(model.importance(), title=title)

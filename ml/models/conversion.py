@@ -94,6 +94,17 @@ class ConversionBaseline(ConversionTask, LogisticModel):
         return cls(Logistic.fit(prepared.encoder, prepared.examples))
 
 
+def known_share(rows: pd.DataFrame, *, learned_from: pd.DataFrame, as_of: datetime) -> Floats:
+    """Of the bookings that ever follow these clicks, the share known before `as_of`; shape (n,), above 0 to 1.
+
+    Args:
+        rows: clicks known before `as_of`, with `click_known_at` and `booking_known_at`.
+        learned_from: clicks of any age with the same columns, from which the delay is learned.
+        as_of: the instant of knowledge.
+    """
+    return Completion.fit(*_ages(learned_from, as_of=as_of)).at(_ages(rows, as_of=as_of)[0])
+
+
 def _ages(rows: pd.DataFrame, *, as_of: datetime) -> tuple[Ints, Ints, Bools]:
     """Whole days from click to `as_of` and to its booking, and whether one was known before `as_of`."""
     clicked, booking = as_times(rows["click_known_at"]), as_times(rows["booking_known_at"])

@@ -200,7 +200,7 @@ def _said(model: BidModel, held_out: Holdout) -> Predictions:
 
     said = model.predict(held_out.rows)
     values = said["net_value_micros"].to_numpy(dtype=float) if "net_value_micros" in said else None
-    return Predictions(probability=said[model.outputs[0]].to_numpy(dtype=float), value=values)
+    return Predictions(probability=held_out.of_label(said[model.outputs[0]].to_numpy(dtype=float)), value=values)
 
 
 def _bids(platform: Platform, day: date, models: Models) -> BidEvidence:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from monitoring.subject import Predict, Subject
 
 Models = Mapping[str, "BidModel"]
+Statistics = Mapping[str, Mapping[str, Any]]
+"""Per column of a model its `kind` and its `importance`, as its reference statistics name them."""
 
 TRAFFIC_SHARE_ROWS = 60_000
 """About so many shown offers are watched in all; more would say the same."""
@@ -38,9 +40,9 @@ def watch_day(platform: Platform, day: date, *, run_id: str = "") -> dict[str, A
     from monitoring.windows import WINDOWS
 
     live = champion.on_day(platform.db, platform.market, day - timedelta(days=1))
-    models, importance = _champion(platform, live)
+    models, statistics = _champion(platform, live)
     first = day - timedelta(days=WINDOWS.days_of_use - 1)
-    subjects = [_bookings(platform, first, day, models, importance)]
+    subjects = [_bookings(platform, first, day, models, statistics)]
     if platform.source.has_opportunities:
         subjects.append(_traffic(platform, first, day, models))
     return check_day(
@@ -56,15 +58,19 @@ def watch_day(platform: Platform, day: date, *, run_id: str = "") -> dict[str, A
     )
 
 
-def _champion(platform: Platform, live: Champion | None) -> tuple[Models | None, dict[str, float]]:
-    """The champion's models, and the share of its value model's gain that each column carries."""
+def _champion(platform: Platform, live: Champion | None) -> tuple[Models | None, Statistics]:
+    """The champion's models, and what its value model says of each of its columns: the kind, the share of the gain.
+
+    While there is no champion, the columns that one would have, each of which matters as much as the others.
+    """
     if live is None:
-        return None, {}
+        from ml.models.value import ValueModel
+
+        return None, {column.name: {"kind": column.kind, "importance": 0.0} for column in ValueModel.columns}
     from ml.promotion.bundle import load_models, read_bundle
 
     bundle = read_bundle(platform.blobs, live.digest)
-    features = json.loads(bundle.artefacts["reference.json"])["value"]["features"]
-    return load_models(bundle), {name: feature["importance"] for name, feature in features.items()}
+    return load_models(bundle), json.loads(bundle.artefacts["reference.json"])["value"]["features"]
 
 
 def _others_held(platform: Platform, day: date) -> list[date]:
@@ -72,58 +78,45 @@ def _others_held(platform: Platform, day: date) -> list[date]:
     return [held for held in held_days(platform, day) if held != day]
 
 
-def _bookings(
-    platform: Platform, first: date, day: date, models: Models | None, importance: Mapping[str, float]
-) -> Subject:
-    """The bookings of the day beside those before it, with the columns that the value model reads."""
+def _bookings(platform: Platform, first: date, day: date, models: Models | None, statistics: Statistics) -> Subject:
+    """The bookings of the day beside those before it, in the columns of the value model."""
     from ml.features.training_set import decision_rows
     from ml.models.value import ValueModel
-    from monitoring.subject import Subject, typed
+    from monitoring.subject import Subject
 
     rows = decision_rows(
         platform.lake, market=platform.market, first=first, last=day, exclude_days=_others_held(platform, day)
     )
-    current, reference = _split(rows, day)
+    # The gain is told of the model's columns, so those are watched: a rate in currency, not the micros it comes from.
+    current, reference = _split(ValueModel.context(rows), day)
     # A column that this source never fills cannot go missing; one that it filled until today can.
-    filled = [name for name in ValueModel.inputs if name not in _NOT_WATCHED and reference[name].notna().any()]
-    numeric, categorical = typed(rows, filled)
-    return Subject(
-        "bookings",
-        current,
-        reference,
-        numeric,
-        [name for name in categorical if not _is_time(rows, name)],
-        importance={name: importance[name] for name in (*numeric, *categorical) if name in importance},
-        predict=_predict(models, "value", "p_cancel"),
+    filled = {name: found for name, found in statistics.items() if reference[name].notna().any()}
+    return Subject.of_model(
+        "bookings", current, reference, filled, predict=_predict(models, "value", "p_cancel", "net_value_micros")
     )
-
-
-_NOT_WATCHED = frozenset({"booked_at", "check_in", "booking_id"})
-"""Columns that are another every day by their nature."""
-
-
-def _is_time(rows: pd.DataFrame, name: str) -> bool:
-    return rows[name].dtype.kind == "M"
 
 
 def _traffic(platform: Platform, first: date, day: date, models: Models | None) -> Subject:
     """The offers shown on the day beside those before it: our price among our rivals', our place, our bid."""
     from ml.evaluation.rows import traffic_share
     from ml.features.training_set import opportunity_rows
+    from ml.ledger import partitions
     from monitoring.subject import Subject
 
+    held = _others_held(platform, day)
     rows = opportunity_rows(
         platform.lake,
         as_of=known_by(day),
         first=first,
         last=day,
-        exclude_days=_others_held(platform, day),
+        exclude_days=held,
         share=traffic_share(platform, day, days=(day - first).days + 1, rows=TRAFFIC_SHARE_ROWS),
     )
     rows = rows.assign(
         relative_price=rows["price_micros"].astype("float64") / rows["rival_price_micros"].astype("float64")
     )
     current, reference = _split(rows, day)
+    landed = partitions.accepted(platform.db, platform.market, "opportunities", first=first, last=day)
     return Subject(
         "traffic",
         current,
@@ -131,6 +124,8 @@ def _traffic(platform: Platform, first: date, day: date, models: Models | None) 
         list(TRAFFIC_NUMBERS),
         list(TRAFFIC_LABELS),
         predict=_predict(models, "click", "p_click"),
+        # How often we are shown is our own bids' doing; whether the delivery is whole shows in all of it.
+        volume={d: rows for d, rows in landed.items() if d not in held},
     )
 
 
@@ -142,12 +137,12 @@ def _split(rows: pd.DataFrame, day: date) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows[today].reset_index(drop=True), rows[~today].reset_index(drop=True)
 
 
-def _predict(models: Models | None, name: str, output: str) -> Predict | None:
-    """One model's probability; None while there is no champion, or while it has no such model."""
+def _predict(models: Models | None, name: str, *outputs: str) -> Predict | None:
+    """What one model says of rows; None while there is no champion, or while it has no such model."""
     if models is None or name not in models:
         return None
     model = models[name]
-    return lambda rows: model.predict(rows)[[output]]
+    return lambda rows: model.predict(rows)[list(outputs)]
 
 
 def _matured(platform: Platform, day: date, live: Champion | None, models: Models | None) -> pd.DataFrame | None:

@@ -115,3 +115,12 @@ def test_any_reasons_come_back_as_they_were_given(db: Database, reasons: dict[st
     landed = partitions.current(db, "m", "clicks", DAY)
     assert landed is not None
     assert landed.reasons == reasons
+
+
+def test_accepted_rows_per_day_are_those_of_the_last_landing(db: Database) -> None:
+    partitions.land(db, "m", DAY, [FIRST], AT)
+    partitions.land(db, "m", DAY, [RESTATED], AT + timedelta(hours=1))
+    partitions.land(db, "m", DAY + timedelta(days=2), [FIRST], AT)
+    partitions.land(db, "m", DAY + timedelta(days=3), [FIRST], AT)
+    rows = partitions.accepted(db, "m", "clicks", first=DAY, last=DAY + timedelta(days=2))
+    assert rows == {DAY: 11, DAY + timedelta(days=2): 8}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from ml.models.conversion import known_share
 from ml.models.delay import HORIZON_DAYS, Completion
 from ml.models.numbers import Bools, Floats, Ints
 
@@ -45,3 +49,17 @@ def test_without_a_booking_nothing_is_corrected() -> None:
     nobody = np.zeros(100, dtype=bool)
     ages = np.arange(100) % 9
     assert Completion.fit(ages, ages, nobody).at(ages).tolist() == [1.0] * 100
+
+
+def test_clicks_of_which_some_bookings_are_still_to_come_are_judged_by_the_share_that_is_known() -> None:
+    """Without the share a right probability would look too high on them."""
+    as_of = datetime(2026, 3, 1, tzinfo=UTC)
+    age, delay, booked, true_delay = clicks(window=40)
+    clicked = pd.Timestamp(as_of) - pd.to_timedelta(age, unit="D")
+    known = pd.Series(clicked + pd.to_timedelta(delay, unit="D")).where(booked)
+    rows = pd.DataFrame({"click_known_at": clicked, "booking_known_at": known})
+    young = (age >= 3) & (age <= 4)
+    share = known_share(rows[young], learned_from=rows, as_of=as_of)
+    truth = (true_delay[young] <= age[young]).mean()
+    assert truth < 0.95
+    assert share.mean() == pytest.approx(truth, abs=0.01)

@@ -161,3 +161,14 @@ def test_only_recent_days_say_what_is_usual(market: Any, day: date) -> None:
 )
 def test_kinds_do_not_depend_on_storage(values: pd.Series, expected: str) -> None:
     assert kind(values) == expected
+
+
+def test_being_shown_less_often_is_no_broken_delivery_and_half_a_delivery_is(market: Any, day: date) -> None:
+    """Of traffic only the offers that our own bids won are looked at; what was delivered is counted apart."""
+    before = {day - timedelta(days=n): 10_000 for n in range(1, 57)}
+    shown = market.subject(day)
+    shown = replace(shown, current=shown.current.head(30), volume={**before, day: 10_100})
+    assert found(guards(replace(shown, volume=None), day), "rows").verdict is Verdict.HOLD
+    assert found(guards(shown, day), "rows").verdict is Verdict.PASS
+    halved = found(guards(replace(shown, volume={**before, day: 4_000}), day), "rows")
+    assert (halved.verdict, halved.number) == (Verdict.HOLD, 4_000)

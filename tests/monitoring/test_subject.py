@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from monitoring.subject import Subject, day_number, day_numbers, labels, typed
+from monitoring.subject import Subject, day_number, day_numbers, labels
 
 STATISTICS: dict[str, dict[str, Any]] = {
     "rate": {"kind": "number", "importance": 0.6},
@@ -54,13 +54,6 @@ def test_microsecond_and_nanosecond_times_are_the_same_day() -> None:
     times = pd.Series(pd.to_datetime(["2026-05-20T12:00:00Z"]))
     for unit in ("us", "ns", "s"):
         assert day_numbers(pd.DataFrame({"t": times.dt.as_unit(unit)}), "t").tolist() == [20593]
-
-
-def test_types_decide_what_is_a_number() -> None:
-    frame = pd.DataFrame(
-        {"i": [1], "f": [1.5], "n": pd.array([1], dtype="Int64"), "b": [True], "s": ["x"], "c": pd.Categorical(["x"])}
-    )
-    assert typed(frame, frame.columns) == (["i", "f", "n"], ["b", "s", "c"])
 
 
 def test_labels_keep_missing_values_missing() -> None:
