@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from benchmarks.common import HOTEL_BOOKINGS, ROOT, Figure, MissingData, run
+from local.stack import Stack
+from local.supervisor import Supervisor
 
 SAMPLE_S = 1.0
 LIMIT_S = 300.0
@@ -34,9 +37,9 @@ def measure(given: argparse.Namespace) -> Mapping[str, Figure]:
         began = time.perf_counter()
         with log.open("wb") as out:
             demo = subprocess.Popen(argv, cwd=ROOT, env=env | {"BIDWRIGHT_HOME": str(home)}, stdout=out, stderr=out)
-            peak = 0
+            process, services, peak = psutil.Process(demo.pid), Stack(home).supervisor, 0
             while demo.poll() is None:
-                peak = max(peak, _memory_bytes(home))
+                peak = max(peak, _memory_bytes(process, services))
                 time.sleep(SAMPLE_S)
         seconds = time.perf_counter() - began
         if demo.returncode != 0:
@@ -47,15 +50,16 @@ def measure(given: argparse.Namespace) -> Mapping[str, Figure]:
     }
 
 
-def _memory_bytes(home: Path) -> int:
-    """Proportional set size of every process of a working folder: pages that several share count once."""
+def _memory_bytes(demo: psutil.Process, services: Supervisor) -> int:
+    """Proportional set size of the demo and of every process of its services: pages that several share count once.
+
+    By session and not by environment: several of Airflow's processes write their title over it.
+    """
     total = 0
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("BIDWRIGHT_HOME") == str(home):
+    with contextlib.suppress(psutil.Error):
+        for process in {demo, *demo.children(recursive=True), *services.processes()}:
+            with contextlib.suppress(psutil.Error):
                 total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
     return total
 
 
