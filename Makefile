@@ -57,7 +57,7 @@ browser:
 	  || echo "no chromium here, and no right to install it: the browser test will be skipped"
 
 bench: install  ## every benchmark, one line of JSON each
-	@for file in benchmarks/[a-z]*.py; do $(PY) -m "benchmarks.$$(basename "$$file" .py)" --json; done
+	@$(PY) -m benchmarks --json
 
 lock: install  ## resolve requirements.in anew
 	$(UV) pip compile --quiet --upgrade requirements.in --universal --python-version 3.11 --generate-hashes -o requirements.txt
