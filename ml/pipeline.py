@@ -89,7 +89,11 @@ def train(platform: Platform, day: date, *, run_id: str = "") -> Result:
             return {"due": False, "reason": due.reason, "candidate": None}
         from ml.models.candidate import build_candidate
 
-        version = build_candidate(platform, day)
+        try:
+            version = build_candidate(platform, day)
+        except NoData as error:
+            # A young market is no failure: it trains on the first day that knows enough.
+            return {"due": False, "reason": f"not yet: {error.what}", "candidate": None}
         return {
             "due": True,
             "reason": due.reason,

@@ -123,15 +123,15 @@ def decision_rows(
         return with_features(backend, lake, rows, views=wanted, last=last, order=_ORDER)
 
 
-def bookings_by_id(lake: Lake, *, market: str, ids: Sequence[str], last: date) -> pd.DataFrame:
+def bookings_by_id(lake: Lake, *, market: str, ids: Sequence[str], last: date, views: Views = None) -> pd.DataFrame:
     """The columns of `decision_rows` for these bookings, as far as they were known by the end of `last`."""
     check_market(lake, market)
     with engine(lake) as backend:
         bookings = open_canonical(backend, lake, "bookings", first=None, last=last)
         wanted = ibis.memtable(pa.table({"booking_id": pa.array(sorted(set(ids)), pa.string())}))
         rows = _decided(bookings.semi_join(wanted, "booking_id"))
-        views = chosen_views(None, source="bookings")
-        return with_features(backend, lake, rows, views=views, last=last, order=_ORDER)
+        chosen = chosen_views(views, source="bookings")
+        return with_features(backend, lake, rows, views=chosen, last=last, order=_ORDER)
 
 
 def outcome_events(

@@ -10,6 +10,7 @@ from ml.core.units import day_start
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ml.ledger.champion import Champion
     from ml.platform import Platform
 
 SETTLEMENTS = "settlements"
@@ -17,16 +18,20 @@ SETTLEMENTS = "settlements"
 
 
 def settle_day(platform: Platform, day: date) -> dict[str, Any]:
-    """Match the outcomes that the day taught with the champion's expectation of each booking.
+    """Match the outcomes that the day taught with what the champion of the day before expected of each booking.
 
     Writes the day's partition of `settlements`: booking_id, booked_day, kind, value_micros,
     realised_micros and expected_micros (null while there is no champion).
     """
+    from ml.ledger import champion
+
+    # Yesterday's champion, by name: this step runs beside the one that may promote a new one today.
+    live = champion.on_day(platform.db, platform.market, day - timedelta(days=1))
     events = platform.lake.read("booking_events", day)
     events = events[events["kind"].isin(["cancelled", "stayed"])]
     late = _late_bookings(platform, day)
-    rows = _booked(platform, events, day)
-    rows["expected_micros"] = _expected(platform, rows, day)
+    rows = _booked(platform, events, day, with_features=live is not None)
+    rows["expected_micros"] = _expected(platform, rows, live)
     settled = rows[
         ["booking_id", "booked_day", "kind", "value_micros", "realised_micros", "expected_micros"]
     ].sort_values("booking_id", ignore_index=True)
@@ -52,25 +57,26 @@ def _late_bookings(platform: Platform, day: date) -> int:
     return int((bookings["booked_at"] < day_start(day)).sum())
 
 
-def _booked(platform: Platform, events: pd.DataFrame, day: date) -> pd.DataFrame:
-    """The bookings that these events settle, with their features as known when each was made."""
+def _booked(platform: Platform, events: pd.DataFrame, day: date, *, with_features: bool) -> pd.DataFrame:
+    """The bookings that these events settle; with features as known when each was made, where somebody reads them.
+
+    On the first days of a market there are none yet: this step comes before the one that builds them.
+    """
     from ml.features.training_set import bookings_by_id
 
-    rows = bookings_by_id(platform.lake, market=platform.market, ids=events["booking_id"].tolist(), last=day)
+    ids = events["booking_id"].tolist()
+    views = None if with_features else ()
+    rows = bookings_by_id(platform.lake, market=platform.market, ids=ids, last=day, views=views)
     ends = events[["booking_id", "kind", "amount_micros"]].rename(columns={"amount_micros": "realised_micros"})
     rows = rows.merge(ends, on="booking_id", how="inner", validate="1:m")
     rows["booked_day"] = rows["booked_at"].dt.floor("D")
     return rows
 
 
-def _expected(platform: Platform, rows: pd.DataFrame, day: date) -> Any:
-    """Net value that the champion of the day before expects of each booking; null without one."""
+def _expected(platform: Platform, rows: pd.DataFrame, live: Champion | None) -> Any:
+    """Net value that this champion expects of each booking; null without one."""
     import pandas as pd
 
-    from ml.ledger import champion
-
-    # Yesterday's champion, by name: this step runs beside the one that may promote a new one today.
-    live = champion.on_day(platform.db, platform.market, day - timedelta(days=1))
     if live is None or rows.empty:
         return pd.Series([None] * len(rows), index=rows.index, dtype="Float64")
     from ml.models.scoring import score_bookings
