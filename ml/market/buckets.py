@@ -20,6 +20,8 @@ LEAD_BUCKETS = ("000-001", "002-007", "008-014", "015-030", "031-090", "091-180"
 LOS_STARTS = (1, 2, 3, 5, 8)
 """First night count of each bucket; a day use (0 nights) counts as one night."""
 LOS_BUCKETS = ("01", "02", "03-04", "05-07", "08+")
+LOS_MIDDLES = (1.0, 2.0, 3.4, 5.7, 9.0)
+"""A usual number of nights of each bucket, by which a bid per click is said per night."""
 
 
 def lead_bucket(lead_days: int) -> str:

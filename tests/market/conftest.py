@@ -50,8 +50,9 @@ class Canned:
 
 
 @pytest.fixture(scope="session")
-def simulator() -> Simulator:
-    return Simulator.from_settings(Settings(simulator_opportunities_per_day=2000))
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Simulator:
+    home = tmp_path_factory.mktemp("simulator")
+    return Simulator.from_settings(Settings(home=home, simulator_opportunities_per_day=2000, simulator_hotels=60))
 
 
 @pytest.fixture(scope="session")

@@ -1,28 +1,23 @@
-"""A made market with a known truth: travellers, six rivals, one second-price partner, bookings and their fates.
+"""A made market with a known truth: travellers, six rivals, three partners, and us, to whose bids it answers.
 
-Everything is a function of the seed and the day, so that a day fetched alone has the same bytes as in a row.
+Everything is a function of the seed, the settings, the scenarios and our published bids. docs/simulator.md tells what
+it does; in the order in which a day is made:
 
-    world       hotels, rivals, seasons: what does not change from day to day
-    demand      who searches for what on a day
-    conversion  the hidden truth: who converts, who cancels, what a click is worth
-    auction     bids, ranks, prices paid, clicks
-    bookings    what is booked, at which rate, by whom
-    fates       what becomes of a booking, and when we learn it
-    day         one market day put together
-    frames      arrays to canonical tables
-    source      the market source
+    world            hotels, points of sale, seasons: what does not change from day to day
+    partners/        one file per partner: how it ranks, what it charges, how its visitors click
+    scenarios        what can happen to the market, each with its true effect
+    rivals           six competitors with price policies and strategies
+    demand           who searches for what on a day
+    conversion       the hidden truth of who converts and who cancels
+    auction          the ladder of a search: what each place needs, costs and draws, whatever we bid
+    bids             our published bids, and the house policy beside them
+    day              one market day put together: contests before we bid, outcomes after
+    bookings, fates  what is booked, what becomes of it, and when we learn it
+    truth            what is frozen of each resolved day, and what no model may see
+    frames, reports, partner_reports   arrays to canonical tables, and to reports in the partners' shapes
+    source           the market source
 
-With the default settings the first 60 days have, on the mean (seed 7):
-
-    opportunities a day   15,300   of 20,000 at the middle of the year; January is quiet
-    shown                 61 %     at position 3.1
-    clicks a day          680      7.2 % of those shown, 0.53 a click
-    bookings a day        31       through clicks: 4.6 % of them; and 305 direct
-    cancelled             15 %     of the stays due in that time; the longer ahead, the more
-
-Cancellations follow the shares by lead time of the real hotel booking demand for three kinds of guest, and effects that
-change sign with lead time (`fates`), stronger than one would find: a market must have something that trees can learn and
-a regression cannot. Hotel-direct traffic clicks more than a global agency's 3 %: one partner and 60 hotels have to yield enough clicks and
-bookings to train on, so fewer travellers than there click nothing (`auction`). Not in it yet: bookings of another
-hotel than the one clicked, wrong prices in the feed, restated and censored partner reports.
+Cancellations follow the shares by lead time of the real hotel booking demand for three kinds of guest. Around them are
+effects that change sign with lead time (`fates`), and interactions of device with lead time, place and price, stronger
+than one would find: a market must have something that trees can learn and a regression cannot.
 """

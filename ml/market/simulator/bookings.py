@@ -7,13 +7,25 @@ from datetime import date
 import numpy as np
 
 from ml.market.simulator.demand import MAX_LEAD_DAYS, draw_los, nightly_rate, to_cents
-from ml.market.simulator.world import HOTELS, Floats, Ints, Rows, World, season
+from ml.market.simulator.partners import NAMES
+from ml.market.simulator.scenarios import Effects
+from ml.market.simulator.world import Floats, Ints, Rows, World, number_of, season
 
-SEGMENTS = ("google", "direct")
-GOOGLE, DIRECT = 0, 1
+SEGMENTS = (*NAMES, "direct")
+DIRECT = len(NAMES)
 CUSTOMER_TYPES = ("transient", "transient_party", "group", "contract")
 MEALS = ("BB", "HB", "SC")
 ROOM_TYPES = ("standard", "superior", "suite")
+
+CUSTOMER_SHARES = (0.72, 0.18, 0.04, 0.06)
+ADULT_SHARES = (0.24, 0.68, 0.08)
+CHILD_SHARES = (0.88, 0.07, 0.05)
+REPEAT_SHARE, DIRECT_REPEAT_SHARE = 0.03, 0.14
+FICKLE_SHARES = (0.04, 0.10)
+"""Guests who have cancelled before: among new ones, among those who come again."""
+
+CROSS_SHARE = 0.08
+"""Bookings through a click that are made at another hotel of its city."""
 
 DIRECT_PER_DAY = 400.0
 MAX_LAG_DAYS = 30
@@ -24,6 +36,7 @@ BOOKING = np.dtype([
     ("number", "i8"),  # of the search for a click's booking, else of the booking; unique within day and segment
     ("origin", "i4"),  # day of the click, or of the direct booking, since 1970
     ("segment", "i1"),
+    ("credited", "?"),  # whether a click is credited with it
     ("hotel", "i2"),
     ("booked", "i8"),  # microseconds since 1970
     ("known", "i8"),
@@ -48,12 +61,14 @@ BOOKING = np.dtype([
 ])  # fmt: skip
 
 
-def click_bookings(rng: np.random.Generator, day: date, converted: Rows, clicked_at: Ints) -> Rows:
+def click_bookings(
+    world: World, rng: np.random.Generator, day: date, converted: Rows, clicked_at: Ints, effects: Effects
+) -> Rows:
     """Bookings of the searches that convert; `clicked_at` in microseconds since 1970, shape (n,).
 
     Lag after the click: .62 Exp(.05 d) + .285 Exp(2 d) + .095 Exp(9 d), at most 30 days and before the day of
     check-in is over. The partner reports a conversion about an hour and a half later, so that some bookings of an
-    evening become known on the next day.
+    evening become known on the next day. Some guests book another hotel of the city than the one they clicked.
     """
     n = len(converted)
     rows = np.zeros(n, dtype=BOOKING)
@@ -61,21 +76,38 @@ def click_bookings(rng: np.random.Generator, day: date, converted: Rows, clicked
     lag = np.minimum(rng.exponential(scale) * US_PER_DAY, MAX_LAG_DAYS * US_PER_DAY)
     time_left = (converted["check_in"].astype(np.int64) + 1) * US_PER_DAY - clicked_at
     rows["booked"] = clicked_at + np.minimum(lag, 0.95 * time_left).astype(np.int64)
-    rows["known"] = rows["booked"] + (rng.exponential(1.5 / 24, n) * US_PER_DAY).astype(np.int64)
-    for name in ("number", "hotel", "check_in", "los"):
+    reported = rng.exponential(1.5 / 24, n) + np.asarray(effects.report_hours) / 24
+    rows["known"] = rows["booked"] + (reported * US_PER_DAY).astype(np.int64)
+    for name in ("number", "check_in", "los"):
         rows[name] = converted[name]
-    rows["origin"], rows["segment"] = (day - date(1970, 1, 1)).days, GOOGLE
+    rows["origin"], rows["segment"] = number_of(day), converted["partner"]
+    rows["credited"] = rng.random(n) >= effects.lost
     rows["lead"] = rows["check_in"] - rows["booked"] // US_PER_DAY
-    rows["rate"] = _micros(converted["price"])
+    rows["hotel"], rate = _elsewhere(world, rng, converted)
+    rows["rate"] = _micros(rate)
     _draw_guests(rng, rows)
     return rows
 
 
+def _elsewhere(world: World, rng: np.random.Generator, converted: Rows) -> tuple[Ints, Floats]:
+    """The hotel that each of n guests books, and its rate a night: mostly the one clicked at the price found there."""
+    n = len(converted)
+    moves, place, spread = rng.random(n) < CROSS_SHARE, rng.random(n), np.exp(rng.normal(0.0, 0.035, n))
+    hotel = converted["hotel"].astype(np.int64)
+    for city in np.unique(world.city[hotel[moves]]):
+        there = np.flatnonzero(world.city == city)
+        share = np.cumsum(world.popularity[there])
+        mine = moves & (world.city[hotel] == city)
+        hotel[mine] = there[np.searchsorted(share / share[-1], place[mine])]
+    other = to_cents(nightly_rate(world, hotel, converted["check_in"]) * spread)
+    return hotel, np.where(moves, other, converted["landing_price"])
+
+
 def direct_bookings(world: World, rng: np.random.Generator, day: date) -> Rows:
     """Bookings that need no click: further ahead, fewer cancelled, known at once; about 310 a day."""
-    today = (day - date(1970, 1, 1)).days
-    expected = DIRECT_PER_DAY * world.popularity * season(today, world.resort)
-    hotel = np.repeat(np.arange(HOTELS), rng.poisson(expected))
+    today = number_of(day)
+    expected = DIRECT_PER_DAY * np.where(world.new, 0.0, world.popularity) * season(today, world.resort)
+    hotel = np.repeat(np.arange(world.hotels), rng.poisson(expected))
     n = len(hotel)
     rows = np.zeros(n, dtype=BOOKING)
     rows["number"], rows["origin"], rows["segment"], rows["hotel"] = np.arange(n), today, DIRECT, hotel
@@ -94,16 +126,18 @@ def direct_bookings(world: World, rng: np.random.Generator, day: date) -> Rows:
 def _draw_guests(rng: np.random.Generator, rows: Rows) -> None:
     n = len(rows)
     direct = rows["segment"] == DIRECT
-    rows["customer"] = _pick(rng, n, (0.72, 0.18, 0.04, 0.06))
+    rows["customer"] = _pick(rng, n, CUSTOMER_SHARES)
     rows["meal"] = _pick(rng, n, (0.78, 0.12, 0.10))
     rows["room"] = _pick(rng, n, (0.74, 0.20, 0.06))
-    rows["adults"] = 1 + _pick(rng, n, (0.24, 0.68, 0.08))
-    rows["children"] = np.where(rows["adults"] > 1, _pick(rng, n, (0.88, 0.07, 0.05)), 0)
+    rows["adults"] = 1 + _pick(rng, n, ADULT_SHARES)
+    rows["children"] = np.where(rows["adults"] > 1, _pick(rng, n, CHILD_SHARES), 0)
     rows["babies"] = _pick(rng, n, (0.99, 0.01))
-    repeat = rng.random(n) < np.where(direct, 0.14, 0.03)
+    repeat = rng.random(n) < np.where(direct, DIRECT_REPEAT_SHARE, REPEAT_SHARE)
     rows["repeat"] = repeat
     rows["stays"] = np.where(repeat, rng.geometric(0.4, n), 0)
-    rows["cancellations"] = np.where(rng.random(n) < np.where(repeat, 0.10, 0.04), rng.geometric(0.7, n), 0)
+    rows["cancellations"] = np.where(
+        rng.random(n) < np.where(repeat, FICKLE_SHARES[1], FICKLE_SHARES[0]), rng.geometric(0.7, n), 0
+    )
 
 
 def _pick(rng: np.random.Generator, n: int, shares: tuple[float, ...]) -> Ints:

@@ -1,117 +1,221 @@
-"""One market day put together: its auctions and clicks, and the bookings that spring from it, today or later."""
+"""One market day: its searches, the contest that they are to us before we bid, and what our bids make of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 
+from ml.core.units import MICROS_PER_UNIT
 from ml.market.simulator import demand
-from ml.market.simulator.auction import Auctions, Climate, run_auctions
+from ml.market.simulator.auction import Draws, Ladder, answer, build_ladder
+from ml.market.simulator.bids import Standing, our_bids
 from ml.market.simulator.bookings import US_PER_DAY, US_PER_SECOND, click_bookings, direct_bookings
 from ml.market.simulator.conversion import conversion_log_odds, conversion_probability
-from ml.market.simulator.fates import decide_fates
-from ml.market.simulator.world import Bools, Floats, Ints, Rows, World, stream
+from ml.market.simulator.fates import booking_value, decide_fates
+from ml.market.simulator.partners import PARTNERS
+from ml.market.simulator.partners.rules import SLOTS
+from ml.market.simulator.rivals import RIVALS
+from ml.market.simulator.scenarios import Active, Effects, on_day, on_searches
+from ml.market.simulator.world import Bools, Floats, Ints, Rows, World, number_of, stream
 
-_TRAFFIC, _HOT, _DECISIVE, _REST, _BOOKED, _DIRECT = range(1, 7)
-_REST_NUMBER = 1_000_000  # numbers of searches that cannot book start here
-WAR_PRICE_FACTOR, WAR_BID_FACTOR = 0.94, 1.30
+_TRAFFIC, _HOT, _HOT_RIVALS, _COLD, _COLD_RIVALS, _BOOKED, _DIRECT = range(1, 8)
+_COLD_NUMBER = 1_000_000_000  # numbers of searches that cannot book start here
+CHUNK = 100_000
+"""Searches that are contested at once: bounds the memory of a large day."""
+
+WRONG_PRICE = 0.85
+_WRONG_PRICE_CONVERSION = 0.25
+
+OUTCOME = np.dtype([
+    ("bid", "i8"),  # ours, micros per click
+    ("position", "i1"),  # 0: not shown
+    ("cpc", "i8"),  # micros, of a click there; 0 where a commission is charged
+    ("clicked", "?"),
+    ("rival_price", "f8"),  # infinite without rivals
+    ("price_ratio", "f4"),
+    ("reserve", "f4"),
+    ("first_price", "?"),
+    ("commission", "?"),
+    ("click_chance", "f4"),  # given the search
+    ("conversion", "f4"),  # probability of a booking, given a click
+    ("value", "f4"),  # what a booking is expected to earn, currency units
+    *((f"needed_{place}", "f4") for place in range(1, SLOTS + 1)),
+    *((f"click_{place}", "f4") for place in range(1, SLOTS + 1)),
+    *((f"score_{rival.name}", "f4") for rival in RIVALS),
+])  # fmt: skip
+"""What became of a search, and what is true of it; equal in length and order to the searches."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Market:
-    """The rules of one simulated market; `shock_day` is when the rivals start a price war."""
+    """The rules of one simulated market; equal to itself alone."""
 
     world: World
     seed: int
     opportunities_per_day: int
-    shock_day: date | None
-
-    def climate(self, day: date) -> Climate:
-        """How the rivals act on a day."""
-        war = self.shock_day is not None and day >= self.shock_day
-        return Climate(WAR_PRICE_FACTOR, WAR_BID_FACTOR) if war else Climate()
+    scenarios: tuple[Active, ...] = ()
 
 
 @dataclass(frozen=True)
-class AuctionDay:
-    """A day's searches and auctions, of equal length and in no particular order."""
+class Contest:
+    """n searches before we bid: all that is true of them. Whatever we bid, these stay the same.
+
+    `conversion` is the probability that a click of ours books; `value` what a booking is expected to earn, in currency
+    units, net of cancellations; both of shape (n,). A click is worth their product.
+    """
 
     searches: Rows
-    auctions: Auctions
+    effects: Effects
+    ladder: Ladder
+    conversion: Floats
+    value: Floats
 
 
-def origin_bookings(market: Market, day: date) -> Rows:
-    """Every booking that springs from a day's clicks and direct visits, with its fate: told without the other auctions."""
-    searches, log_odds, auctions = _decisive(market, day)
-    chance = conversion_probability(log_odds, auctions.price_ratio)
-    books = auctions.clicked & (searches["conversion_die"] < chance)
-    converted = searches[books]
+@dataclass(frozen=True)
+class Resolved:
+    """Searches of a day and what became of them, of equal length."""
+
+    searches: Rows
+    outcomes: Rows
+
+
+def contests(market: Market, day: date, *, bookable_only: bool = False) -> Iterator[Contest]:
+    """The day's searches in chunks; or only the few that could book, whose contests are the same either way."""
+    hot, cold = _searches(market, day, hot_only=bookable_only)
+    for searches, number in ((hot, _HOT_RIVALS), (cold, _COLD_RIVALS)):
+        rng = stream(market.seed, day, number)
+        for start in range(0, len(searches), CHUNK):
+            part = searches[start : start + CHUNK]
+            draws = Draws.make(rng, len(part))
+            if bookable_only:
+                chosen = np.flatnonzero(_could_book(market, day, part))
+                part, draws = part[chosen], draws.of(chosen)
+            yield _contest(market, draws, day, part)
+
+
+def play(contest: Contest, bid_micros: Ints) -> Rows:
+    """What bids per click, in micros, shape (n,), make of a contest: rows of `OUTCOME`."""
+    searches, ladder = contest.searches, contest.ladder
+    found = answer(ladder, bid_micros / MICROS_PER_UNIT)
+    rows = np.zeros(len(searches), dtype=OUTCOME)
+    rows["bid"], rows["position"] = bid_micros, found.position
+    rows["cpc"] = np.minimum(np.rint(found.cost * 1e4).astype(np.int64) * 100, bid_micros)
+    rows["click_chance"], rows["clicked"] = found.click, searches["click_die"] < found.click
+    for name in ("rival_price", "price_ratio", "reserve", "first_price", "commission"):
+        rows[name] = getattr(ladder, name)
+    rows["conversion"], rows["value"] = contest.conversion, contest.value
+    for place in range(SLOTS):
+        rows[f"needed_{place + 1}"], rows[f"click_{place + 1}"] = ladder.needed[:, place], ladder.click[:, place]
+    for place, rival in enumerate(RIVALS):
+        rows[f"score_{rival.name}"] = ladder.scores[:, place]
+    return rows
+
+
+def resolve(market: Market, day: date, standing: Standing, *, bookable_only: bool = False) -> Resolved:
+    """A day's searches, or those that could book, and what our standing bids make of them."""
+    parts = []
+    for contest in contests(market, day, bookable_only=bookable_only):
+        bid = our_bids(market.world, contest.searches, standing, contest.effects)
+        parts.append((contest.searches, play(contest, bid)))
+    if not parts:
+        return Resolved(np.zeros(0, dtype=demand.SEARCH), np.zeros(0, dtype=OUTCOME))
+    searches, outcomes = zip(*parts, strict=True)
+    return Resolved(join(searches), join(outcomes))
+
+
+def origin_bookings(market: Market, day: date, resolved: Resolved) -> Rows:
+    """Every booking that springs from a day's clicks and direct visits, with its fate; `resolved` may lack the searches
+    that could not book."""
+    books = resolved.outcomes["clicked"] & (resolved.searches["conversion_die"] < resolved.outcomes["conversion"])
+    converted = resolved.searches[np.flatnonzero(books)]
+    effects = on_searches(market.scenarios, day, converted)
     rng = stream(market.seed, day, _BOOKED)
-    through_clicks = click_bookings(rng, day, converted, click_times(day, converted))
-    decide_fates(market.world, rng, through_clicks)
+    through_clicks = click_bookings(market.world, rng, day, converted, click_times(day, converted), effects)
+    decide_fates(market.world, rng, through_clicks, effects.cancellation)
     rng = stream(market.seed, day, _DIRECT)
     direct = direct_bookings(market.world, rng, day)
-    decide_fates(market.world, rng, direct)
+    decide_fates(market.world, rng, direct, on_day(market.scenarios, day).cancellation)
     return np.concatenate([through_clicks, direct])
-
-
-def auction_day(market: Market, day: date) -> AuctionDay:
-    """All searches of a day with their auctions."""
-    decisive, _, decided = _decisive(market, day)
-    hot, log_odds = _hot(market, day)
-    hot_rest = hot[~_can_book(hot, log_odds)]
-    rng = stream(market.seed, day, _REST)
-    counts, hot_counts = _counts(market, day)
-    cold = demand.draw_searches(market.world, rng, day, counts - hot_counts, first_number=_REST_NUMBER)
-    demand.cold_dice(rng, cold)
-    rest = np.concatenate([hot_rest, cold])
-    auctions = run_auctions(market.world, rng, rest, conversion_log_odds(market.world, rest), market.climate(day))
-    return AuctionDay(np.concatenate([decisive, rest]), _join(decided, auctions))
 
 
 def click_times(day: date, searches: Rows) -> Ints:
     """When each search would be clicked, microseconds since 1970: 5 to 95 s after it, within the day; shape (n,)."""
-    start = (day - date(1970, 1, 1)).days * US_PER_DAY
     pause = 5.0 + 90.0 * (searches["number"] * 0.618034 % 1.0)
     after = ((searches["second"] + pause) * US_PER_SECOND).astype(np.int64)
-    return start + np.minimum(after, US_PER_DAY - 1)
+    return number_of(day) * US_PER_DAY + np.minimum(after, US_PER_DAY - 1)
 
 
 def search_times(day: date, searches: Rows) -> Ints:
     """When each search happened, microseconds since 1970; shape (n,)."""
-    start = (day - date(1970, 1, 1)).days * US_PER_DAY
-    return start + (searches["second"] * US_PER_SECOND).astype(np.int64)
+    return number_of(day) * US_PER_DAY + (searches["second"] * US_PER_SECOND).astype(np.int64)
 
 
-def _decisive(market: Market, day: date) -> tuple[Rows, Floats, Auctions]:
-    """The few searches that would book if clicked at the lowest price, and their auctions."""
-    hot, hot_log_odds = _hot(market, day)
-    can_book = _can_book(hot, hot_log_odds)
-    searches, log_odds = hot[can_book], hot_log_odds[can_book]
-    rng = stream(market.seed, day, _DECISIVE)
-    return searches, log_odds, run_auctions(market.world, rng, searches, log_odds, market.climate(day))
+def join(parts: tuple[Rows, ...] | list[Rows]) -> Rows:
+    """Concatenate records of one kind as plain bytes: numpy would otherwise compare every field of every part."""
+    kind = parts[0].dtype
+    opaque = np.dtype(f"V{kind.itemsize}")
+    return np.concatenate([np.ascontiguousarray(part).view(opaque) for part in parts]).view(kind)
 
 
-def _can_book(hot: Rows, log_odds: Floats) -> Bools:
-    can_book: Bools = hot["conversion_die"] < conversion_probability(log_odds)
-    return can_book
-
-
-def _hot(market: Market, day: date) -> tuple[Rows, Floats]:
-    rng = stream(market.seed, day, _HOT)
-    searches = demand.draw_searches(market.world, rng, day, _counts(market, day)[1], first_number=0)
-    demand.hot_dice(rng, searches)
-    return searches, conversion_log_odds(market.world, searches)
-
-
-def _counts(market: Market, day: date) -> tuple[Ints, Ints]:
+def _searches(market: Market, day: date, *, hot_only: bool) -> tuple[Rows, Rows]:
+    """The day's two strata; the second empty with `hot_only`. The first is the same either way."""
+    world, effects = market.world, on_day(market.scenarios, day)
     rng = stream(market.seed, day, _TRAFFIC)
-    counts = demand.traffic(market.world, rng, day, market.opportunities_per_day)
-    return counts, demand.hot_counts(rng, counts)
+    counts = demand.traffic(
+        world,
+        rng,
+        day,
+        market.opportunities_per_day,
+        demand=_demand(market, day),
+        launched=min(effects.launch, 1.0),
+    )
+    hot_counts = demand.hot_counts(rng, counts)
+    rng = stream(market.seed, day, _HOT)
+    hot = demand.draw_searches(world, rng, day, hot_counts, first_number=0)
+    demand.hot_dice(rng, hot)
+    if hot_only:
+        return hot, hot[:0]
+    rng = stream(market.seed, day, _COLD)
+    cold = demand.draw_searches(world, rng, day, counts - hot_counts, first_number=_COLD_NUMBER)
+    demand.cold_dice(rng, cold)
+    return hot, cold
 
 
-def _join(first: Auctions, second: Auctions) -> Auctions:
-    names = ("bid", "position", "cpc", "rival_price", "price_ratio", "clicked")
-    return Auctions(**{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names})
+def _demand(market: Market, day: date) -> Floats | float:
+    """Log of the factor on searches by partner and hotel; a scenario of some countries counts by their share."""
+    total: Floats | float = 0.0
+    partners, hotels = np.arange(len(PARTNERS))[:, None], np.arange(market.world.hotels)
+    for one in market.scenarios:
+        weight = one.weight(day) * one.scenario.effects.demand * one.country_share
+        if weight:
+            total = total + weight * one.touches(partners, hotels)
+    return total
+
+
+def _could_book(market: Market, day: date, searches: Rows) -> Bools:
+    """Which searches would book if clicked at the lowest price."""
+    lift = on_searches(market.scenarios, day, searches).conversion
+    highest = conversion_probability(conversion_log_odds(market.world, searches) + lift)
+    could: Bools = searches["conversion_die"] < highest
+    return could
+
+
+def _contest(market: Market, draws: Draws, day: date, searches: Rows) -> Contest:
+    world = market.world
+    effects = on_searches(market.scenarios, day, searches)
+    log_odds = conversion_log_odds(world, searches)
+    usual = conversion_probability(log_odds) * searches["market_rate"] * searches["los"]
+    searches = searches.copy()
+    searches["landing_price"] = demand.to_cents(searches["price"] * np.exp(effects.own_price))
+    wrong = searches["number"] * 0.3247179572 % 1.0 < effects.wrong_price
+    shown = np.where(wrong, WRONG_PRICE, 1.0) * searches["landing_price"]
+    searches["price"] = demand.to_cents(shown)
+    kept = booking_value(world, searches, effects.cancellation)
+    worth = usual * kept / (searches["landing_price"] * searches["los"])
+    ladder = build_ladder(market, draws, day, searches, worth, effects)
+    conversion = conversion_probability(log_odds + effects.conversion, ladder.price_ratio)
+    conversion = conversion * np.exp(effects.site) * np.where(wrong, _WRONG_PRICE_CONVERSION, 1.0)
+    return Contest(searches, effects, ladder, conversion, kept)

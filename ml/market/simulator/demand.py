@@ -1,4 +1,4 @@
-"""Who searches for what: hotel, device, dates, country, and the price we show.
+"""Who searches for what: partner, hotel, device, dates, country, and the price we show.
 
 A day's searches fall into two strata. `hot` searches are the only ones that could end in a booking: both of their
 hidden dice, one for the click and one for the conversion, lie under caps that no probability exceeds. They can be
@@ -11,7 +11,8 @@ from datetime import date
 
 import numpy as np
 
-from ml.market.simulator.world import COUNTRY_SHARES, HOTELS, Floats, Ints, Rows, World, season, weekend
+from ml.market.simulator.partners import PARTNERS
+from ml.market.simulator.world import COUNTRY_SHARES, Floats, Ints, Rows, World, number_of, season, weekend
 
 CLICK_CAP = 0.30
 CONVERSION_CAP = 0.30
@@ -26,9 +27,12 @@ _WEEKDAY_TRAFFIC = (1.06, 1.05, 1.02, 1.00, 0.95, 0.92, 1.00)
 _HOUR_WEIGHTS = np.array([2, 1, 1, 1, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6, 6, 7, 8, 9, 9, 8, 6, 4], dtype=float)
 _HOURLY = np.concatenate([[0.0], np.cumsum(_HOUR_WEIGHTS) / _HOUR_WEIGHTS.sum()])
 _TRAFFIC_SHAPE = 12.0  # of the gamma noise on each hotel's daily traffic: a spread of 29 %
+_LAUNCH_TRAFFIC = 0.15  # of a launched market at full size, against the old one
+_TRAFFIC_SHARES = np.array([partner.traffic_share for partner in PARTNERS.values()])
 
 SEARCH = np.dtype([
     ("number", "i8"),  # unique within the day
+    ("partner", "i1"),
     ("hotel", "i2"),
     ("second", "f8"),  # of the day
     ("device", "i1"),
@@ -39,22 +43,30 @@ SEARCH = np.dtype([
     ("check_in", "i4"),  # days since 1970
     ("market_rate", "f8"),  # what the night usually costs
     ("price", "f8"),  # what we show
+    ("landing_price", "f8"),  # what we charge; the price shown, unless the feed is wrong
+    ("jitter", "f4"),  # standard normal; moves the house policy's bid
     ("click_die", "f8"),
     ("conversion_die", "f8"),
 ])  # fmt: skip
 
 
-def traffic(world: World, rng: np.random.Generator, day: date, mean: float) -> Ints:
-    """How many searches each hotel gets on a day: Poisson with gamma noise, season and weekday; shape (hotels,)."""
-    today = (day - date(1970, 1, 1)).days
-    expected = mean * world.popularity * season(today, world.resort) * _WEEKDAY_TRAFFIC[day.weekday()]
-    noise = rng.gamma(_TRAFFIC_SHAPE, 1 / _TRAFFIC_SHAPE, HOTELS)
-    counts: Ints = rng.poisson(expected * noise)
+def traffic(
+    world: World, rng: np.random.Generator, day: date, mean: float, *, demand: Floats | float, launched: float
+) -> Ints:
+    """How many searches each hotel gets at each partner on a day; shape (partners, hotels).
+
+    Poisson with gamma noise, season and weekday. `demand` is the log of the factor on them, to be broadcast to that
+    shape; `launched` the share of its full traffic that a new market has.
+    """
+    popularity = world.popularity * np.where(world.new, _LAUNCH_TRAFFIC * launched, 1.0)
+    hotels = mean * popularity * season(number_of(day), world.resort) * _WEEKDAY_TRAFFIC[day.weekday()]
+    noise = rng.gamma(_TRAFFIC_SHAPE, 1 / _TRAFFIC_SHAPE, world.hotels)
+    counts: Ints = rng.poisson(_TRAFFIC_SHARES[:, None] * (hotels * noise) * np.exp(demand))
     return counts
 
 
 def hot_counts(rng: np.random.Generator, counts: Ints) -> Ints:
-    """How many of each hotel's searches are hot; shape (hotels,)."""
+    """How many of these searches are hot; the shape of `counts`."""
     hot: Ints = rng.binomial(counts, CLICK_CAP * CONVERSION_CAP)
     return hot
 
@@ -74,12 +86,13 @@ def cold_dice(rng: np.random.Generator, searches: Rows) -> None:
 
 
 def draw_searches(world: World, rng: np.random.Generator, day: date, counts: Ints, *, first_number: int) -> Rows:
-    """Searches of a day, `counts[h]` for hotel h, numbered from `first_number`; their dice are still to be thrown."""
+    """Searches of a day, `counts[p, h]` for hotel h at partner p, numbered from `first_number`; without their dice."""
     n = int(counts.sum())
-    today = (day - date(1970, 1, 1)).days
+    today = number_of(day)
     rows = np.zeros(n, dtype=SEARCH)
     rows["number"] = first_number + np.arange(n)
-    hotel = np.repeat(np.arange(HOTELS), counts)
+    cell = np.repeat(np.arange(counts.size), counts.ravel())
+    rows["partner"], hotel = cell // counts.shape[1], cell % counts.shape[1]
     device = np.searchsorted(np.cumsum(_DEVICE_SHARES)[:-1], rng.random(n), side="right")
     default_date = rng.random(n) < _DEFAULT_DATE_SHARE
     lead = np.where(default_date, rng.integers(1, 14, n), _lead(rng, device))
@@ -90,6 +103,8 @@ def draw_searches(world: World, rng: np.random.Generator, day: date, counts: Int
     rows["check_in"] = today + lead
     rows["market_rate"] = nightly_rate(world, hotel, today + lead)
     rows["price"] = to_cents(rows["market_rate"] * np.exp(rng.normal(0.0, 0.035, n)))
+    rows["landing_price"] = rows["price"]
+    rows["jitter"] = rng.standard_normal(n, dtype=np.float32)
     return rows
 
 
@@ -104,8 +119,11 @@ def draw_los(rng: np.random.Generator, resort: np.ndarray) -> Ints:
 
 def nightly_rate(world: World, hotel: np.ndarray, check_in: np.ndarray) -> Floats:
     """The usual rate for a night: the hotel's, moved by the season of the stay, 12 % more from Friday to Sunday."""
-    swing = season(check_in, world.resort[hotel]) ** 0.6
-    rate: Floats = world.rate[hotel] * swing * np.where(weekend(check_in), 1.12, 1.0)
+    first, last = (int(check_in.min()), int(check_in.max())) if len(check_in) else (0, 0)
+    days = np.arange(first, last + 1)
+    # By day and kind of hotel: the same few hundred cosines serve a million stays.
+    swing = np.stack([season(days, resort) ** 0.6 * np.where(weekend(days), 1.12, 1.0) for resort in (False, True)])
+    rate: Floats = world.rate[hotel] * swing[world.resort[hotel].astype(np.intp), check_in - first]
     return rate
 
 

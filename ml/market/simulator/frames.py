@@ -13,85 +13,93 @@ from ml.core.units import MICROS_PER_UNIT
 from ml.market.simulator.bookings import (
     CUSTOMER_TYPES,
     DIRECT,
-    GOOGLE,
     MEALS,
     ROOM_TYPES,
     SEGMENTS,
     US_PER_DAY,
 )
-from ml.market.simulator.day import AuctionDay, click_times, search_times
-from ml.market.simulator.world import CITIES, COUNTRIES, HOTELS, Ints, Rows, World
+from ml.market.simulator.day import Resolved, click_times, search_times
+from ml.market.simulator.partners import NAMES
+from ml.market.simulator.world import CITIES, COUNTRIES, Bools, Ints, Rows, World, number_of
 from ml.market.tables import DEVICES
 
 Objects = npt.NDArray[np.object_]
 
-PARTNER = "google"
 _SCRAMBLE, _PRIME = 48_271, 2_147_483_647
-_HOTEL_IDS = np.array([f"h{number:03d}" for number in range(1, HOTELS + 1)], dtype=object)
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
-def hotels_frame(world: World, market: str, day: date) -> pd.DataFrame:
-    """The whole list of hotels, as known at the start of a day."""
-    start = np.full(HOTELS, (day - date(1970, 1, 1)).days * US_PER_DAY)
+def hotel_ids(hotels: int) -> Objects:
+    """The ids of the first `hotels` hotels."""
+    return np.array([f"h{number:03d}" for number in range(1, hotels + 1)], dtype=object)
+
+
+_HOTEL_IDS = hotel_ids(np.iinfo(np.int16).max)
+
+
+def hotels_frame(world: World, market: str, day: date, listed: Bools) -> pd.DataFrame:
+    """The list of hotels, as known at the start of a day; `listed` says which of them are in it."""
+    n = int(listed.sum())
+    start = np.full(n, number_of(day) * US_PER_DAY)
     return pd.DataFrame(
         {
-            "hotel_id": _HOTEL_IDS,
-            "market": _same(market, HOTELS),
-            "city": _labels(CITIES, world.city),
-            "kind": _labels(("city", "resort"), world.resort.astype(int)),
-            "stars": world.stars,
-            "base_rate_micros": pd.array((world.rate * MICROS_PER_UNIT).astype(np.int64), dtype="Int64"),
-            "known_at": _times(start),
+            "hotel_id": _HOTEL_IDS[: world.hotels][listed],
+            "market": _same(market, n),
+            "city": _labels(CITIES, world.city[listed]),
+            "kind": _labels(("city", "resort"), world.resort[listed].astype(int)),
+            "stars": world.stars[listed],
+            "base_rate_micros": pd.array((world.rate[listed] * MICROS_PER_UNIT).astype(np.int64), dtype="Int64"),
+            "known_at": utc_times(start),
         }
     )
 
 
-def opportunities_frame(market: str, day: date, result: AuctionDay) -> pd.DataFrame:
+def opportunities_frame(market: str, day: date, result: Resolved) -> pd.DataFrame:
     """The day's auctions in the order of time."""
-    searches, auctions = result.searches, result.auctions
+    searches, outcomes = result.searches, result.outcomes
     n, ts = len(searches), search_times(day, searches)
     order = np.lexsort((searches["number"], ts))
     frame = pd.DataFrame(
         {
             "opportunity_id": ids("o", day, searches["number"]),
-            "ts": _times(ts),
-            "known_at": _times(ts),
-            "partner": _same(PARTNER, n),
+            "ts": utc_times(ts),
+            "known_at": utc_times(ts),
+            "partner": _labels(NAMES, searches["partner"]),
             "market": _same(market, n),
             "hotel_id": _HOTEL_IDS[searches["hotel"]],
             "device": _labels(DEVICES, searches["device"]),
             "user_country": _labels(COUNTRIES, searches["country"]),
-            "check_in": _times(searches["check_in"].astype(np.int64) * US_PER_DAY),
+            "check_in": utc_times(searches["check_in"].astype(np.int64) * US_PER_DAY),
             "lead_days": searches["lead"].astype(np.int64),
             "los_nights": searches["los"].astype(np.int64),
             "default_date": searches["default_date"],
             "price_micros": _micros(searches["price"]),
-            "rival_price_micros": _nullable(auctions.rival_price, present=np.isfinite(auctions.rival_price)),
-            "bid_micros": _micros(auctions.bid),
-            "position": pd.arrays.IntegerArray(auctions.position.astype(np.int64), ~auctions.shown),
-            "shown": auctions.shown,
+            "rival_price_micros": _nullable(outcomes["rival_price"], present=np.isfinite(outcomes["rival_price"])),
+            "bid_micros": outcomes["bid"],
+            "position": pd.arrays.IntegerArray(outcomes["position"].astype(np.int64), outcomes["position"] == 0),
+            "shown": outcomes["position"] > 0,
         }
     )
     return frame.iloc[order].reset_index(drop=True)
 
 
-def clicks_frame(market: str, day: date, result: AuctionDay) -> pd.DataFrame:
+def clicks_frame(market: str, day: date, result: Resolved) -> pd.DataFrame:
     """The day's clicks on our offers in the order of time."""
-    clicked = result.auctions.clicked
-    searches = result.searches[clicked]
+    clicked = result.outcomes["clicked"]
+    searches, outcomes = result.searches[clicked], result.outcomes[clicked]
     n, ts = len(searches), click_times(day, searches)
     order = np.lexsort((searches["number"], ts))
     frame = pd.DataFrame(
         {
             "click_id": ids("c", day, searches["number"]),
             "opportunity_id": ids("o", day, searches["number"]),
-            "ts": _times(ts),
-            "known_at": _times(ts),
-            "partner": _same(PARTNER, n),
+            "ts": utc_times(ts),
+            "known_at": utc_times(ts),
+            "partner": _labels(NAMES, searches["partner"]),
             "market": _same(market, n),
             "hotel_id": _HOTEL_IDS[searches["hotel"]],
-            "position": pd.array(result.auctions.position[clicked].astype(np.int64), dtype="Int64"),
-            "cpc_micros": _micros(result.auctions.cpc[clicked]),
+            "position": pd.array(outcomes["position"].astype(np.int64), dtype="Int64"),
+            "cpc_micros": outcomes["cpc"],
         }
     )
     return frame.iloc[order].reset_index(drop=True)
@@ -100,15 +108,16 @@ def clicks_frame(market: str, day: date, result: AuctionDay) -> pd.DataFrame:
 def bookings_frame(market: str, rows: Rows) -> pd.DataFrame:
     """Bookings in the order in which they became known."""
     rows = rows[np.lexsort((rows["number"], rows["known"]))]
-    segments = _labels(SEGMENTS, rows["segment"])
+    # A booking that no click is credited with looks like one of our own site.
+    segments = _labels(SEGMENTS, np.where(rows["credited"], rows["segment"], DIRECT))
     frame = {
         "booking_id": _booking_ids(rows),
         "click_id": _click_ids(rows),
         "market": _same(market, len(rows)),
         "hotel_id": _HOTEL_IDS[rows["hotel"]],
-        "booked_at": _times(rows["booked"]),
-        "known_at": _times(rows["known"]),
-        "check_in": _times(rows["check_in"].astype(np.int64) * US_PER_DAY),
+        "booked_at": utc_times(rows["booked"]),
+        "known_at": utc_times(rows["known"]),
+        "check_in": utc_times(rows["check_in"].astype(np.int64) * US_PER_DAY),
         "lead_days": rows["lead"].astype(np.int64),
         "los_nights": rows["los"].astype(np.int64),
         "segment": segments,
@@ -163,34 +172,33 @@ def _events(rows: Rows, prefix: str, kinds: Objects, at: Ints, known: Ints, amou
             "booking_id": booking_ids,
             "hotel_id": _HOTEL_IDS[rows["hotel"]],
             "kind": kinds,
-            "event_at": _times(at),
-            "known_at": _times(known),
+            "event_at": utc_times(at),
+            "known_at": utc_times(known),
             "amount_micros": amount,
         }
     )
 
 
 def _booking_ids(rows: Rows) -> Objects:
-    return _origin_ids({GOOGLE: "b", DIRECT: "d"}, rows)
+    direct = rows["segment"] == DIRECT
+    return np.where(direct, _origin_ids("d", rows, direct), _origin_ids("b", rows, ~direct))
 
 
 def _click_ids(rows: Rows) -> Objects:
-    return _origin_ids({GOOGLE: "c"}, rows)
+    return _origin_ids("c", rows, rows["credited"])
 
 
-def _origin_ids(prefixes: dict[int, str], rows: Rows) -> Objects:
-    """Ids that carry the day of origin; None for a segment without a prefix."""
+def _origin_ids(prefix: str, rows: Rows, wanted: Bools) -> Objects:
+    """Ids that carry the day of origin; None for the rows that are not wanted."""
     found = _same(None, len(rows))
-    for segment, prefix in prefixes.items():
-        for origin in np.unique(rows["origin"][rows["segment"] == segment]):
-            mine = (rows["segment"] == segment) & (rows["origin"] == origin)
-            found[mine] = ids(
-                prefix, date.fromordinal(int(origin) + date(1970, 1, 1).toordinal()), rows["number"][mine]
-            )
+    for origin in np.unique(rows["origin"][wanted]):
+        mine = wanted & (rows["origin"] == origin)
+        found[mine] = ids(prefix, date.fromordinal(int(origin) + _EPOCH), rows["number"][mine])
     return found
 
 
-def _times(microseconds: Ints) -> pd.DatetimeIndex:
+def utc_times(microseconds: Ints) -> pd.DatetimeIndex:
+    """Instants from microseconds since 1970."""
     return pd.DatetimeIndex(microseconds.astype("datetime64[us]")).tz_localize("UTC")
 
 
