@@ -7,6 +7,7 @@ same day overwrites the same keys with the same bytes.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -60,14 +61,16 @@ def publish_table(
     version: str,
     generation: int,
     policy: str,
+    files: Mapping[str, bytes] | None = None,
 ) -> Published:
-    """Write one partner's table for one market day; the same call again leaves the same bytes.
+    """Write one partner's table, and its own `files`, for one market day; the same call again leaves the same bytes.
 
     The digest is that of the manifest, which holds the digests of the files.
     """
     prefix = f"bids/{market}/{partner}/{day.isoformat()}"
-    files = {"bids.parquet": _parquet(table), "bids.csv": table.to_csv(index=False, lineterminator="\n").encode()}
-    for name, data in files.items():
+    written = {"bids.parquet": _parquet(table), "bids.csv": table.to_csv(index=False, lineterminator="\n").encode()}
+    written |= {f"partner/{name}": data for name, data in (files or {}).items()}
+    for name, data in written.items():
         blobs.put(f"{prefix}/{name}", data)
     manifest = Manifest(
         market=market,
@@ -77,7 +80,7 @@ def publish_table(
         generation=generation,
         policy=policy,
         rows=len(table),
-        files={name: digest_bytes(data) for name, data in files.items()},
+        files={name: digest_bytes(data) for name, data in written.items()},
     ).to_bytes()
     blobs.put(f"{prefix}/manifest.json", manifest)
     return Published(partner=partner, uri=prefix, digest=digest_bytes(manifest), rows=len(table))

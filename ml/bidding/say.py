@@ -1,0 +1,118 @@
+"""A day's bids as a partner is told them: guarded, in its payment model and its bid language, with its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from ml.bidding.guards import AbsoluteCap, Guard
+from ml.bidding.landscape import Floats
+from ml.bidding.partners import PARTNERS
+from ml.bidding.partners.base import Account
+from ml.bidding.plan import partner_bids, with_bids
+from ml.bidding.policy import BidPolicy
+from ml.bidding.table import CLICK_LEVELS
+from ml.bidding.value import ClickEconomics
+from ml.core.verdict import Verdict
+from ml.market.buckets import LOS_BUCKETS, LOS_MIDDLES
+
+KEPT = (*CLICK_LEVELS, "clicks_seen", "p_book", "net_value_micros", "wanted_micros", "bid_micros")
+
+
+@dataclass(frozen=True)
+class SaidBids:
+    """What one partner is told.
+
+    Attributes:
+        table: one row per cell; `bid_micros` is the bid per click that the partner will apply, `wanted_micros` the one
+            that was to be said. Of a value table, the table as it is.
+        files: the partner's own files by name; none for a partner whose files are not known.
+        language_loss: share of the expected profit that the language loses; None where all could be said.
+        verdict: FAIL where nothing may be published.
+        reasons: what people should know, one sentence each.
+    """
+
+    table: pd.DataFrame
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    language_loss: float | None = None
+    verdict: Verdict = Verdict.PASS
+    reasons: tuple[str, ...] = ()
+
+
+def say(
+    partner: str,
+    table: pd.DataFrame,
+    *,
+    policy: BidPolicy,
+    take_share: float,
+    currency: str,
+) -> SaidBids:
+    """Cap a bid table and say it in the partner's words.
+
+    The table keeps to the daily limit of change, and below what a click earns, cell by cell. The words are fitted to
+    all cells at once: such limits on each cell's product would let the one cell that fits worst pull its whole hotel
+    down, by a third on the mean of the simulated market. How many cells the product lifts above what their click is
+    expected to earn is among the reasons.
+
+    Args:
+        partner: its name; one that `ml.bidding.partners` does not know takes the table as it is.
+        table: from `ml.bidding.table.bid_table`.
+        policy: its cap is that of the guards.
+        take_share: what a booking earns of its net value, 0 to 1.
+        currency: of the amounts.
+
+    Raises:
+        UsageError: the language cannot say a bid, or the partner would refuse the file; nothing is published.
+    """
+    if partner not in PARTNERS:
+        return SaidBids(table)
+    p_book = table["p_book"].to_numpy(dtype=np.float64)
+    net_value = table["net_value_micros"].to_numpy(dtype=np.float64)
+    economics = _economics(table, p_book, net_value, take_share)
+    cells = with_bids(
+        table,
+        table["bid_micros"].to_numpy(dtype=np.float64),
+        upper_value_micros=economics.value_per_click_micros,
+        weight=table["clicks_seen"].to_numpy(dtype=np.float64),
+        previous=None,
+    )
+    guards: tuple[Guard, ...] = (AbsoluteCap(policy.max_bid_micros),)
+    found = partner_bids(
+        PARTNERS[partner],
+        cells,
+        economics,
+        None,
+        guards=guards,
+        account=Account(currency=currency),
+        currency=currency,
+        rates={},
+    )
+    if found.projection is None:
+        return SaidBids(table, verdict=found.verdict, reasons=found.reasons)
+    dear = int((found.table["bid_micros"] > economics.value_per_click_micros).sum())
+    reasons = (*found.reasons, *([_dear(dear, len(table), partner)] if dear else []))
+    loss = round(found.projection.language_loss, 6)
+    return SaidBids(found.table[list(KEPT)], found.files, loss, found.verdict, reasons)
+
+
+def _dear(cells: int, of: int, partner: str) -> str:
+    return f"{cells} of {of} cells are bid above what their click is expected to earn: {partner} takes products only"
+
+
+def _economics(table: pd.DataFrame, p_book: Floats, net_value: Floats, take_share: float) -> ClickEconomics:
+    """What is expected of a click; the value is net of cancellations already."""
+    middles = dict(zip(LOS_BUCKETS, LOS_MIDDLES, strict=True))
+    nights = np.array([middles[bucket] for bucket in table["los_bucket"]], dtype=np.float64)
+    same = np.ones(len(table))
+    return ClickEconomics(
+        p_book=p_book,
+        gross_value_micros=net_value,
+        take_share=same * take_share,
+        p_cancel=same * 0.0,
+        kept_share=same * 0.0,
+        los_nights=nights,
+        shown_value_micros=np.maximum(net_value, 1.0),
+    )

@@ -1,0 +1,76 @@
+"""What is published is what the partner will apply: guarded, in its language, with its files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.bidding.policy import BidPolicy
+from ml.bidding.say import SaidBids, say
+from ml.core.verdict import Verdict
+from ml.market.buckets import LEAD_BUCKETS, LOS_BUCKETS
+from ml.market.tables import DEVICES
+
+POLICY = BidPolicy(target_cost_share=0.06, max_bid_micros=2_000_000, max_change=0.3)
+
+
+def table(partner: str) -> pd.DataFrame:
+    cells = pd.DataFrame(
+        list(itertools.product(["h1", "h2", "h3"], DEVICES, LEAD_BUCKETS, LOS_BUCKETS)),
+        columns=["hotel_id", "device", "lead_bucket", "los_bucket"],
+    )
+    rng = np.random.default_rng(5)
+    factor = np.ones(len(cells))
+    for column in cells:
+        per_value = {value: float(np.exp(rng.normal(0, 0.3))) for value in sorted(cells[column].unique())}
+        factor *= cells[column].map(per_value).to_numpy(dtype=float)
+    value = 2e8 * factor * np.exp(rng.normal(0, 0.05, len(cells)))
+    p_book = np.full(len(cells), 0.03)
+    bid = np.minimum(np.rint(0.06 * value * p_book), POLICY.max_bid_micros).astype(np.int64)
+    return cells.assign(
+        partner=partner, market="m", clicks_seen=rng.integers(1, 50, len(cells)), p_book=p_book,
+        net_value_micros=value, bid_micros=bid,
+    )  # fmt: skip
+
+
+def said(partner: str) -> SaidBids:
+    return say(partner, table(partner), policy=POLICY, take_share=0.12, currency="EUR")
+
+
+@pytest.mark.parametrize("partner", ["google", "trivago", "tripadvisor", "microsoft"])
+def test_a_published_bid_is_a_product_that_the_partner_can_say_and_no_cap_is_passed(partner: str) -> None:
+    found = said(partner)
+    assert found.verdict is not Verdict.FAIL
+    assert found.files
+    assert (found.table["bid_micros"] <= POLICY.max_bid_micros).all()
+    assert 0 < (found.language_loss or 0) < 0.03
+    both = (found.table["bid_micros"] > 0) & (found.table["wanted_micros"] > 0)
+    error = np.log(found.table["bid_micros"] / found.table["wanted_micros"])[both]
+    assert abs(float(np.average(error, weights=found.table["clicks_seen"][both]))) < 0.06
+
+
+def test_a_partner_whose_language_nobody_knows_takes_the_table_as_it_is() -> None:
+    found = said("kayak")
+    pd.testing.assert_frame_equal(found.table, table("kayak"))
+    assert (dict(found.files), found.language_loss) == ({}, None)
+
+
+def test_cells_that_the_product_lifts_above_their_worth_are_counted() -> None:
+    odd = table("google")
+    odd.loc[7, ["p_book", "bid_micros"]] = [0.001, 1_000]
+    found = say("google", odd, policy=POLICY, take_share=0.12, currency="EUR")
+    worth = odd["p_book"] * odd["net_value_micros"] * 0.12
+    dear = int((found.table["bid_micros"] > worth).sum())
+    assert dear >= 1
+    assert any(reason.startswith(f"{dear} of {len(odd)} cells are bid above") for reason in found.reasons)
+
+
+def test_the_same_table_is_said_with_the_same_bytes() -> None:
+    one, two = said("google"), said("google")
+    assert dict(one.files) == dict(two.files)
+    assert json.loads(next(iter(one.files.values())))
+    pd.testing.assert_frame_equal(one.table, two.table)
