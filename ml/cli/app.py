@@ -174,6 +174,44 @@ def backtest(
     reports.backtest(first, last, every=every, source=source, data=data, as_json=json)
 
 
+@app.command(
+    epilog=(
+        "Example: bidwright replay auctions.parquet --campaign-stats stats.csv --campaign 2997 --policy lin"
+        " --param b0=10 --episode 1000 --budget-share 0.03125 --json"
+    )
+)
+def replay(
+    auctions: Annotated[Path, typer.Argument(help="Parquet file of click, market_price, pctr (campaign, split, seq)")],
+    campaign_stats: Annotated[Path, typer.Option(help="CSV file of campaign, clk_train, imp_train, cost_train")],
+    campaign: Annotated[str, typer.Option(help="whose auctions")],
+    policy: Annotated[str, typer.Option(help="const, rand, mcpc, lin, ortb or bidwright")],
+    param: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="of the policy; repeatable")] = None,
+    episode: Annotated[str, typer.Option(help="auctions per episode")] = "1000",
+    budget_share: Annotated[str, typer.Option(help="budget as a share of the mean train cost of an episode")] = "1/32",
+    split: Annotated[str | None, typer.Option(help="test, where there is such a column; else train or all")] = None,
+    tune: Annotated[Path | None, typer.Option(help="find the parameters on the split train of this file")] = None,
+    json: Json = False,
+) -> None:
+    """Replay logged auctions: what a policy would have won, paid and got clicked under a budget per episode.
+
+    cost is in price units, ecpc in thousands of them, win_rate in percent: as in the published tables.
+    """
+    from ml.cli import replay as command
+
+    command.replay(
+        auctions,
+        campaign_stats=campaign_stats,
+        campaign=campaign,
+        policy=policy,
+        params=param or (),
+        episode=episode,
+        budget_share=budget_share,
+        split=split,
+        tune=tune,
+        as_json=json,
+    )
+
+
 @app.command(epilog="Example: bidwright status --json")
 def status(json: Json = False) -> None:
     """The champion, the last market days, open incidents and waiting mail."""
