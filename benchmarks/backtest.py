@@ -15,13 +15,13 @@ from benchmarks.common import HOTEL_BOOKINGS, Figure, MissingData, run, stopwatc
 FIRST, LAST, EVERY_DAYS = date(2016, 7, 1), date(2017, 4, 1), 7
 
 LIMITS: Mapping[str, Mapping[str, float]] = {
-    "2016Q3": {"auc": 0.728, "log_loss": 0.618},
-    "2016Q4": {"auc": 0.812, "log_loss": 0.511},
-    "2017Q1": {"auc": 0.796, "log_loss": 0.498},
+    "2016Q3": {"auc": 0.742, "log_loss": 0.561},
+    "2016Q4": {"auc": 0.828, "log_loss": 0.489},
+    "2017Q1": {"auc": 0.806, "log_loss": 0.487},
 }
-"""The same weekly retraining without history features; the model has to be better in every quarter."""
+"""The same weekly retraining of the model before this one: trees on expected labels of open bookings."""
 
-MAX_VALUE_ERROR = 0.08
+MAX_VALUE_ERROR = 0.04
 MAX_SECONDS = 180.0
 
 

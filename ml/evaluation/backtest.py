@@ -67,7 +67,9 @@ def backtest(
     Returns:
         `quarters`: by quarter of booking, `rows`, and for `model`, `logistic` and `constant` (the share of
         cancellations known by then, corrected for open bookings) `auc`, `log_loss` and `net_value_ratio`
-        (predicted / realised; each null where it is not defined); `weeks`: the same by week.
+        (predicted / realised; each null where it is not defined), and `money`, the model's calibration by lead bucket
+        and segment with intervals over weeks and its cost (`ml.evaluation.money`); `weeks`: the same by week, without
+        `money`; `asymmetry`: what an error of calibration costs upwards and downwards.
 
     Raises:
         UsageError: the days are out of order or not within the source.
@@ -84,10 +86,16 @@ def backtest(
     final = _with_final_outcome(rows, events, scored)
     if final.empty:
         raise NoData(f"no booking from {first} to {last} has an outcome", next="choose earlier days")
+    from ml.evaluation.money import asymmetry
+
     quarter = pd.PeriodIndex(final["decision_at"].dt.tz_localize(None), freq="Q").astype(str)
     return {
-        "quarters": [{"quarter": str(name), **_quality(part)} for name, part in final.groupby(quarter, sort=True)],
+        "quarters": [
+            {"quarter": str(name), **_quality(part), "money": _money(part, seed=settings.seed)}
+            for name, part in final.groupby(quarter, sort=True)
+        ],
         "weeks": [{"first": str(name), **_quality(part)} for name, part in final.groupby("week", sort=True)],
+        "asymmetry": asymmetry(),
     }
 
 
@@ -211,6 +219,13 @@ def _quality(part: pd.DataFrame) -> dict[str, Any]:
             "net_value_ratio": _number(net_value_ratio((1 - p) * gross, realised)),
         }
     return found
+
+
+def _money(part: pd.DataFrame, *, seed: int) -> dict[str, Any]:
+    """Calibration of the model in money; weeks are resampled whole."""
+    from ml.evaluation.money import money_report
+
+    return money_report(part, part["p_model"].to_numpy(dtype=float), blocks=part["week"].to_numpy(), seed=seed)
 
 
 def _number(value: float) -> float | None:

@@ -14,7 +14,7 @@ from ml.models import calibration, lightgbm_text
 from ml.models.artefacts import read_object, read_text
 from ml.models.calibration import Calibration, Identity
 from ml.models.encoding import Encoder
-from ml.models.lightgbm_text import Recipe, TextModel
+from ml.models.lightgbm_text import Objective, Recipe, TextModel
 from ml.models.numbers import Bools, Floats, logit, sigmoid, to_json_floats
 
 
@@ -54,8 +54,10 @@ class Boosted:
     calibration: Calibration
 
     @classmethod
-    def fit(cls, encoder: Encoder, examples: Examples, *, recipe: Recipe, seed: int) -> Boosted:
-        """Grow the trees from the examples; not calibrated yet.
+    def fit(
+        cls, encoder: Encoder, examples: Examples, *, recipe: Recipe, seed: int, objective: Objective | None = None
+    ) -> Boosted:
+        """Grow the trees from the examples, by cross-entropy or another objective; not calibrated yet.
 
         The intercept is fitted first and the trees only add to it, so that a prediction leaves out the
         offsets that training had.
@@ -71,8 +73,9 @@ class Boosted:
             unordered=encoder.unordered,
             weights=examples.weights,
             offset=offset if examples.offset is None else offset + examples.offset,
+            objective=objective,
         )
-        return cls(encoder, TextModel(text), intercept, Identity())
+        return Boosted(encoder, TextModel(text), intercept, Identity())
 
     def with_calibration(self, fitted: Calibration) -> Boosted:
         """The same trees under another calibration."""

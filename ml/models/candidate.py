@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 METRICS_ROUNDED = 6
 
+SERVES = "serves"
+"""In a bundle's meta data: per model, the folder of the one that predicts, its own or its baseline's."""
+
 
 def build_candidate(platform: Platform, day: date) -> Version:
     """Train, evaluate and register the candidate of `day`.
@@ -46,6 +49,7 @@ def build_candidate(platform: Platform, day: date) -> Version:
     trained = train(rows, as_of=as_of, seed=platform.settings.seed)
     judged = evaluation_rows(platform, day, known_from=as_of)
     metrics = evaluate(trained, judged)
+    serves = choose_served(trained, judged, seed=platform.settings.seed)
     data_digest = partitions.data_digest(platform.db, platform.market, last=through)
     meta = {
         "market": platform.market,
@@ -57,6 +61,7 @@ def build_candidate(platform: Platform, day: date) -> Version:
         "held_days": [held_day.isoformat() for held_day in held],
         "unfit_days_used": sorted(used.isoformat() for used in days_used(rows) & set(held)),
         "training": trained.training_record(),
+        SERVES: serves,
         "metrics": metrics,
     }
     digest = write_bundle(platform.blobs, artefacts=trained.artefacts(rows), meta=meta)
@@ -71,7 +76,7 @@ def build_candidate(platform: Platform, day: date) -> Version:
         uri=f"bundles/{digest}",
         data_digest=data_digest,
         trained_through=through,
-        metrics={**metrics, "unfit_days_used": meta["unfit_days_used"]},
+        metrics={**metrics, SERVES: serves, "unfit_days_used": meta["unfit_days_used"]},
         mlflow_run_id=_log(platform, day, digest, trained, judged, meta),
     )
     return versions.register(platform.db, version, platform.clock.now())
@@ -93,6 +98,33 @@ def evaluate(trained: Trained, judged: Mapping[str, Holdout]) -> dict[str, Any]:
         }
         for name, model in trained.models.items()
     }
+
+
+def choose_served(trained: Trained, judged: Mapping[str, Holdout], *, seed: int) -> dict[str, str]:
+    """Which of the two predicts in this version, per model: the trees where they show a gain, else their baseline.
+
+    A model has to earn its complexity. Where the holdout shows no gain (`ml.evaluation.interval.better`), the logistic
+    regression serves: it is the simpler, and no worse as far as anybody can tell.
+    """
+    from ml.core.verdict import Verdict
+    from ml.evaluation.interval import better
+    from ml.evaluation.metrics import log_losses
+    from ml.evaluation.paired import paired_bootstrap
+    from ml.models import baseline_of
+    from ml.promotion.gates.beats_baseline import BeatsBaseline
+
+    gate = BeatsBaseline()
+    serves = {}
+    for name, model in trained.models.items():
+        rows = judged[name]
+        ours, theirs = (
+            log_losses(rows.label, rows.of_label(one.predict(rows.rows)[one.outputs[0]].to_numpy(dtype=float)))
+            for one in (model, trained.baselines[name])
+        )
+        gain = paired_bootstrap(ours, theirs, rows.block, seed=seed) if len(rows.label) else None
+        shown = gain and better(gain, min_blocks=gate.min_blocks, min_rows=gate.min_rows) is Verdict.PASS
+        serves[name] = name if shown else baseline_of(name)
+    return serves
 
 
 def _measure(model: BidModel, judged: Holdout, due: Holdout) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
 """The conversion model: how probable it is that a click books.
 
-A click of the last days may still book. Its label is what is known, and the share of bookings known at its age
-(`ml.models.delay`) enters as an offset in log-odds, `logit(p F) = logit(p) + ln F` for the small p of a click, so
+A click of the last days may still book. Its label is what is known, and the share F of bookings known at its age,
+partner and lead time (`ml.models.delay`) enters as an offset in log-odds, `logit(p F) - logit(p)` at the mean p, so
 that every click counts and none counts as lost too early.
 """
 
@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from ml.market.buckets import lead_buckets
 from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_each, enough_rows, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
@@ -21,7 +22,7 @@ from ml.models.encoding import Column, Encoder, as_times, known_before
 from ml.models.history import TRAFFIC_HISTORY
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
-from ml.models.numbers import Bools, Floats, Ints
+from ml.models.numbers import Bools, Floats, logit
 
 MATURE_DAYS = 7
 """From this age on a click counts as mature: 95 % of its bookings are known."""
@@ -48,18 +49,26 @@ class ConversionTask(Task):
     outputs: ClassVar[tuple[str, ...]] = ("p_book",)
 
     @classmethod
-    def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
-        """Clicks known before `as_of` (`click_known_at`, `booked`, `booking_known_at`), at least a day old."""
+    def prepare(cls, rows: pd.DataFrame, *, as_of: datetime, completion: Completion | None = None) -> Prepared:
+        """Clicks known before `as_of` (`click_known_at`, `booked`, `booking_known_at`), at least a day old.
+
+        `completion` gives the share of bookings known by age, learned from more clicks than these (`completion_of`);
+        it is needed where these are of a few days only, which have no matured cohort to learn it from.
+        """
         old_enough = known_before(rows["click_known_at"], as_of - timedelta(days=1))
         rows = in_order(rows[old_enough], time="ts", key="click_id")
         enough_rows(cls.task, rows, least=MIN_CLICKS)
         age, delay, booked = _ages(rows, as_of=as_of)
         enough_of_each(cls.task, booked.astype(float), least=MIN_BOOKINGS)
-        factor = Completion.fit(age, delay, booked).at(age)
+        cell = delay_cells(rows)
+        learned = Completion.fit(age, delay, booked, cell=cell) if completion is None else completion
+        factor = learned.at(age, cell)
         frame = search_context(rows)
         encoder = Encoder.fit(cls.columns, frame)
-        examples = Examples(encoder.matrix(frame), booked.astype(float), np.ones(len(rows)), np.log(factor))
-        return Prepared(encoder, examples, certain=booked | (age >= MATURE_DAYS), days=age.astype(float))
+        examples = Examples(
+            encoder.matrix(frame), booked.astype(float), np.ones(len(rows)), delay_offset(factor, booked)
+        )
+        return Prepared(encoder, examples, certain=booked | (age >= MATURE_DAYS), days=age)
 
     @classmethod
     def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
@@ -94,22 +103,52 @@ class ConversionBaseline(ConversionTask, LogisticModel):
         return cls(Logistic.fit(prepared.encoder, prepared.examples))
 
 
+def completion_of(clicks: pd.DataFrame, *, as_of: datetime) -> Completion:
+    """Completion factors per partner and lead bucket, learned from clicks of any age.
+
+    Args:
+        clicks: with `click_known_at` and `booking_known_at`; and `partner` and `lead_days`, without which all are pooled.
+        as_of: the instant of knowledge.
+    """
+    return Completion.fit(*_ages(clicks, as_of=as_of), cell=delay_cells(clicks))
+
+
 def known_share(rows: pd.DataFrame, *, learned_from: pd.DataFrame, as_of: datetime) -> Floats:
     """Of the bookings that ever follow these clicks, the share known before `as_of`; shape (n,), above 0 to 1.
 
     Args:
-        rows: clicks known before `as_of`, with `click_known_at` and `booking_known_at`.
-        learned_from: clicks of any age with the same columns, from which the delay is learned.
+        rows: clicks known before `as_of`, with `click_known_at`, and `partner` and `lead_days` where there are any.
+        learned_from: clicks of any age with the same columns and `booking_known_at`, to learn the delay from.
         as_of: the instant of knowledge.
     """
-    return Completion.fit(*_ages(learned_from, as_of=as_of)).at(_ages(rows, as_of=as_of)[0])
+    age = _days(pd.Timestamp(as_of) - as_times(rows["click_known_at"]))
+    return completion_of(learned_from, as_of=as_of).at(age, delay_cells(rows))
 
 
-def _ages(rows: pd.DataFrame, *, as_of: datetime) -> tuple[Ints, Ints, Bools]:
-    """Whole days from click to `as_of` and to its booking, and whether one was known before `as_of`."""
+def delay_offset(factor: Floats, booked: Bools) -> Floats:
+    """`logit(p F) - logit(p)` at the mean p that these bookings make of these factors F; shape (n,), 0 or less.
+
+    With `ln F` alone the fit would be some `p (1 - F)` of p too high.
+    """
+    p = np.array([min(booked.sum() / factor.sum(), 0.5)])
+    return logit(p * factor) - logit(p)
+
+
+def delay_cells(rows: pd.DataFrame) -> list[str] | None:
+    """Partner and lead bucket of each click, or none where the rows do not say."""
+    if not {"partner", "lead_days"} <= set(rows.columns):
+        return None
+    lead = lead_buckets(rows["lead_days"].to_numpy(dtype=np.int64))
+    return [f"{partner} {bucket}" for partner, bucket in zip(rows["partner"], lead, strict=True)]
+
+
+def _ages(rows: pd.DataFrame, *, as_of: datetime) -> tuple[Floats, Floats, Bools]:
+    """Days from click to `as_of` and to its booking, and whether one was known before `as_of`."""
     clicked, booking = as_times(rows["click_known_at"]), as_times(rows["booking_known_at"])
     booked = known_before(rows["booking_known_at"], as_of)
-    day = np.timedelta64(1, "D")
-    age = ((pd.Timestamp(as_of) - clicked) // day).to_numpy().astype(np.int64)
-    delay = np.where(booked, ((booking - clicked) // day).to_numpy(), 0).astype(np.int64)
-    return age, np.maximum(delay, 0), booked
+    delay = np.where(booked, _days(booking - clicked), 0.0)
+    return _days(pd.Timestamp(as_of) - clicked), np.maximum(delay, 0.0), booked
+
+
+def _days(spans: pd.TimedeltaIndex) -> Floats:
+    return np.asarray(spans / np.timedelta64(1, "D"), dtype=np.float64)

@@ -7,7 +7,7 @@ itself; given to the constructor it is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ TRAIN_THREADS = 1
 
 PREDICT_THREADS = 1
 
+Objective = Callable[[Floats, Any], tuple[Floats, Floats]]
+"""Margins and LightGBM's own data set to weighted gradient and curvature, each of shape (n,)."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -25,6 +28,7 @@ class Recipe:
 
     The objective is cross-entropy throughout: it takes labels anywhere within 0 and 1, which is what an outcome
     that is not certain yet needs. In the columns named `falling` a prediction never rises, all else equal.
+    With `random_splits` each column is cut at a random place (extremely randomised trees, Geurts et al. 2006).
     """
 
     rounds: int = 150
@@ -36,6 +40,7 @@ class Recipe:
     l2: float = 10.0
     max_bins: int = 127
     falling: tuple[str, ...] = ()
+    random_splits: bool = False
 
     def parameters(self, names: Sequence[str], *, seed: int) -> dict[str, Any]:
         """LightGBM's own words for it, for columns of these names; deterministic on any number of cores."""
@@ -56,6 +61,7 @@ class Recipe:
             "seed": seed,
             "verbosity": -1,
             **(monotone if self.falling else {}),
+            **({"extra_trees": True} if self.random_splits else {}),
         }
 
 
@@ -69,6 +75,7 @@ def train(
     unordered: Sequence[int] = (),
     weights: Floats | None = None,
     offset: Floats | None = None,
+    objective: Objective | None = None,
 ) -> str:
     """Grow trees and give them as LightGBM's text.
 
@@ -81,6 +88,7 @@ def train(
         unordered: positions of the columns whose values are codes without an order.
         weights: shape (n,), above 0; none means all equal.
         offset: shape (n,), log-odds that hold already, which the trees only add to.
+        objective: in place of cross-entropy; gives the weighted gradient and curvature at margins of shape (n,).
 
     Returns:
         The text; the same arguments give the same bytes.
@@ -98,6 +106,42 @@ def train(
         params=parameters,
         free_raw_data=True,
     )
+    if objective is not None:
+        parameters["objective"] = objective
+    booster = lightgbm.train(parameters, data, recipe.rounds)
+    return str(booster.model_to_string(num_iteration=-1))
+
+
+def train_lists(
+    matrix: Floats, clicked: Floats, lists: Sequence[int], *, recipe: Recipe, seed: int, names: Sequence[str]
+) -> str:
+    """Grow trees whose sums are utilities: the one clicked of each list is drawn by the softmax of them (conditional
+    logit). What is minimised is the multinomial log loss over the lists.
+
+    Args:
+        matrix: shape (n, k), NaN where missing; the offers of a list stand together.
+        clicked: 1 for the offer clicked, 0 for the others, shape (n,).
+        lists: how many offers each list has, in order; they sum to n.
+        recipe: how to grow them.
+        seed: of every random choice.
+        names: shape (k,), without spaces.
+
+    Returns:
+        The text; the same arguments give the same bytes.
+    """
+    import lightgbm
+    import numpy as np
+
+    sizes = np.asarray(lists)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+
+    def gradient(utility: Any, _: Any) -> tuple[Any, Any]:
+        share = np.exp(utility - np.repeat(np.maximum.reduceat(utility, starts), sizes))
+        p = share / np.repeat(np.add.reduceat(share, starts), sizes)
+        return p - clicked, np.maximum(p * (1.0 - p), 1e-6)
+
+    parameters = recipe.parameters(names, seed=seed) | {"objective": gradient}
+    data = lightgbm.Dataset(matrix, label=clicked, feature_name=list(names), params={"verbosity": -1})
     booster = lightgbm.train(parameters, data, recipe.rounds)
     return str(booster.model_to_string(num_iteration=-1))
 

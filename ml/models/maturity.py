@@ -2,16 +2,17 @@
 
 Cancellations become known earlier than stays. Training on the outcomes known so far therefore sees too many
 cancellations; training on bookings whose arrival has passed sees old and short-lead ones only. Here every booking
-counts: a known cancellation as 1, a finished booking as 0, and an open one as the probability that it still
-cancels, `q = p (1 - F) / (1 - p F)`, where p is its probability of ever cancelling and F the share of the
-eventual cancellations that bookings like it have shown by its age. F comes from a product-limit estimate
-(Kaplan and Meier 1958) over cells of lead time and segment, with open bookings as the censored rows they are.
+counts: a known cancellation as 1, a finished booking as 0, and an open one as one of which a share F of the eventual
+cancellations has been seen (`ml.models.survival` makes a likelihood of it). Given its probability p of ever
+cancelling it still cancels with `q = p (1 - F) / (1 - p F)`. F comes from a product-limit estimate (Kaplan and
+Meier 1958) over cells of lead time and segment, with open bookings as the censored rows they are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ LOOKBACK_DAYS = 730
 _SHRINK = 50.0
 _MAX_HAZARD = 0.95
 _NEVER = 10**6
-_PARTS = TENTHS + 1
+PARTS = TENTHS + 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Ages:
         settled: whether the outcome is certain, either way.
         cell: the hazard cell, from 0.
         cells: how many cells there are.
+        segments: names of the segments that have cells of their own, in the order of the cells.
     """
 
     age: Ints
@@ -64,6 +66,7 @@ class Ages:
     settled: Bools
     cell: Ints
     cells: int
+    segments: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, rows: pd.DataFrame, *, as_of: datetime) -> Ages:
@@ -74,11 +77,12 @@ class Ages:
         stayed = (rows["outcome"] == "stayed").to_numpy(dtype=bool) & certain
         cancel_age = np.where(cancelled, _days(as_times(rows["outcome_known_at"]).floor("D"), booked), _NEVER)
         lead = as_numbers(rows["lead_days"]).astype(np.int64)
-        bucket = np.searchsorted(LEAD_STARTS, lead, side="right")
-        group, groups = _segments(rows["segment"])
+        segments = _largest(rows["segment"])
+        groups = len(segments) + 1
+        cell = lead_cells(lead, segment_codes(rows["segment"], segments), groups=groups)
         age = _days(pd.DatetimeIndex([as_of]).floor("D"), booked)
         cells = (len(LEAD_STARTS) + 1) * groups
-        return cls(age, lead, cancelled, cancel_age, cancelled | stayed, bucket * groups + group, cells)
+        return cls(age, lead, cancelled, cancel_age, cancelled | stayed, cell, cells, segments)
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,11 @@ class Hazards:
     @classmethod
     def fit(cls, ages: Ages) -> Hazards:
         """Product-limit estimate with recency weights, shrunk towards the cell's lead bucket by 50 bookings."""
-        events, exposed = np.zeros((ages.cells, _PARTS)), np.zeros((ages.cells, _PARTS))
+        events, exposed = np.zeros((ages.cells, PARTS)), np.zeros((ages.cells, PARTS))
         recent = ages.age <= LOOKBACK_DAYS
         position = clock(ages.age, ages.lead)
         event_part = np.minimum(clock(ages.cancel_age, ages.lead).astype(np.int64), TENTHS)
-        for part in range(_PARTS):
+        for part in range(PARTS):
             # The calendar day on which a booking was in this part gives its weight: by booking day, long lead
             # times would be favoured, whose late parts are only known from old bookings.
             middle = 0.0 if part == 0 else (part - 0.5) / TENTHS * ages.lead
@@ -119,6 +123,11 @@ class Hazards:
         """Share of a cell's bookings that ever cancel; shape (n,)."""
         return np.asarray(-np.expm1(-self.cumulative[cell, -1]), dtype=np.float64)
 
+    def shown(self, cell: Ints, position: Floats) -> Floats:
+        """F: of a cell's eventual cancellations, the share seen by a position on the clock; shape (n,), 0 to 1."""
+        share = self.cancelled_share(cell, position) / np.maximum(self.total(cell), 1e-6)
+        return np.asarray(np.clip(share, 0.0, 1.0), dtype=np.float64)
+
 
 @dataclass(frozen=True)
 class Knowledge:
@@ -132,6 +141,7 @@ class Knowledge:
             1 where the outcome is certain.
         label: 1 for a known cancellation, else the probability that the booking still cancels, by its cell alone.
         weight: of the row in training, halved every year of age.
+        hazards, segments: the curves that F comes from, and the segments that have cells of their own.
     """
 
     age: Ints
@@ -140,17 +150,16 @@ class Knowledge:
     shown: Floats
     label: Floats
     weight: Floats
+    hazards: Hazards
+    segments: tuple[str, ...]
 
     @classmethod
     def of(cls, rows: pd.DataFrame, *, as_of: datetime) -> Knowledge:
         """What is known of bookings before `as_of`."""
         ages = Ages.of(rows, as_of=as_of)
         hazards = Hazards.fit(ages)
-        done = hazards.cancelled_share(ages.cell, clock(ages.age, ages.lead))
-        total = hazards.total(ages.cell)
-        finished = ages.settled & ~ages.cancelled
-        shown = np.where(ages.settled, 1.0, np.clip(done / np.maximum(total, 1e-6), 0.0, 1.0))
-        still = np.where(finished, 0.0, np.clip((total - done) / (1.0 - done), 0.0, 1.0))
+        shown = np.where(ages.settled, 1.0, hazards.shown(ages.cell, clock(ages.age, ages.lead)))
+        still = still_cancels(hazards.total(ages.cell), shown)
         return cls(
             age=ages.age,
             settled=ages.settled,
@@ -158,12 +167,25 @@ class Knowledge:
             shown=shown,
             label=np.where(ages.cancelled, 1.0, still),
             weight=0.5 ** (ages.age / ROW_HALF_LIFE_DAYS),
+            hazards=hazards,
+            segments=ages.segments,
+        )
+
+    def take(self, rows: Bools) -> Knowledge:
+        """What is known of the bookings for which the mask, shape (n,), is true."""
+        return replace(
+            self,
+            age=self.age[rows],
+            settled=self.settled[rows],
+            cancelled=self.cancelled[rows],
+            shown=self.shown[rows],
+            label=self.label[rows],
+            weight=self.weight[rows],
         )
 
     def expected(self, p: Floats) -> Floats:
         """Labels given each booking's own probability p of ever cancelling, shape (n,): the E step of EM."""
-        inside = np.clip(p, 1e-4, 1 - 1e-4)
-        return np.where(self.cancelled, 1.0, inside * (1 - self.shown) / (1 - inside * self.shown))
+        return np.where(self.cancelled, 1.0, still_cancels(np.clip(p, 1e-4, 1 - 1e-4), self.shown))
 
 
 def clock(age: Ints, lead: Ints) -> Floats:
@@ -177,17 +199,36 @@ def clock(age: Ints, lead: Ints) -> Floats:
 
 def _per_bucket(values: Floats, groups: int) -> Floats:
     """Sums over the segments of a lead bucket, back at the size of the cells."""
-    summed = values.reshape(len(LEAD_STARTS) + 1, groups, _PARTS).sum(axis=1)
+    summed = values.reshape(len(LEAD_STARTS) + 1, groups, PARTS).sum(axis=1)
     return np.repeat(summed, groups, axis=0)
 
 
-def _segments(values: pd.Series[str]) -> tuple[Ints, int]:
-    """Number of each row's segment among the largest, the rest sharing the last; and how many there are."""
-    texts = values.astype(object).fillna("")
-    counts = texts.value_counts()
-    largest = sorted(counts.index, key=lambda name: (-int(counts[name]), name))[:SEGMENTS]
-    codes = pd.Categorical(texts, categories=largest).codes.astype(np.int64)
-    return np.where(codes < 0, SEGMENTS, codes), SEGMENTS + 1
+def still_cancels(p: Floats, shown: Floats) -> Floats:
+    """Probability that an open booking ends cancelled: `p (1 - F) / (1 - p F)`; shape (n,).
+
+    Args:
+        p: probability of ever cancelling, known when it was booked, shape (n,), 0 to 1.
+        shown: F, shape (n,), 0 to 1.
+    """
+    left = 1.0 - p * shown
+    return np.asarray(np.where(left > 0, p * (1.0 - shown) / np.where(left > 0, left, 1.0), 0.0), dtype=np.float64)
+
+
+def lead_cells(lead: Ints, group: Ints, *, groups: int) -> Ints:
+    """Cell of each booking, from its lead time in days and the number of its segment; shape (n,)."""
+    return np.asarray(np.searchsorted(LEAD_STARTS, lead, side="right") * groups + group, dtype=np.int64)
+
+
+def segment_codes(values: pd.Series[Any], segments: tuple[str, ...]) -> Ints:
+    """Place of each row's segment among `segments`; their number where it is none of them. Shape (n,)."""
+    codes = pd.Categorical(values.astype(object).fillna(""), categories=list(segments)).codes.astype(np.int64)
+    return np.where(codes < 0, len(segments), codes)
+
+
+def _largest(values: pd.Series[Any]) -> tuple[str, ...]:
+    """The largest segments, largest first."""
+    counts = values.astype(object).fillna("").value_counts()
+    return tuple(sorted(counts.index, key=lambda name: (-int(counts[name]), name))[:SEGMENTS])
 
 
 def _days(later: pd.DatetimeIndex, earlier: pd.DatetimeIndex) -> Ints:

@@ -37,11 +37,23 @@ def test_its_answer_has_the_promised_shape(walked: tuple[dict[str, Any], list[da
     found, _, _ = walked
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     (quarter,) = found["quarters"]
-    assert set(quarter) == {"quarter", "rows", *SCORED}
+    assert set(quarter) == {"quarter", "rows", "money", *SCORED}
     assert quarter["quarter"] == "2025Q1"
     for who in SCORED:
         assert set(quarter[who]) == {"auc", "log_loss", "net_value_ratio"}
     assert quarter["rows"] == sum(week["rows"] for week in found["weeks"])
+
+
+def test_its_money_by_field_adds_up_to_the_whole(walked: tuple[dict[str, Any], list[date], Path]) -> None:
+    quarter = walked[0]["quarters"][0]
+    money = quarter["money"]
+    assert money["whole"]["net_value_ratio"] == pytest.approx(quarter["model"]["net_value_ratio"], abs=1e-5)
+    for fields in (money["lead_bucket"], money["segment"]):
+        assert sum(row["rows"] for row in fields) == quarter["rows"]
+        assert sum(row["realised"] for row in fields) == pytest.approx(money["whole"]["realised"], abs=0.1)
+        assert all(row["cost"] is None or row["cost"] >= 0 for row in fields)
+    costs = [row["cost"] for row in money["lead_bucket"] if row["cost"] is not None]
+    assert money["cost"]["total"] == pytest.approx(sum(costs), abs=0.1)
 
 
 def test_weeks_follow_each_other_and_the_last_may_be_short(

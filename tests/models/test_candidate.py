@@ -146,3 +146,14 @@ def test_too_little_history_is_said_and_leaves_nothing(platform: Platform) -> No
 def test_what_a_person_reads_is_json_without_gaps(platform: Platform) -> None:
     version = build_candidate(platform, last_day(platform))
     assert json.loads(json.dumps(version.metrics, allow_nan=False)) == version.metrics
+
+
+def test_where_the_trees_show_no_gain_their_baseline_serves(platform: Platform) -> None:
+    """Forty-five small days show little; what the version says must be what predicts."""
+    bundle = read_bundle(platform.blobs, build_candidate(platform, last_day(platform)).digest)
+    serves = bundle.meta["serves"]
+    assert set(serves) == {"value", "conversion", "click"}
+    assert "click_baseline" in serves.values() or "conversion_baseline" in serves.values()
+    models = load_models(bundle)
+    for name, by in serves.items():
+        assert type(models[name]).name == by

@@ -1,0 +1,213 @@
+"""Profit of the platform on the simulated market, as a share of what the best bids in the partners' language earn.
+
+Runs the platform's own use cases day by day, from an empty lake: ingest, settle, features, drift, bids, training, gates.
+Each published table decides the next day's auctions. Profit is expected, over the searches and rivals of the last days
+(common random numbers); see `ml.market.simulator.oracle`. Seeds run side by side, one process each.
+
+    python -m benchmarks.policy_regret --days 60 --seeds 5 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.common import ROOT, Figure, run
+
+JUDGED_DAYS = 15
+REDRAWS = 6
+FIRST_SEED = 101
+TARGET, FLOOR = 0.92, 0.85
+MULTIPLIERS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+def measure(given: argparse.Namespace) -> Mapping[str, Figure]:
+    """Every seed in a process of its own, as many at once as there are cores."""
+    with ThreadPoolExecutor(given.workers) as pool:
+        found = list(pool.map(lambda seed: _in_child(seed, given.days), range(FIRST_SEED, FIRST_SEED + given.seeds)))
+    shares = {name: [one[name] / one["o2"] for one in found] for name in found[0] if name not in {"o2", "promotions"}}
+    figures = {
+        name: Figure(round(_mean(runs), 4), "share of O2", runs=tuple(round(share, 4) for share in runs))
+        for name, runs in shares.items()
+    }
+    ours = sorted(shares["platform"])
+    figures["platform"] = Figure(
+        round(_mean(ours), 4),
+        "share of O2",
+        peer=figures["raw_ratios"].ours,
+        limit=TARGET,
+        runs=tuple(round(share, 4) for share in shares["platform"]),
+    )
+    figures["platform_p5"] = Figure(round(_percentile(ours, 0.05), 4), "share of O2", limit=FLOOR)
+    figures["promotions"] = Figure(_mean([one["promotions"] for one in found]), "count")
+    return figures
+
+
+def _in_child(seed: int, days: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.policy_regret", "--child", str(seed), str(days)]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def child(seed: int, days: int) -> dict[str, float]:
+    """Run the platform over the days and score its bids, and the peers', on the last of them."""
+    with TemporaryDirectory(prefix="bidwright-regret-") as folder:
+        platform, first = _run(Path(folder), seed, days)
+        judged = [first + timedelta(days=days - 1 - age) for age in reversed(range(JUDGED_DAYS))]
+        return {**_ours(platform, judged), **_peers(platform, judged)}
+
+
+def _run(home: Path, seed: int, days: int) -> tuple[Any, date]:
+    """The lifecycle, day by day; a day on which a step stops goes on with the next, as under Airflow."""
+    from ml import pipeline
+    from ml.core.errors import BidwrightError
+    from ml.core.settings import load_settings
+    from ml.evaluation.tracking import prepare
+    from ml.platform import Platform
+
+    settings = load_settings(source="simulator", home=home, seed=seed, mail_to="")
+    clock = DayClock()
+    platform = Platform(settings, clock)
+    platform.db.migrate()
+    prepare(settings)
+    first = platform.source.first_day()
+    assert first is not None  # noqa: S101  (the simulator has a first day)
+    for number in range(days):
+        day = first + timedelta(days=number)
+        clock.day = day
+        try:
+            pipeline.run_day(platform, day)
+        except BidwrightError as error:
+            sys.stderr.write(f"seed {seed} {day}: {error}\n")
+    return platform, first
+
+
+class DayClock:
+    """A clock that shows two in the morning after the market day."""
+
+    day = date(2025, 1, 1)
+
+    def now(self) -> datetime:
+        """The present instant, UTC."""
+        return datetime.combine(self.day + timedelta(days=1), time(2), tzinfo=UTC)
+
+
+def _ours(platform: Any, judged: list[date]) -> dict[str, float]:
+    """What our bids earned, from the frozen truth; and how often a champion was promoted."""
+    from ml.ledger import champion
+
+    profit = 0.0
+    for day in judged:
+        outcomes = platform.source.resolved(day).outcomes
+        worth = outcomes["conversion"].astype(float) * outcomes["value"]
+        earned = outcomes["click_chance"] * (worth - outcomes["cpc"] / 1e6)
+        profit += float(earned[~outcomes["commission"]].sum())
+    live = champion.current(platform.db, platform.market)
+    return {"platform": profit, "promotions": float(live.generation if live else 0)}
+
+
+def _peers(platform: Any, judged: list[date]) -> dict[str, float]:
+    """The oracles, and the simpler policies that a buyer might have had instead."""
+    import numpy as np
+
+    from ml.market.simulator import oracle
+
+    market = platform.source.market
+    drawn = list(oracle.redraws(market, REDRAWS))
+    chosen_on, truth = oracle.curves(drawn, judged), oracle.curves([market], judged)
+
+    def profit(choice: Any) -> float:
+        _, value, cost = truth.of(choice)
+        return value - cost
+
+    multiples = np.array(MULTIPLIERS)
+    best = oracle.multiplier_profits(drawn[:1], judged, multiples).argmax(axis=1)
+    real = oracle.multiplier_profits([market], judged, multiples)
+    return {
+        "o1": oracle.omniscient(market, judged),
+        "o2": profit(oracle.best_in_language(chosen_on.profit, chosen_on.hotels)),
+        "o3": float(real[np.arange(len(best)), best].sum()),
+        "truthful": float(real[:, MULTIPLIERS.index(1.0)].sum()),
+        "house": oracle.policy_profit(market, judged, {}),
+        "raw_ratios": _raw_ratios(platform, judged),
+        "yesterdays_constant": _yesterdays_constant(market, judged),
+    }
+
+
+def _raw_ratios(platform: Any, judged: list[date]) -> float:
+    """Each hotel's bookings per click times its mean booking value, as counted up to the day before; bid at 0.7 of it."""
+    import numpy as np
+
+    from ml.market.simulator import oracle
+    from ml.market.simulator.bids import Publication
+    from ml.market.simulator.partners import NAMES
+    from ml.market.simulator.world import TAKE_SHARE
+
+    market = platform.source.market
+    hotels = market.world.hotels
+    clicks, earned = np.zeros(hotels), np.zeros(hotels)
+    day, total = platform.source.first_day(), 0.0
+    while day <= judged[-1]:
+        if day >= judged[0]:
+            bid = np.where(clicks > 0, 0.7 * TAKE_SHARE * earned / np.maximum(clicks, 1), 0.0)
+            cells = np.broadcast_to(bid[:, None, None, None], (hotels, *oracle.SHAPE)).copy()
+            total += oracle.policy_profit(market, [day], {name: Publication(day, "raw", cells) for name in NAMES})
+        resolved = platform.source.resolved(day)
+        clicked = resolved.outcomes["clicked"]
+        hotel = resolved.searches["hotel"]
+        books = clicked & (resolved.searches["conversion_die"] < resolved.outcomes["conversion"])
+        gross = resolved.outcomes["value"].astype(float) / TAKE_SHARE
+        clicks += np.bincount(hotel[clicked], minlength=hotels)
+        earned += np.bincount(hotel[books], weights=gross[books], minlength=hotels)
+        day += timedelta(days=1)
+    return total
+
+
+def _yesterdays_constant(market: Any, judged: list[date]) -> float:
+    """The one bid per partner that would have earned most yesterday."""
+    import numpy as np
+
+    from ml.market.simulator import oracle
+    from ml.market.simulator.partners import NAMES
+
+    total = 0.0
+    for day in judged:
+        before = oracle.curves([market], [day - timedelta(days=1)])
+        today = oracle.curves([market], [day])
+        by_partner = (len(NAMES), -1, oracle.LEVELS)
+        best = before.profit.reshape(by_partner).sum(axis=1).argmax(axis=1)
+        total += float(today.profit.reshape(by_partner).sum(axis=1)[np.arange(len(best)), best].sum())
+    return total
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _percentile(ordered: list[float], share: float) -> float:
+    """The smallest value with at least `share` of them at or below it."""
+    return ordered[max(0, -(-int(share * 1000 * len(ordered)) // 1000) - 1)]
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", type=int, default=60, help="market days from the first one; the last 15 are judged")
+    parser.add_argument("--seeds", type=int, default=5, help="how many markets")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="markets at once")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(child(int(sys.argv[2]), int(sys.argv[3]))))
+        sys.exit(0)
+    sys.exit(run("policy_regret", measure, arguments=_arguments))
