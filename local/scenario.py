@@ -81,7 +81,7 @@ def choose(source: str, data: str, *, days: int = DEMO_DAYS) -> Scenario:
     )
 
 
-_DEMO: dict[str, str | int] = {"schedule": "none", "retrain_every_days": 3}
+_DEMO: dict[str, str | int] = {"schedule": "none", "retrain_every_days": 4}
 
 
 def _folder(source: str, data: str) -> str:

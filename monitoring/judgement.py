@@ -178,7 +178,11 @@ def _history(subject: Subject, day: date, windows: Windows) -> tuple[History, li
 def _opinion(
     subject: Subject, past: History, moved: Sequence[ColumnShift], windows: Windows, *, seed: int, sample: int
 ) -> DriftResult:
-    """Evidently on the longest window and the reference before it, with our limits of that window as its thresholds."""
+    """Evidently on the longest window and the reference before it, with our limits of that window as its thresholds.
+
+    Of the columns that matter and those beyond their limit: its time and its report's size go into a plot each.
+    """
+    moved = [shift for shift in moved if shift.matters or shift.score.exceeds] or list(moved)
     current = past.span(windows.longest - 1, 0)
     reference = past.span(windows.longest + windows.reference_days - 1, windows.longest)
     if min(len(current), len(reference)) < windows.minimum_rows:

@@ -62,6 +62,13 @@ class Settings(BaseSettings):
         "30 1 * * *", description="cron (UTC) at which the day before is ingested; none: only by hand"
     )
     target_cost_share: float = Field(0.06, gt=0, le=1, description="cost of sale aimed at: ad cost / net booking value")
+    take_share: float = Field(
+        0.12,
+        gt=0,
+        le=1,
+        description="what a booking earns, as a share of its net value; no bid exceeds a click's earnings",
+    )
+    currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="currency of every amount (ISO 4217)")
     max_bid_micros: int = Field(5_000_000, gt=0, description="cap of any bid per click, in micros")
     max_bid_change: float = Field(
         0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share"
@@ -69,8 +76,12 @@ class Settings(BaseSettings):
     simulator_opportunities_per_day: int = Field(
         20_000, ge=100, description="size of the simulated market, in mid-year"
     )
+    simulator_hotels: int = Field(240, ge=20, le=20_000, description="hotels of the simulated market")
     simulator_shock_day: str = Field(
         "", description="market day from which the simulator's rivals start a price war; empty: never"
+    )
+    simulator_scenarios: tuple[str, ...] = Field(
+        (), description="what happens to the simulated market, such as site_bug@2026-03-04; see docs/simulator.md"
     )
 
     @classmethod

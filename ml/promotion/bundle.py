@@ -110,6 +110,8 @@ def read_bundle(blobs: BlobStore, digest: Digest) -> Bundle:
 def load_models(bundle: Bundle, *, types: Mapping[str, ModelType] | None = None) -> dict[str, BidModel]:
     """The models of a verified bundle by name, after they repeated their golden predictions.
 
+    Where the version's meta data say that a model showed no gain (`serves`), its baseline stands under its name.
+
     Args:
         bundle: from `read_bundle`, so that its bytes are those that were registered.
         types: the classes that load each folder of the bundle; `ml.models.MODELS` if not given.
@@ -131,7 +133,15 @@ def load_models(bundle: Bundle, *, types: Mapping[str, ModelType] | None = None)
     models = {name: known[name].load(bundle.artefacts) for name in names}
     if found := differences(models, bundle.artefacts[GOLDEN]):
         raise corrupt(f"a golden prediction is not repeated: {found[0]}")
-    return models
+    return models | _served(bundle, models)
+
+
+def _served(bundle: Bundle, models: Mapping[str, BidModel]) -> dict[str, BidModel]:
+    """For each model whose baseline predicts in its place, as the version's meta data say, that baseline."""
+    serves = bundle.meta.get("serves", {})
+    if not isinstance(serves, Mapping) or not {*serves, *serves.values()} <= {*models}:
+        raise corrupt("its meta data name a model that it does not hold")
+    return {name: models[by] for name, by in serves.items()}
 
 
 def _model_types() -> Mapping[str, ModelType]:

@@ -208,19 +208,19 @@ def _bids(platform: Platform, day: date, models: Models) -> BidEvidence:
     from ml.bidding.table import CLICK_LEVELS, VALUE_LEVELS, VALUE_TABLE
     from ml.promotion.evidence import BidEvidence
     from ml.promotion.measure import measure_bid_change
-    from ml.steps.publish import bid_policy, build_tables, last_published
+    from ml.steps.publish import bid_policy, build_bids, last_published
 
     partners = platform.source.partners or (VALUE_TABLE,)
     before = {partner: last_published(platform, partner, before=day + timedelta(days=1)) for partner in partners}
     if all(table is None for table in before.values()):
         return BidEvidence(published_before=False)
-    wanted = build_tables(platform, day, dict(models), policy=bid_policy(platform), limit_change=False)
+    wanted = build_bids(platform, day, dict(models), policy=bid_policy(platform), limit_change=False)
     to_value = not platform.source.partners
     changes = tuple(
         measure_bid_change(
             partner,
             table,
-            wanted[partner],
+            wanted[partner].table,
             keys=VALUE_LEVELS if to_value else CLICK_LEVELS,
             amount="net_value_micros" if to_value else "bid_micros",
             volume="bookings" if to_value else "clicks_seen",

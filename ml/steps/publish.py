@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from ml.core.digests import Digest
 from ml.core.units import parse_day
+from ml.core.verdict import Verdict
 from ml.steps.rows import TRAFFIC_DAYS, VALUE_DAYS, held_days, recent_bookings, recent_traffic
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ml.bidding.policy import BidPolicy
+    from ml.bidding.say import SaidBids
     from ml.models.protocol import BidModel
     from ml.platform import Platform
 
@@ -34,10 +36,11 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
 
     models = load_models(read_bundle(platform.blobs, live.digest))
     policy = bid_policy(platform)
-    tables = build_tables(platform, day, models, policy=policy, limit_change=True)
+    built = build_bids(platform, day, models, policy=policy, limit_change=True)
+    said = {partner: bids for partner, bids in built.items() if bids.verdict is not Verdict.FAIL}
     partners = {
-        partner: _publish(platform, day, partner, table, version=live.digest, generation=live.generation, policy=policy)
-        for partner, table in tables.items()
+        partner: _publish(platform, day, partner, bids, version=live.digest, generation=live.generation, policy=policy)
+        for partner, bids in said.items()
     }
     return {
         "published": sum(partners.values()),
@@ -45,6 +48,8 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         "version": live.digest,
         "generation": live.generation,
         "for_day": (day + timedelta(days=1)).isoformat(),
+        "language_loss": {partner: bids.language_loss for partner, bids in said.items()},
+        "reasons": {partner: list(bids.reasons) for partner, bids in built.items() if bids.reasons},
     }
 
 
@@ -60,10 +65,10 @@ def bid_policy(platform: Platform) -> BidPolicy:
     )
 
 
-def build_tables(
+def build_bids(
     platform: Platform, day: date, models: dict[str, BidModel], *, policy: BidPolicy, limit_change: bool
-) -> dict[str, pd.DataFrame]:
-    """The table of each partner (or the value table, where there is no partner) from these models.
+) -> dict[str, SaidBids]:
+    """What each partner (or the value table, where there is no partner) is to be told from these models.
 
     Args:
         platform: the platform.
@@ -73,22 +78,26 @@ def build_tables(
         limit_change: hold bids near those last published; the gates compare without it, to see the
             whole change that a candidate wants.
     """
+    from ml.bidding.say import SaidBids, say
     from ml.bidding.table import VALUE_TABLE, bid_table, value_table
     from ml.models.scoring import score_bookings, score_traffic
 
     values = value_table(score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS)))
     if not platform.source.partners:
-        return {VALUE_TABLE: values}
+        return {VALUE_TABLE: SaidBids(values)}
     traffic = score_traffic(models, recent_traffic(platform, day, days=TRAFFIC_DAYS))
-    return {
-        partner: bid_table(
-            values,
-            traffic[traffic["partner"] == partner],
-            previous=last_published(platform, partner, before=day) if limit_change else None,
+    said = {}
+    for partner in platform.source.partners:
+        previous = last_published(platform, partner, before=day) if limit_change else None
+        table = bid_table(values, traffic[traffic["partner"] == partner], previous=previous, policy=policy)
+        said[partner] = say(
+            partner,
+            table,
             policy=policy,
+            take_share=platform.settings.take_share,
+            currency=platform.settings.currency,
         )
-        for partner in platform.source.partners
-    }
+    return said
 
 
 def last_published(platform: Platform, partner: str, *, before: date) -> pd.DataFrame | None:
@@ -104,7 +113,7 @@ def _publish(
     platform: Platform,
     day: date,
     partner: str,
-    table: pd.DataFrame,
+    said: SaidBids,
     *,
     version: str,
     generation: int,
@@ -115,7 +124,8 @@ def _publish(
 
     published = publish_table(
         platform.blobs,
-        table,
+        said.table,
+        files=said.files,
         market=platform.market,
         partner=partner,
         day=day,

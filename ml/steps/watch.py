@@ -29,7 +29,9 @@ TRAFFIC_SHARE_ROWS = 60_000
 MATURED_DAYS = 28
 """Calibration rests on bookings whose stay was to end in these last days."""
 
-TRAFFIC_NUMBERS = ("relative_price", "price_micros", "position", "bid_micros", "lead_days", "los_nights")
+TRAFFIC_NUMBERS = ("relative_price", "price_micros", "lead_days", "los_nights")
+"""Our bid and the place that it wins are not among them: they move with each retrain, by our own doing."""
+
 TRAFFIC_LABELS = ("device", "user_country")
 
 
@@ -97,7 +99,10 @@ def _bookings(platform: Platform, first: date, day: date, models: Models | None,
 
 
 def _traffic(platform: Platform, first: date, day: date, models: Models | None) -> Subject:
-    """The offers shown on the day beside those before it: our price among our rivals', our place, our bid."""
+    """The offers shown on the day beside those before it: the searches, our price among our rivals', what is predicted.
+
+    The click is predicted for the first place, so that a change of our own bids is no shift of the market.
+    """
     from ml.evaluation.rows import traffic_share
     from ml.features.training_set import opportunity_rows
     from ml.ledger import partitions
@@ -113,7 +118,8 @@ def _traffic(platform: Platform, first: date, day: date, models: Models | None) 
         share=traffic_share(platform, day, days=(day - first).days + 1, rows=TRAFFIC_SHARE_ROWS),
     )
     rows = rows.assign(
-        relative_price=rows["price_micros"].astype("float64") / rows["rival_price_micros"].astype("float64")
+        relative_price=rows["price_micros"].astype("float64") / rows["rival_price_micros"].astype("float64"),
+        position=1,
     )
     current, reference = _split(rows, day)
     landed = partitions.accepted(platform.db, platform.market, "opportunities", first=first, last=day)

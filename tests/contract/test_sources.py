@@ -33,14 +33,14 @@ def _hotel_bookings(_: Path) -> tuple[Settings, date]:
 
 
 def _files(folder: Path) -> tuple[Settings, date]:
-    origin = SOURCES["simulator"](Settings(**SMALL))  # type: ignore[arg-type]
+    origin = SOURCES["simulator"](Settings(home=folder / "home", **SMALL))  # type: ignore[arg-type]
     first = origin.first_day()
     export(origin, [first + timedelta(days=n) for n in range(DAYS)], open_blobs(str(folder), cache=folder))
     return Settings(source="files", data=str(folder)), first
 
 
-def _simulator(_: Path) -> tuple[Settings, date]:
-    settings = Settings(**SMALL)  # type: ignore[arg-type]
+def _simulator(folder: Path) -> tuple[Settings, date]:
+    settings = Settings(home=folder, **SMALL)  # type: ignore[arg-type]
     return settings, SOURCES["simulator"](settings).first_day()
 
 

@@ -48,11 +48,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def whole_day() -> Frames:
+def whole_day(tmp_path_factory: pytest.TempPathFactory) -> Frames:
     """The delivery of the day as the simulator makes it."""
     from ml.market import open_source
 
-    return dict(open_source(load_settings(source="simulator")).fetch(DAY))
+    home = tmp_path_factory.mktemp("simulator")
+    return dict(open_source(load_settings(source="simulator", home=home)).fetch(DAY))
 
 
 @pytest.fixture

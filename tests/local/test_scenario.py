@@ -32,7 +32,7 @@ def test_the_settings_file_says_what_the_story_wants(tmp_path: Path) -> None:
         "source": "hotel_bookings",
         "data": str(tmp_path),
         "schedule": "none",
-        "retrain_every_days": 3,
+        "retrain_every_days": 4,
     }
 
 

@@ -33,6 +33,14 @@ class Line:
         return cls(float(artefacts["value/model.txt"]))
 
 
+class Other(Line):
+    """Another one, in a folder of its own."""
+
+    @classmethod
+    def load(cls, artefacts: Mapping[str, bytes]) -> Other:
+        return cls(float(artefacts["value_baseline/model.txt"]))
+
+
 TYPES: Any = {"value": Line}
 ROWS = pd.DataFrame({"x": [0.25, 0.5, 1.0]})
 META = {"trained_through": "2025-02-24"}
@@ -266,3 +274,26 @@ def test_the_models_of_the_platform_load_bundles_by_default() -> None:
     from ml.models import MODELS
 
     assert module._model_types() is MODELS
+
+
+def test_a_baseline_predicts_under_the_name_of_the_model_that_showed_no_gain(blobs: LocalBlobs) -> None:
+    two: Any = {"value": Line, "value_baseline": Other}
+    lines: Any = {"value": Line(0.5), "value_baseline": Other(0.25)}
+    files = {
+        "value/model.txt": b"0.5",
+        "value_baseline/model.txt": b"0.25",
+        "golden.json": golden(lines, dict.fromkeys(lines, ROWS)),
+    }
+    meta = META | {"serves": {"value": "value_baseline"}}
+    models = load_models(read_bundle(blobs, write_bundle(blobs, artefacts=files, meta=meta)), types=two)
+    assert models["value"].predict(ROWS)["p"].tolist() == models["value_baseline"].predict(ROWS)["p"].tolist()
+    own = META | {"serves": {"value": "value"}}
+    models = load_models(read_bundle(blobs, write_bundle(blobs, artefacts=files, meta=own)), types=two)
+    assert models["value"].predict(ROWS)["p"].tolist() == [0.125, 0.25, 0.5]
+
+
+@pytest.mark.parametrize("serves", [{"value": "strange"}, {"strange": "value"}, ["value"]], ids=str)
+def test_meta_data_that_name_a_model_that_is_not_there_are_refused(blobs: LocalBlobs, serves: Any) -> None:
+    bundle = read_bundle(blobs, write_bundle(blobs, artefacts=artefacts(), meta=META | {"serves": serves}))
+    with pytest.raises(CorruptArtefact, match="name a model that it does not hold"):
+        load_models(bundle, types=TYPES)

@@ -1,4 +1,4 @@
-"""Gate 4a: the model earns its complexity, for it beats the logistic baseline on the same rows."""
+"""Gate 4a: the model earns its complexity, for it beats the logistic baseline on the same rows, or is that baseline."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ class BeatsBaseline(IntervalGate):
         loss = need(model.baseline_loss, "the loss to compare with the baseline's")
         ours, theirs = need(loss.candidate, f"its {loss.name}"), need(loss.baseline, f"the baseline's {loss.name}")
         difference = self.usable(loss.over_baseline, f"the difference of {loss.name} from the baseline")
-        verdict = better(difference, min_blocks=self.min_blocks, min_rows=self.min_rows)
-        reason = (
-            f"{loss.name} {ours:.4g} against the baseline's {theirs:.4g}{_MEANING[verdict]}{self.too_few(difference)}"
-        )
+        enough = difference.enough(min_blocks=self.min_blocks, min_rows=self.min_rows)
+        if enough and difference.low == difference.high == 0.0:
+            verdict, meaning = Verdict.PASS, ": the baseline itself predicts, so there is no complexity to earn"
+        else:
+            verdict = better(difference, min_blocks=self.min_blocks, min_rows=self.min_rows)
+            meaning = _MEANING[verdict] + self.too_few(difference)
+        reason = f"{loss.name} {ours:.4g} against the baseline's {theirs:.4g}{meaning}"
         return self.say(
             verdict, reason, number=difference.mid, threshold=0.0, interval=difference, sample=difference.rows
         )

@@ -76,3 +76,12 @@ def test_a_sample_of_the_least_size_and_level_is_enough(good: Evidence) -> None:
     assert GATE.judge(with_loss(good, over_baseline=least)).verdict is Verdict.PASS
     impossible = Interval(-0.04, -0.03, -0.02, blocks=7, rows=300, level=1.0)
     assert GATE.judge(with_loss(good, over_baseline=impossible)).verdict is Verdict.HOLD
+
+
+def test_a_model_that_is_its_own_baseline_has_no_complexity_to_earn_but_the_rows_must_be_enough(good: Evidence) -> None:
+    same = Interval(0.0, 0.0, 0.0, blocks=14, rows=2_000)
+    result = GATE.judge(with_loss(good, candidate=0.53, over_baseline=same))
+    assert result.verdict is Verdict.PASS
+    assert "the baseline itself predicts" in result.reason
+    few = Interval(0.0, 0.0, 0.0, blocks=6, rows=2_000)
+    assert GATE.judge(with_loss(good, candidate=0.53, over_baseline=few)).verdict is not Verdict.PASS
