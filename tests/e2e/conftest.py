@@ -68,7 +68,7 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """`make demo DAYS=2`: trained, judged, promoted and published on the first day, checked again on the second."""
+    """`make demo DAYS=2`: trained and judged on the first day, a champion on the second at the latest."""
     made = Demo(tmp_path_factory.mktemp("demo") / ".bidwright")
     _use_ports_of_its_own(made.home)
     try:
