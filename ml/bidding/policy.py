@@ -18,7 +18,8 @@ class BidPolicy:
     """Limits and aims of a bid, per click.
 
     Attributes:
-        target_cost_share: ad cost aimed at, as a share of the net booking value; above 0, at most 1.
+        target_cost_share: ad cost aimed at, as a share of the net booking value, where nothing is known yet of how the
+            market answers to bids; above 0, at most 1.
         max_bid_micros: no bid exceeds this.
         max_change: a bid moves by at most this share from the one last published, so that a wrong model
             needs several days, and several gates, to do its worst.
@@ -32,19 +33,12 @@ class BidPolicy:
         """Identity of the policy, for the record of a publication."""
         return digest_json(asdict(self))
 
-    def bids(self, net_value_micros: Floats, p_book: Floats, previous_micros: Floats) -> Ints:
-        """Bid per click, in micros, for each cell.
-
-        `bid = net value per booking x bookings per click x target cost share` (value per click times the
-        share of it that may be spent), then capped, then held within `max_change` of the previous bid.
+    def share_of_worth(self, net_value_micros: Floats, p_book: Floats) -> Floats:
+        """The bid per click that keeps to the cost share: `value of a booking x bookings per click x share`.
 
         Args:
             net_value_micros: expected value of a booking net of cancellations; shape (n,), at least 0.
             p_book: probability that a click books; shape (n,), 0 to 1.
-            previous_micros: the bid last published for the cell, NaN where there was none; shape (n,).
-
-        Returns:
-            Shape (n,), each between 0 and `max_bid_micros`.
 
         Raises:
             ValueError: a value or a probability is not finite or is out of its range; nothing is bid on it.
@@ -53,7 +47,25 @@ class BidPolicy:
             raise ValueError("a cell has no finite expected value")
         if (net_value_micros < 0).any() or (p_book < 0).any() or (p_book > 1).any():
             raise ValueError("a cell's expected value is negative or its booking probability is not within 0 and 1")
-        wanted = np.minimum(net_value_micros * p_book * self.target_cost_share, float(self.max_bid_micros))
+        bids: Floats = net_value_micros * p_book * self.target_cost_share
+        return bids
+
+    def limit(self, wanted_micros: Floats, previous_micros: Floats) -> Ints:
+        """Bids capped, then held within `max_change` of those before.
+
+        Args:
+            wanted_micros: shape (n,), at least 0.
+            previous_micros: the bid last published for the cell, NaN where there was none; shape (n,).
+
+        Returns:
+            Shape (n,), each between 0 and `max_bid_micros`.
+
+        Raises:
+            ValueError: a bid is not a finite amount of at least 0.
+        """
+        if not np.isfinite(wanted_micros).all() or (wanted_micros < 0).any():
+            raise ValueError("a cell's bid is not an amount of money")
+        wanted = np.minimum(wanted_micros, float(self.max_bid_micros))
         low, high = previous_micros * (1 - self.max_change), previous_micros * (1 + self.max_change)
         held = np.where(np.isnan(previous_micros), wanted, np.clip(wanted, low, high))
         return np.minimum(np.rint(held), self.max_bid_micros).astype(np.int64)

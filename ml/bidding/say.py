@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ml.bidding.guards import AbsoluteCap, Guard
-from ml.bidding.landscape import Floats
+from ml.bidding.landscape import Floats, Landscape
 from ml.bidding.partners import PARTNERS
 from ml.bidding.partners.base import Account
-from ml.bidding.plan import partner_bids, with_bids
+from ml.bidding.plan import Exploration, partner_bids, with_bids
 from ml.bidding.policy import BidPolicy
 from ml.bidding.table import CLICK_LEVELS
 from ml.bidding.value import ClickEconomics
@@ -20,6 +20,25 @@ from ml.core.verdict import Verdict
 from ml.market.buckets import LOS_BUCKETS, LOS_MIDDLES
 
 KEPT = (*CLICK_LEVELS, "clicks_seen", "p_book", "net_value_micros", "wanted_micros", "bid_micros")
+TRIED = ("explore_factor", "explore_jitter", "explore_density")
+"""Kept where something was tried, so that what was drawn and how likely it was can be read from the publication."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the words are searched for, row by row of the table; from the portfolio.
+
+    Attributes:
+        landscape: expected clicks and cost a day.
+        value_micros: worth of a click once the portfolio's limits have their prices; shape (n,).
+        cost_weight: weight of its cost; shape (n,).
+        exploration: what is tried with the base bids, or None.
+    """
+
+    landscape: Landscape
+    value_micros: Floats
+    cost_weight: Floats
+    exploration: Exploration | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,7 @@ def say(
     policy: BidPolicy,
     take_share: float,
     currency: str,
+    objective: Objective | None = None,
 ) -> SaidBids:
     """Cap a bid table and say it in the partner's words.
 
@@ -63,6 +83,7 @@ def say(
         policy: its cap is that of the guards.
         take_share: what a booking earns of its net value, 0 to 1.
         currency: of the amounts.
+        objective: what the words are searched for; None: the logs of the bids.
 
     Raises:
         UsageError: the language cannot say a bid, or the partner would refuse the file; nothing is published.
@@ -84,18 +105,22 @@ def say(
         PARTNERS[partner],
         cells,
         economics,
-        None,
+        None if objective is None else objective.landscape,
         guards=guards,
         account=Account(currency=currency),
         currency=currency,
         rates={},
+        cost_weight=1.0 if objective is None else objective.cost_weight,
+        value_micros=None if objective is None else objective.value_micros,
+        exploration=None if objective is None else objective.exploration,
     )
     if found.projection is None:
         return SaidBids(table, verdict=found.verdict, reasons=found.reasons)
     dear = int((found.table["bid_micros"] > economics.value_per_click_micros).sum())
     reasons = (*found.reasons, *([_dear(dear, len(table), partner)] if dear else []))
     loss = round(found.projection.language_loss, 6)
-    return SaidBids(found.table[list(KEPT)], found.files, loss, found.verdict, reasons)
+    columns = [*KEPT, *(TRIED if found.explored is not None else ())]
+    return SaidBids(found.table[columns], found.files, loss, found.verdict, reasons)
 
 
 def _dear(cells: int, of: int, partner: str) -> str:

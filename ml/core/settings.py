@@ -61,7 +61,12 @@ class Settings(BaseSettings):
     schedule: str = Field(
         "30 1 * * *", description="cron (UTC) at which the day before is ingested; none: only by hand"
     )
-    target_cost_share: float = Field(0.06, gt=0, le=1, description="cost of sale aimed at: ad cost / net booking value")
+    target_cost_share: float = Field(
+        0.06,
+        gt=0,
+        le=1,
+        description="cost of sale aimed at, ad cost / net booking value, until the market's response to bids is known",
+    )
     take_share: float = Field(
         0.12,
         gt=0,
@@ -69,6 +74,15 @@ class Settings(BaseSettings):
         description="what a booking earns, as a share of its net value; no bid exceeds a click's earnings",
     )
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="currency of every amount (ISO 4217)")
+    daily_budget_micros: int | None = Field(
+        None, gt=0, description="what all bids of a day may be expected to cost; empty: no budget"
+    )
+    poas_floor: float | None = Field(
+        None, gt=0, description="what a day's bids must be expected to earn per cost; empty: no floor"
+    )
+    explored_share: float = Field(
+        0.02, ge=0, le=0.03, description="spend moved at most to learn how the market answers; 0: nothing is tried"
+    )
     max_bid_micros: int = Field(5_000_000, gt=0, description="cap of any bid per click, in micros")
     max_bid_change: float = Field(
         0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share"

@@ -1,4 +1,4 @@
-"""Shown opportunities and clicks as rows to learn from, with what was known of their clicks and bookings."""
+"""Auctions, shown opportunities and clicks as rows to learn from, with what was known of their clicks and bookings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ml.features.decisions import chosen_views, decided, last_day_before, with_features, without_days
+from ml.features.decisions import chosen_views, decided, last_day_before, to_pandas, with_features, without_days
 from ml.features.engine import engine, open_canonical
 from ml.features.facts import first_known
 from ml.lake.lake import Lake
@@ -101,6 +101,34 @@ def click_rows(
         return with_features(
             backend, lake, decided(rows, time="ts"), views=wanted, last=until, order=("ts", "click_id")
         )
+
+
+def auction_rows(
+    lake: Lake,
+    *,
+    as_of: datetime,
+    first: date | None = None,
+    last: date | None = None,
+    exclude_days: Sequence[date] = (),
+) -> pd.DataFrame:
+    """Every auction known before `as_of`, those that we lost too, with what we bid and what a click cost.
+
+    Returns:
+        One row per opportunity, ordered by its id: opportunity_id, partner, market, hotel_id, device, lead_bucket,
+        los_bucket, bid_micros, shown, `clicked` (bool) and cpc_micros (null where there was no click).
+    """
+    until = min(last or date.max, last_day_before(as_of))
+    with engine(lake) as backend:
+        read = partial(_known, backend, lake, first=first, exclude_days=exclude_days, as_of=as_of)
+        auctions = decided(read("opportunities", last=until), time="ts")
+        clicks = read("clicks", last=None)
+        paid = clicks.group_by("opportunity_id").agg(cpc_micros=clicks["cpc_micros"].max())
+        rows = auctions.left_join(paid, "opportunity_id").select(
+            *("opportunity_id", "partner", "market", "hotel_id", "device", "lead_bucket", "los_bucket"),
+            *("bid_micros", "shown", "cpc_micros"),
+        )
+        rows = rows.mutate(clicked=rows["cpc_micros"].fill_null(-1) >= 0)
+        return to_pandas(backend, rows.order_by("opportunity_id"))
 
 
 def _known(

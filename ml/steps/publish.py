@@ -13,6 +13,7 @@ from ml.steps.rows import TRAFFIC_DAYS, VALUE_DAYS, held_days, recent_bookings, 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ml.bidding.plan import Exploration
     from ml.bidding.policy import BidPolicy
     from ml.bidding.say import SaidBids
     from ml.models.protocol import BidModel
@@ -78,26 +79,70 @@ def build_bids(
         limit_change: hold bids near those last published; the gates compare without it, to see the
             whole change that a candidate wants.
     """
-    from ml.bidding.say import SaidBids, say
-    from ml.bidding.table import VALUE_TABLE, bid_table, value_table
+    from ml.bidding.table import VALUE_TABLE, value_table
     from ml.models.scoring import score_bookings, score_traffic
 
-    values = value_table(score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS)))
+    bookings = score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS))
     if not platform.source.partners:
-        return {VALUE_TABLE: SaidBids(values)}
+        from ml.bidding.say import SaidBids
+
+        return {VALUE_TABLE: SaidBids(value_table(bookings))}
     traffic = score_traffic(models, recent_traffic(platform, day, days=TRAFFIC_DAYS))
+    return _partner_bids(platform, day, bookings, traffic, policy=policy, limit_change=limit_change)
+
+
+def _partner_bids(
+    platform: Platform,
+    day: date,
+    bookings: pd.DataFrame,
+    traffic: pd.DataFrame,
+    *,
+    policy: BidPolicy,
+    limit_change: bool,
+) -> dict[str, SaidBids]:
+    """Worth, portfolio over all partners, then each partner's limits and words."""
+    from ml.bidding.say import Objective, say
+    from ml.bidding.table import bid_table
+    from ml.bidding.worth import click_cells
+    from ml.steps.portfolio import wanted_bids
+
+    cells = click_cells(bookings, traffic)
+    wanted = wanted_bids(platform, day, cells, traffic, policy=policy)
     said = {}
     for partner in platform.source.partners:
+        own = (cells["partner"] == partner).to_numpy()
+        if not own.any():
+            continue
         previous = last_published(platform, partner, before=day) if limit_change else None
-        table = bid_table(values, traffic[traffic["partner"] == partner], previous=previous, policy=policy)
+        table = bid_table(cells[own].reset_index(drop=True), wanted.bids_micros[own], previous=previous, policy=policy)
+        objective = None
+        if wanted.landscape is not None:
+            objective = Objective(
+                wanted.landscape.rows(own),
+                wanted.value_micros[own],
+                wanted.cost_weight[own],
+                _exploration(platform, day) if limit_change else None,
+            )
         said[partner] = say(
             partner,
             table,
             policy=policy,
             take_share=platform.settings.take_share,
             currency=platform.settings.currency,
+            objective=objective,
         )
     return said
+
+
+def _exploration(platform: Platform, day: date) -> Exploration | None:
+    """What is tried on a day; None where nothing is to be."""
+    from ml.bidding.exploration import ExplorationPolicy
+    from ml.bidding.plan import Exploration
+
+    share = platform.settings.explored_share
+    if share == 0:
+        return None
+    return Exploration(ExplorationPolicy(platform.settings.seed, max_spend_share=share), period=day.isoformat())
 
 
 def last_published(platform: Platform, partner: str, *, before: date) -> pd.DataFrame | None:

@@ -14,7 +14,8 @@ NEW = np.array([np.nan])
 
 
 def bid(value: float, p_book: float, previous: float = float("nan")) -> int:
-    return int(POLICY.bids(np.array([value]), np.array([p_book]), np.array([previous]))[0])
+    wanted = POLICY.share_of_worth(np.array([value]), np.array([p_book]))
+    return int(POLICY.limit(wanted, np.array([previous]))[0])
 
 
 def test_a_bid_is_value_times_conversion_times_cost_share() -> None:
@@ -40,7 +41,8 @@ def test_a_bid_never_moves_further_than_the_policy_allows(value: float, p_book: 
 @given(st.lists(st.floats(0, 1e9), min_size=2, max_size=20), st.floats(0, 1))
 def test_a_bid_never_falls_when_the_value_rises(values: list[float], p_book: float) -> None:
     ordered = np.sort(np.array(values))
-    bids = POLICY.bids(ordered, np.full(len(ordered), p_book), np.full(len(ordered), np.nan))
+    wanted = POLICY.share_of_worth(ordered, np.full(len(ordered), p_book))
+    bids = POLICY.limit(wanted, np.full(len(ordered), np.nan))
     assert (np.diff(bids) >= 0).all()
 
 
@@ -49,7 +51,13 @@ def test_a_bid_never_falls_when_the_value_rises(values: list[float], p_book: flo
 )
 def test_a_value_that_cannot_be_is_never_bid_on(value: float, p_book: float) -> None:
     with pytest.raises(ValueError, match="cell"):
-        POLICY.bids(np.array([value]), np.array([p_book]), NEW)
+        POLICY.share_of_worth(np.array([value]), np.array([p_book]))
+
+
+@pytest.mark.parametrize("wanted", [np.nan, np.inf, -1.0])
+def test_a_bid_that_is_no_amount_of_money_is_never_published(wanted: float) -> None:
+    with pytest.raises(ValueError, match="amount of money"):
+        POLICY.limit(np.array([wanted]), NEW)
 
 
 def test_another_limit_is_another_policy() -> None:

@@ -9,8 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.bidding.exploration import ExplorationPolicy
+from ml.bidding.landscape import Landscape
+from ml.bidding.plan import Exploration
 from ml.bidding.policy import BidPolicy
-from ml.bidding.say import SaidBids, say
+from ml.bidding.say import Objective, SaidBids, say
 from ml.core.verdict import Verdict
 from ml.market.buckets import LEAD_BUCKETS, LOS_BUCKETS
 from ml.market.tables import DEVICES
@@ -74,3 +77,35 @@ def test_the_same_table_is_said_with_the_same_bytes() -> None:
     assert dict(one.files) == dict(two.files)
     assert json.loads(next(iter(one.files.values())))
     pd.testing.assert_frame_equal(one.table, two.table)
+
+
+def objective(cells: pd.DataFrame, exploration: Exploration | None = None) -> Objective:
+    """One curve for all cells in bid over worth, best at half of it."""
+    worth = 0.12 * cells["net_value_micros"].to_numpy(dtype=float) * cells["p_book"].to_numpy(dtype=float)
+    levels = 10_000 * 1.15 ** np.arange(45)
+    ratio = levels[None, :] / worth[:, None]
+    clicks = cells["clicks_seen"].to_numpy(dtype=float)[:, None] * ratio / (ratio + 0.5)
+    landscape = Landscape(levels, clicks, clicks * levels[None, :], worth)
+    return Objective(landscape, worth, np.ones(len(cells)), exploration)
+
+
+def test_words_that_are_searched_for_profit_lose_less_of_it_than_words_nearest_to_the_bids() -> None:
+    cells = table("google")
+    aim = objective(cells)
+    near = said("google").table["bid_micros"].to_numpy(dtype=float)
+    found = say("google", cells, policy=POLICY, take_share=0.12, currency="EUR", objective=aim)
+    searched = found.table["bid_micros"].to_numpy(dtype=float)
+    assert float(aim.landscape.profit_at(searched).sum()) >= float(aim.landscape.profit_at(near).sum())
+
+
+def test_what_is_tried_is_published_with_its_density_and_moves_little_money() -> None:
+    cells = pd.concat([table("google").assign(hotel_id=f"h{number:03d}") for number in range(60)], ignore_index=True)
+    cells = cells.drop_duplicates(["hotel_id", "device", "lead_bucket", "los_bucket"], ignore_index=True)
+    tried = Exploration(ExplorationPolicy(seed=3, max_spend_share=0.03), period="2026-03-01")
+    found = say(
+        "google", cells, policy=POLICY, take_share=0.12, currency="EUR", objective=objective(cells, tried)
+    ).table
+    moved = found["explore_factor"] != 1
+    assert 0 < moved.mean() < 0.2
+    assert (found.loc[moved, "explore_density"] > 0).all()
+    assert (found.loc[~moved, "explore_factor"] == 1).all()

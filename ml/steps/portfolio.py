@@ -1,0 +1,198 @@
+"""The bids that are wanted: the whole of all partners' cells, optimised on how the market answers to bids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ml.core.units import known_by
+from ml.steps.rows import TRAFFIC_DAYS, held_days
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.bidding.landscape import Floats, Landscape
+    from ml.bidding.policy import BidPolicy
+    from ml.models.response import Response
+    from ml.platform import Platform
+
+LOWEST_MICROS, LEVEL_STEP = 10_000, 1.08
+"""Lowest bid level that is weighed, and the ratio from one level to the next, up to the policy's cap."""
+
+BANDS = 5
+"""Cells of a partner and device are told apart by the worth of a click, in so many equal parts of the traffic: a reserve
+price is high for cheap clicks and nothing for dear ones."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Bids before any limit on their change, and what they rest on.
+
+    Attributes:
+        bids_micros: per click; shape (n,).
+        landscape: expected clicks and cost a day of each cell at each level; None where the market's response is not
+            known well enough, so that a share of the worth is bid.
+        value_micros, cost_weight: worth of a click and weight of its cost once the limits have their prices; (n,) each.
+        said: what a person should know of it, as plain values.
+    """
+
+    bids_micros: Floats
+    landscape: Landscape | None
+    value_micros: Floats
+    cost_weight: Floats
+    said: dict[str, Any]
+
+
+def wanted_bids(
+    platform: Platform, day: date, cells: pd.DataFrame, traffic: pd.DataFrame, *, policy: BidPolicy
+) -> Wanted:
+    """The bid per click that each cell should have from what was known by the end of `day`.
+
+    Args:
+        platform: the platform.
+        day: the market day.
+        cells: from `ml.bidding.worth.click_cells`, of every partner.
+        traffic: the scored traffic that they were made of, with `opportunity_id` and `p_click`.
+        policy: cap, and the share of the worth that is bid where nothing better is known.
+
+    Raises:
+        UsageError: a budget or floor cannot hold; it is named, with the nearest that can, and nothing is published.
+    """
+    from ml.bidding.limits import Limits, at_prices
+    from ml.bidding.portfolio import optimise
+    from ml.models.response import Response
+
+    settings = platform.settings
+    worth = (
+        cells["p_book"].to_numpy(dtype=float) * cells["net_value_micros"].to_numpy(dtype=float) * settings.take_share
+    )
+    fallback = policy.share_of_worth(
+        cells["net_value_micros"].to_numpy(dtype=float), cells["p_book"].to_numpy(dtype=float)
+    )
+    auctions = auctions_of(platform, day, cells.assign(worth_micros=worth), traffic)
+    if auctions is None:
+        return Wanted(fallback, None, worth, np.ones(len(cells)), {"response": "no auctions with a click model yet"})
+    kinds, auctions = kinds_of(cells.assign(worth_micros=worth), auctions)
+    response = Response.fit(auctions)
+    codes = response.codes(kinds)
+    if (codes < 0).any():
+        unknown = sorted(set(kinds[codes < 0]))
+        if len(unknown) == kinds.nunique():
+            return Wanted(fallback, None, worth, np.ones(len(cells)), {"response": "too few clicks to know it yet"})
+        codes = np.where(codes < 0, _nearest(response, kinds), codes)
+    landscape = landscape_of(response, codes, worth, _eligible(cells, auctions), policy=policy)
+    limits = Limits(daily_budget_micros=settings.daily_budget_micros, poas_floor=settings.poas_floor)
+    allocation = optimise(landscape, limits)
+    value, weight = at_prices(limits, landscape, allocation.prices)
+    profit, cost = float(allocation.profit_micros.sum()), float(allocation.cost_micros.sum())
+    return Wanted(
+        allocation.bids_micros,
+        landscape,
+        value,
+        weight,
+        {
+            "response": "learned",
+            "best_shares": {
+                kind: round(float(best), 3) for kind, best in zip(response.kinds, response.best(), strict=True)
+            },
+            "expected_clicks": round(float(allocation.clicks.sum()), 1),
+            "expected_cost_micros": round(cost),
+            "expected_profit_micros": round(profit),
+            "prices": {name: round(price, 6) for name, price in allocation.prices.items()},
+        },
+    )
+
+
+def auctions_of(platform: Platform, day: date, cells: pd.DataFrame, traffic: pd.DataFrame) -> pd.DataFrame | None:
+    """Every auction of the recent days with its cell's `worth_micros` and the click probability of the place we had.
+
+    None where the scored traffic has no click probabilities. Auctions whose cell was never shown are left out: nobody
+    knows what a click would be worth there.
+    """
+    from ml.bidding.worth import CLICK_LEVELS
+    from ml.features.traffic_rows import auction_rows
+
+    if "p_click" not in traffic:
+        return None
+    from datetime import timedelta
+
+    rows = auction_rows(
+        platform.lake,
+        first=day - timedelta(days=TRAFFIC_DAYS - 1),
+        last=day,
+        as_of=known_by(day),
+        exclude_days=held_days(platform, day),
+    )
+    rows = rows.merge(cells[[*CLICK_LEVELS, "worth_micros"]], on=list(CLICK_LEVELS), how="inner", validate="m:1")
+    p_click = traffic.set_index("opportunity_id")["p_click"].reindex(rows["opportunity_id"]).fillna(0.0)
+    return rows.assign(p_click=np.where(rows["shown"], p_click.to_numpy(dtype=float), 0.0))
+
+
+def kinds_of(cells: pd.DataFrame, auctions: pd.DataFrame) -> tuple[pd.Series[str], pd.DataFrame]:
+    """The kind of each cell and of each auction (partner, device, and band of the worth of a click) and, of the auctions,
+    the coarser kind whose prices are learned together (partner and band)."""
+    parts = np.linspace(0, 1, BANDS + 1)[1:-1]
+    edges = {
+        key: np.quantile(own.to_numpy(dtype=float), parts)
+        for key, own in auctions.groupby(["partner", "device"])["worth_micros"]
+    }
+    of_cells, of_auctions = _bands(cells, edges), _bands(auctions, edges)
+    kinds = cells["partner"] + " " + cells["device"] + " " + of_cells
+    return kinds, auctions.assign(
+        kind=auctions["partner"] + " " + auctions["device"] + " " + of_auctions,
+        price_kind=auctions["partner"] + " " + of_auctions,
+    )
+
+
+def _bands(rows: pd.DataFrame, edges: dict[Any, Floats]) -> pd.Series[str]:
+    """The band of each row's worth among the auctions of its partner and device; 0 where there was no auction."""
+    import pandas as pd
+
+    band = pd.Series(0, index=rows.index)
+    for key, own in rows.groupby(["partner", "device"]):
+        if key in edges:
+            band.loc[own.index] = np.searchsorted(edges[key], own["worth_micros"].to_numpy(dtype=float))
+    return band.astype(str)
+
+
+def landscape_of(response: Response, codes: Any, worth: Floats, eligible: Floats, *, policy: BidPolicy) -> Landscape:
+    """The landscape of each cell: its kind's curve, at its own worth, for its own traffic.
+
+    Args:
+        response: of the market.
+        codes: the kind of each cell; shape (n,).
+        worth: of a click, in micros; shape (n,).
+        eligible: auctions a day; shape (n,).
+        policy: its cap ends the levels.
+    """
+    from ml.bidding.landscape import Landscape
+
+    count = int(np.log(policy.max_bid_micros / LOWEST_MICROS) / np.log(LEVEL_STEP)) + 1
+    levels = LOWEST_MICROS * LEVEL_STEP ** np.arange(count, dtype=float)
+    ratio = levels[None, :] / np.maximum(worth, 1.0)[:, None]
+    clicks, cost = response.at(codes, ratio)
+    clicks, cost = clicks * eligible[:, None], cost * (eligible * worth)[:, None]
+    return Landscape(levels, np.maximum.accumulate(clicks, axis=1), np.maximum.accumulate(cost, axis=1), worth)
+
+
+def _eligible(cells: pd.DataFrame, auctions: pd.DataFrame) -> Floats:
+    """Auctions a day of each cell; shape (n,)."""
+    from ml.bidding.worth import CLICK_LEVELS
+
+    counts = auctions.groupby(list(CLICK_LEVELS), observed=True).size().rename("auctions").reset_index()
+    found = cells[list(CLICK_LEVELS)].merge(counts, on=list(CLICK_LEVELS), how="left", validate="1:1")["auctions"]
+    return found.fillna(0.0).to_numpy(dtype=float) / TRAFFIC_DAYS
+
+
+def _nearest(response: Response, kinds: pd.Series[str]) -> Any:
+    """For each kind the known one that shares most with it: the partner first, then the device, then the band."""
+
+    def alike(known: str, wanted: str) -> int:
+        same = [a == b for a, b in zip(known.rsplit(" ", 2), wanted.rsplit(" ", 2), strict=True)]
+        return 4 * same[0] + 2 * same[1] + same[2]
+
+    best = {kind: int(np.argmax([alike(known, kind) for known in response.kinds])) for kind in kinds.unique().tolist()}
+    return kinds.map(best).to_numpy(dtype=np.int64)
