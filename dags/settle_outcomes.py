@@ -1,7 +1,7 @@
 """### Settle what became known
 
 **What it does.** Brings together late bookings, cancellations, stays and restated reports that became known on the
-market day, and compares the realised value with the predicted one.
+market day, compares the realised value with the predicted one, and counts what the day spent and earned.
 
 **Woken by** `market_day`, with the same key.
 

@@ -14,6 +14,7 @@ from local.bring_up import bring_up
 from local.days import DAG_OF_STAGE, DayRunner, StageResults, missing_stages
 from local.guard import alone, ending_on_interrupt
 from local.scenario import Scenario
+from local.scorecard import score_days
 from local.stack import ONLINE_STORE_POOL, Stack
 from ml.core.errors import BidwrightError
 from ml.platform import Platform
@@ -68,7 +69,10 @@ def _tell(stack: Stack, scenario: Scenario) -> list[str]:
                     progress.begin(day)
                     runner.run(day)
                 progress.finish(day, day_row(platform, day))
-    screen.table([day_row(platform, day) for day in scenario.days])
+    unscored = score_days(platform, stack, scenario)
+    screen.table([day_row(platform, day) for day in scenario.days], currency=platform.settings.currency)
+    if unscored:
+        screen.say(f"share of O2 is not known: {unscored}")
     missing = missing_steps({day: stage_results(platform, day) for day in scenario.days}, mails=_mails(platform))
     screen.closing(stack, missing=missing, seconds=time.monotonic() - began)
     return missing

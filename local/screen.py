@@ -16,6 +16,7 @@ from rich.table import Table
 
 from local import airflow
 from local.ports import LOOPBACK
+from ml.core.units import from_micros
 
 if TYPE_CHECKING:
     from local.scenario import Scenario
@@ -23,22 +24,26 @@ if TYPE_CHECKING:
 
 console = Console(highlight=False, soft_wrap=True)
 
-_TABLE_WIDTH = 118
+_TABLE_WIDTH = 120
 """Below this the closing table would break its digests; a narrower terminal scrolls or wraps it instead."""
 
 _HEADINGS = {
     "day": "Market day",
     "landed": "Landed",
-    "quarantined": "Quar.",
     "features": "Features",
     "drift": "Drift",
     "retrained": "Retrained",
-    "candidate": "Candidate",
     "gates": "Gates",
     "champion": "Champion",
     "published": "Bids",
     "mails": "Mails",
+    "spend_micros": "Spend",
+    "bookings": "Booked",
+    "profit_micros": "Profit",
+    "share_of_o2": "Of O2",
 }
+
+_LEFT = {"day", "drift", "retrained", "gates", "champion"}
 
 
 def say(text: str) -> None:
@@ -123,15 +128,27 @@ class DayProgress:
         self._progress.update(self._task, advance=1, description="market days")
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The closing table: a row a market day, a column a step of the lifecycle."""
-    shown = Table(title="What became of each market day", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+def table(rows: Sequence[Mapping[str, Any]], *, currency: str) -> None:
+    """The closing table: a row a market day, a column a step of the lifecycle, then the day's money in whole units."""
+    title = f"What became of each market day (money in {currency})"
+    shown = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name, heading in _HEADINGS.items():
-        right = name in {"landed", "quarantined", "published", "mails"}
-        shown.add_column(heading, justify="right" if right else "left", no_wrap=name != "retrained")
+        shown.add_column(heading, justify="left" if name in _LEFT else "right", no_wrap=name != "retrained")
     for row in rows:
-        shown.add_row(*(escape(_text(row.get(name, "-"))) for name in _HEADINGS))
+        shown.add_row(*(escape(_cell(name, row.get(name, "-"))) for name in _HEADINGS))
     Console(highlight=False, width=max(console.width, _TABLE_WIDTH)).print(shown)
+
+
+def _cell(name: str, value: Any) -> str:
+    """A value of the closing table: money without its fraction, a share in percent, why there was a retrain but not why
+    there was none: the day's own line has said it."""
+    if name == "retrained":
+        return str(value) if str(value).startswith("yes") else str(value).partition(":")[0]
+    if isinstance(value, str):
+        return value
+    if name.endswith("_micros"):
+        return _text(round(from_micros(value)))
+    return f"{value:.0%}" if name == "share_of_o2" else _text(value)
 
 
 def closing(stack: Stack, *, missing: Sequence[str], seconds: float) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.cli import output
 from ml.core.errors import UsageError
-from ml.core.units import parse_day
+from ml.core.units import from_micros, parse_day
 
 if TYPE_CHECKING:
     from datetime import date
@@ -35,14 +36,33 @@ def status(platform: Platform, *, as_json: bool) -> None:
         + (f"{live['digest'][:12]} since {live['since']}, generation {live['generation']}" if live else "none yet")
     )
     for row in found["days"]:
-        facts = ", ".join(f"{name} {row[name]}" for name in row if name not in {"day", "retrained"})
+        facts = ", ".join(f"{name} {row[name]}" for name in row if name not in {"day", "retrained", *_MONEY})
         output.show_line(f"{row['day']}  {facts}")
+        output.show_line(f"            {', '.join(_money(row, found['currency']))}")
         output.show_line(f"            retrained {row['retrained']}")
     for incident in found["incidents"]:
         output.show_line(
             f"open incident {incident['cause']} ({incident['severity']}) since {incident['opened_day']}: {incident['title']}"
         )
     output.show_line(f"mail: {found['mail']['sent']} sent, {found['mail']['waiting']} waiting")
+
+
+_MONEY = ("spend_micros", "bookings", "profit_micros", "share_of_o2")
+
+
+def _money(row: Mapping[str, Any], currency: str) -> list[str]:
+    """The day's money for reading: amounts in the market's currency, "-" where a figure is not known."""
+    spend, bookings, profit, share = (row[name] for name in _MONEY)
+    return [
+        f"spend {_amount(spend, currency)}",
+        f"bookings {bookings}",
+        f"profit {_amount(profit, currency)}",
+        f"of O2 {share if isinstance(share, str) else f'{share:.0%}'}",
+    ]
+
+
+def _amount(micros: int | str, currency: str) -> str:
+    return micros if isinstance(micros, str) else f"{from_micros(micros):,.2f} {currency}"
 
 
 def explain(platform: Platform, version: str, *, as_json: bool) -> None:

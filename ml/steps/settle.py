@@ -1,4 +1,4 @@
-"""Settle a day: what became known late, and how realised value compares with what the champion expected."""
+"""Settle a day: its money, what became known late, and how realised value compares with what the champion expected."""
 
 from __future__ import annotations
 
@@ -21,17 +21,28 @@ def settle_day(platform: Platform, day: date) -> dict[str, Any]:
     """Match the outcomes that the day taught with what the champion of the day before expected of each booking.
 
     Writes the day's partition of `settlements`: booking_id, booked_day, kind, value_micros,
-    realised_micros and expected_micros (null while there is no champion).
+    realised_micros and expected_micros (null while there is no champion). `money` of the result is what
+    `ml.steps.money` counts for the day.
     """
     from ml.ledger import champion
+    from ml.steps.money import counted_bookings, money_of_day
 
     # Yesterday's champion, by name: this step runs beside the one that may promote a new one today.
     live = champion.on_day(platform.db, platform.market, day - timedelta(days=1))
     events = platform.lake.read("booking_events", day)
     events = events[events["kind"].isin(["cancelled", "stayed"])]
     late = _late_bookings(platform, day)
-    rows = _booked(platform, events, day, with_features=live is not None)
-    rows["expected_micros"] = _expected(platform, rows, live)
+    counted = counted_bookings(platform.lake, day)
+    bookings = _bookings(platform, [*events["booking_id"], *counted], day, with_features=live is not None)
+    bookings["expected_micros"] = _expected(platform, bookings, live)
+    money = money_of_day(
+        platform.lake,
+        day,
+        bookings=bookings[bookings["booking_id"].isin(counted)],
+        ends=events,
+        take_share=platform.settings.take_share,
+    )
+    rows = _ended(bookings, events)
     settled = rows[
         ["booking_id", "booked_day", "kind", "value_micros", "realised_micros", "expected_micros"]
     ].sort_values("booking_id", ignore_index=True)
@@ -47,6 +58,7 @@ def settle_day(platform: Platform, day: date) -> dict[str, Any]:
         "realised_micros": realised,
         "expected_micros": round(float(expected.sum())) if known else None,
         "net_value_ratio": float(expected.sum()) / realised if known and realised else None,
+        "money": money,
         "digest": digest,
     }
 
@@ -57,18 +69,21 @@ def _late_bookings(platform: Platform, day: date) -> int:
     return int((bookings["booked_at"] < day_start(day)).sum())
 
 
-def _booked(platform: Platform, events: pd.DataFrame, day: date, *, with_features: bool) -> pd.DataFrame:
-    """The bookings that these events settle; with features as known when each was made, where somebody reads them.
+def _bookings(platform: Platform, ids: list[str], day: date, *, with_features: bool) -> pd.DataFrame:
+    """These bookings as first known; with features as known when each was made, where somebody reads them.
 
     On the first days of a market there are none yet: this step comes before the one that builds them.
     """
     from ml.features.training_set import bookings_by_id
 
-    ids = events["booking_id"].tolist()
     views = None if with_features else ()
-    rows = bookings_by_id(platform.lake, market=platform.market, ids=ids, last=day, views=views)
+    return bookings_by_id(platform.lake, market=platform.market, ids=ids, last=day, views=views)
+
+
+def _ended(bookings: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """A row for each of these outcomes, with its booking."""
     ends = events[["booking_id", "kind", "amount_micros"]].rename(columns={"amount_micros": "realised_micros"})
-    rows = rows.merge(ends, on="booking_id", how="inner", validate="1:m")
+    rows = bookings.merge(ends, on="booking_id", how="inner", validate="1:m")
     rows["booked_day"] = rows["booked_at"].dt.floor("D")
     return rows
 

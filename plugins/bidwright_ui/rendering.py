@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader
 
+from bidwright_ui.plots import amount, draw
 from ml.core.units import from_micros
 
 _DIGEST_LENGTH = 64
@@ -50,6 +51,15 @@ def money(micros: int | None) -> str:
     '1.25'
     """
     return "-" if micros is None else f"{from_micros(micros):,.2f}".replace(",", " ")
+
+
+def percent(value: float | str) -> str:
+    """A share in percent; text, such as a dash, as it is.
+
+    >>> percent(0.874), percent("-")
+    ('87 %', '-')
+    """
+    return value if isinstance(value, str) else f"{value * 100:.0f} %"
 
 
 def instant(text: str | None) -> str:
@@ -96,7 +106,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"short": short, "number": number, "money": money, "instant": instant, "is_table": is_table}
-    environment.globals["entry"] = entry
+    environment.filters |= {"percent": percent, "amount": amount}
+    environment.globals |= {"entry": entry, "draw": draw}
     return environment
 
 

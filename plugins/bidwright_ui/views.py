@@ -34,12 +34,14 @@ View = dict[str, Any]
 
 
 def front(platform: Platform) -> View:
-    """The champion, the last days, open incidents, and the newest of everything."""
+    """The champion, the last days and their money, open incidents, and the newest of everything."""
+    from bidwright_ui.plots import plots
     from ml.status import overview
 
     found = overview(platform, days=DAYS_SHOWN)
     return found | {
         "days": list(reversed(found["days"])),
+        "plots": plots(found["days"], currency=found["currency"]),
         "open_incidents": incidents(platform)["open"],
         "versions": versions(platform, limit=RECENT)["versions"],
         "decisions": decisions(platform, limit=RECENT)["decisions"],
@@ -161,7 +163,8 @@ def days(platform: Platform) -> View:
     """Every market day that went through the lifecycle, newest first, a value per step."""
     from ml.status import overview
 
-    return {"days": list(reversed(overview(platform, days=ALL)["days"]))}
+    found = overview(platform, days=ALL)
+    return {"days": list(reversed(found["days"])), "currency": found["currency"]}
 
 
 def day(platform: Platform, name: str) -> View:

@@ -158,6 +158,9 @@ def test_the_page_in_the_web_ui_shows_champion_days_and_evidence(demo: Any, page
     frame.locator(f"text={live.digest[:10]}").first.wait_for()
     for day in (FIRST, SECOND):
         assert frame.locator(f"a:has-text('{day}')").count() >= 1
+    for figure in ("Spend", "Bookings", "Profit", "Share of O2"):
+        drawn = frame.get_by_role("img", name=f"{figure} by market day")
+        assert drawn.is_visible() and drawn.locator("rect").count() == 2
     picture(page, "bid_models")
     frame.locator(f"a:has-text('decision {live.decision_id}')").first.click()
     frame.locator(f"h1:has-text('Decision {live.decision_id}')").wait_for()
@@ -195,6 +198,9 @@ def test_status_on_the_command_line_tells_the_same(demo: Any) -> None:
     assert [row["day"] for row in told["days"]] == [FIRST.isoformat(), SECOND.isoformat()]
     assert told["champion"]["generation"] == 1
     assert told["mail"]["waiting"] == 0
+    for row in told["days"]:
+        assert row["spend_micros"] > 0 and row["bookings"] > 0 and isinstance(row["profit_micros"], int)
+        assert 0.3 < row["share_of_o2"] < 1.1
 
 
 def test_the_same_command_again_finds_everything_done_and_says_where_it_is(demo: Any) -> None:

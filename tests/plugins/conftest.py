@@ -14,6 +14,7 @@ from ml.core.digests import Digest
 from ml.core.settings import load_settings
 from ml.core.verdict import Verdict
 from ml.ledger import champion, decisions, incidents, publications, reports, stages, versions
+from ml.market.scorecard import Scorecard, keep
 from ml.platform import Platform
 
 DAY = date(2026, 3, 2)
@@ -50,6 +51,7 @@ def lived(empty: Platform) -> Platform:
     db, market = empty.db, empty.market
     for stage, result in {
         "ingest": {"accepted": 20_412, "quarantined": 3},
+        "settle": {"outcomes": 3, "money": {"spend_micros": 231_120_000, "bookings": 27, "profit_micros": -12_500_000}},
         "train": {"due": True, "reason": f"no champion yet {EVIL}", "candidate": CANDIDATE},
         "publish": {"published": 2, "generation": 1},
     }.items():
@@ -93,6 +95,7 @@ def lived(empty: Platform) -> Platform:
         details={"columns": ["rival_price_micros"]},
         at=AT,
     )
+    keep(empty.blobs, market, Scorecard(DAY, profit_micros=874, o2_micros=1_000))
     empty.blobs.put("reports/simulator/2026-03-02.html", b"<html><body><script>1</script>a report</body></html>")
     reports.record(
         db,

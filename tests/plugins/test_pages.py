@@ -73,6 +73,10 @@ def test_markup_in_a_name_is_shown_and_not_obeyed(path: str, api: Any, lived: Pl
         ("/", "3fa9c1d2e4"),
         ("/", "20 412"),
         ("/", "&lt;script&gt;"),
+        ("/", "231.12"),
+        ("/days", "231.12"),
+        ("/days", "-12.50"),
+        ("/days", "87 %"),
         ("/days/2026-03-02", "no champion yet"),
         (f"/versions/{DIGEST}", "0.8123"),
         ("/decisions/1", "1.012"),
@@ -112,6 +116,7 @@ def test_the_drift_report_runs_in_a_document_that_reaches_nothing(api: Any, live
     ("path", "key"),
     [
         ("/api", "champion"),
+        ("/api", "plots"),
         ("/api/days", "days"),
         ("/api/days/2026-03-02", "stages"),
         ("/api/versions", "versions"),
