@@ -41,7 +41,8 @@ class BidPolicy:
         Args:
             net_value_micros: expected value of a booking net of cancellations; shape (n,), at least 0.
             p_book: probability that a click books; shape (n,), 0 to 1.
-            previous_micros: the bid last published for the cell, NaN where there was none; shape (n,).
+            previous_micros: the bid last published for the cell, NaN where there was none; shape (n,). No change is
+                measured from a bid of 0, which a share of it would hold at 0 for ever.
 
         Returns:
             Shape (n,), each between 0 and `max_bid_micros`.
@@ -55,5 +56,5 @@ class BidPolicy:
             raise ValueError("a cell's expected value is negative or its booking probability is not within 0 and 1")
         wanted = np.minimum(net_value_micros * p_book * self.target_cost_share, float(self.max_bid_micros))
         low, high = previous_micros * (1 - self.max_change), previous_micros * (1 + self.max_change)
-        held = np.where(np.isnan(previous_micros), wanted, np.clip(wanted, low, high))
+        held = np.where(previous_micros > 0, np.clip(wanted, low, high), wanted)
         return np.minimum(np.rint(held), self.max_bid_micros).astype(np.int64)
