@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ml.bidding.guards import AbsoluteCap, Guard
+from ml.bidding.guards import AbsoluteCap, Guard, ValueCap
 from ml.bidding.landscape import Floats
 from ml.bidding.partners import PARTNERS
 from ml.bidding.partners.base import Account
@@ -49,6 +49,7 @@ def say(
     policy: BidPolicy,
     take_share: float,
     currency: str,
+    ceiling_micros: Floats | None = None,
 ) -> SaidBids:
     """Cap a bid table and say it in the partner's words.
 
@@ -63,6 +64,8 @@ def say(
         policy: its cap is that of the guards.
         take_share: what a booking earns of its net value, 0 to 1.
         currency: of the amounts.
+        ceiling_micros: what no cell's product may exceed, for the rare case that is worth what it costs the others of
+            its hotel; shape (n,).
 
     Raises:
         UsageError: the language cannot say a bid, or the partner would refuse the file; nothing is published.
@@ -75,11 +78,13 @@ def say(
     cells = with_bids(
         table,
         table["bid_micros"].to_numpy(dtype=np.float64),
-        upper_value_micros=economics.value_per_click_micros,
+        upper_value_micros=economics.value_per_click_micros if ceiling_micros is None else ceiling_micros,
         weight=table["clicks_seen"].to_numpy(dtype=np.float64),
         previous=None,
     )
     guards: tuple[Guard, ...] = (AbsoluteCap(policy.max_bid_micros),)
+    if ceiling_micros is not None:
+        guards = (*guards, ValueCap())
     found = partner_bids(
         PARTNERS[partner],
         cells,
