@@ -134,10 +134,50 @@ def publish_bids(platform: Platform, day: date, *, run_id: str = "") -> Result:
 
     def work() -> Result:
         from ml.steps.publish import publish_day
+        from ml.steps.switch import keep
 
-        return publish_day(platform, day)
+        return publish_day(platform, day) | keep(platform, day)
 
     return _stage(platform, "publish", day, work, run_id=run_id)
+
+
+def rehearse_switch(
+    platform: Platform, level: int, *, partner: str = "", point_of_sale: str = "", day: date | None = None
+) -> Result:
+    """What a level of the kill switch would send now, per partner; writes nothing."""
+    from ml.ledger.switches import Scope
+    from ml.steps.switch import rehearse
+
+    return rehearse(platform, level=level, scope=Scope(partner, point_of_sale), day=day)
+
+
+def pull_switch(
+    platform: Platform, level: int, *, why: str, by: str, partner: str = "", point_of_sale: str = ""
+) -> Result:
+    """Stop bids: record the switch, publish what it says at once, open its incident, and mail it."""
+    from ml.ledger.switches import Scope
+    from ml.steps.switch import pull
+
+    result = pull(platform, level=level, scope=Scope(partner, point_of_sale), why=why, by=by)
+    deliver_mail(platform)
+    return result
+
+
+def release_switch(platform: Platform, *, why: str, by: str, partner: str = "", point_of_sale: str = "") -> Result:
+    """Let the switch of exactly this scope go and mail it; the next publication bids again."""
+    from ml.ledger.switches import Scope
+    from ml.steps.switch import release
+
+    result = release(platform, scope=Scope(partner, point_of_sale), why=why, by=by)
+    deliver_mail(platform)
+    return result
+
+
+def switch_status(platform: Platform) -> Result:
+    """The kill switches that stand, the last that were released, and which bids stand at each partner."""
+    from ml.steps.switch import status
+
+    return status(platform)
 
 
 def run_day(platform: Platform, day: date) -> Result:

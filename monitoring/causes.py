@@ -93,6 +93,14 @@ CAUSES: Mapping[str, Cause] = {
         "Ask the source not to deliver twice. Nothing needs to be run again.",
         "ingest_market",
     ),
+    "kill-switch": Cause(
+        "Kill switch",
+        "The bids that the switch says are published, and every day's publication keeps to it until a person releases "
+        "it. Training and gates go on.",
+        "Find out why the bids were wrong. bidwright kill-switch status shows what stands; once the reason is gone, "
+        "bidwright kill-switch release lets the champion bid again.",
+        "publish_bids",
+    ),
     "task": Cause(
         "Step stopped",
         "What the step had written stays as it was. The champion and the bids published before stay in force.",

@@ -2,7 +2,7 @@
 
 0 freeze: the bids last known to be good. 1 revert: those that the champion's snapshot gives. 2 safe: the smaller of
 the last good bid and 0.6 x the baseline's. 3 pause: no bids at a partner or in a market. Going back up is a person's
-decision; nothing here does it.
+decision; nothing here does it. `ml.steps.switch` finds the tables, publishes and releases.
 """
 
 from __future__ import annotations

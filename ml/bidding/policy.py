@@ -55,7 +55,8 @@ class BidPolicy:
 
         Args:
             wanted_micros: shape (n,), at least 0.
-            previous_micros: the bid last published for the cell, NaN where there was none; shape (n,).
+            previous_micros: the bid last published for the cell, NaN where there was none; shape (n,). No change is
+                measured from a bid of 0, which a share of it would hold at 0 for ever.
 
         Returns:
             Shape (n,), each between 0 and `max_bid_micros`.
@@ -67,5 +68,5 @@ class BidPolicy:
             raise ValueError("a cell's bid is not an amount of money")
         wanted = np.minimum(wanted_micros, float(self.max_bid_micros))
         low, high = previous_micros * (1 - self.max_change), previous_micros * (1 + self.max_change)
-        held = np.where(np.isnan(previous_micros), wanted, np.clip(wanted, low, high))
+        held = np.where(previous_micros > 0, np.clip(wanted, low, high), wanted)
         return np.minimum(np.rint(held), self.max_bid_micros).astype(np.int64)

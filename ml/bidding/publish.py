@@ -106,6 +106,56 @@ def read_table(blobs: BlobStore, uri: str) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(data))
 
 
+def read_files(blobs: BlobStore, uri: str) -> dict[str, bytes]:
+    """The partner's own files of a publication by name, each checked against the manifest."""
+    import json
+
+    from ml.core.errors import CorruptArtefact
+
+    listed = json.loads(blobs.get(f"{uri}/manifest.json"))["files"]
+    found = {}
+    for name, want in listed.items():
+        folder, _, file = name.rpartition("/")
+        if folder != "partner":
+            continue
+        found[file] = blobs.get(f"{uri}/{name}")
+        if digest_bytes(found[file]) != want:
+            raise CorruptArtefact(
+                f"the published file {uri}/{name} is not the one in its manifest",
+                left="the file was not used",
+                next="publish the day again",
+            )
+    return found
+
+
+def keep_aside(blobs: BlobStore, uri: str) -> None:
+    """Copy a publication to `aside(uri)`, its manifest last, before something else is published in its place."""
+    import json
+
+    manifest = blobs.get(f"{uri}/manifest.json")
+    for name in json.loads(manifest)["files"]:
+        blobs.put(f"{aside(uri)}/{name}", blobs.get(f"{uri}/{name}"))
+    blobs.put(f"{aside(uri)}/manifest.json", manifest)
+
+
+def kept_aside(blobs: BlobStore, uri: str, *, version: str) -> str | None:
+    """Where the publication of this version lies that a kill switch replaced; None where none was kept."""
+    import json
+
+    manifest = f"{aside(uri)}/manifest.json"
+    found = blobs.exists(manifest) and json.loads(blobs.get(manifest))["version"] == version
+    return aside(uri) if found else None
+
+
+def aside(uri: str) -> str:
+    """Where a publication is kept that a kill switch replaced; nobody who reads bids looks there.
+
+    >>> aside("bids/simulator/google/2026-03-02")
+    'replaced/simulator/google/2026-03-02'
+    """
+    return "replaced/" + uri.removeprefix("bids/")
+
+
 def _parquet(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False, compression="zstd")

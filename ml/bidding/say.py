@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ml.bidding.guards import AbsoluteCap, Guard
+from ml.bidding.guards import AbsoluteCap, Guard, ValueCap
 from ml.bidding.landscape import Floats, Landscape
 from ml.bidding.partners import PARTNERS
 from ml.bidding.partners.base import Account
@@ -69,6 +69,7 @@ def say(
     take_share: float,
     currency: str,
     objective: Objective | None = None,
+    ceiling_micros: Floats | None = None,
 ) -> SaidBids:
     """Cap a bid table and say it in the partner's words.
 
@@ -84,6 +85,8 @@ def say(
         take_share: what a booking earns of its net value, 0 to 1.
         currency: of the amounts.
         objective: what the words are searched for; None: the logs of the bids.
+        ceiling_micros: what no cell's product may exceed, for the rare case that is worth what it costs the others of
+            its hotel; shape (n,).
 
     Raises:
         UsageError: the language cannot say a bid, or the partner would refuse the file; nothing is published.
@@ -96,11 +99,13 @@ def say(
     cells = with_bids(
         table,
         table["bid_micros"].to_numpy(dtype=np.float64),
-        upper_value_micros=economics.value_per_click_micros,
+        upper_value_micros=economics.value_per_click_micros if ceiling_micros is None else ceiling_micros,
         weight=table["clicks_seen"].to_numpy(dtype=np.float64),
         previous=None,
     )
     guards: tuple[Guard, ...] = (AbsoluteCap(policy.max_bid_micros),)
+    if ceiling_micros is not None:
+        guards = (*guards, ValueCap())
     found = partner_bids(
         PARTNERS[partner],
         cells,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ml import pipeline
-from ml.cli import output
+from ml.cli import killswitch, output
+from ml.cli.options import Data, Day, Json, Source, open_platform
 from ml.core.errors import BidwrightError, UsageError
 from ml.core.units import days_between, parse_day
 
@@ -28,12 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_debug = False
+app.add_typer(killswitch.app, name="kill-switch")
 
-Day = Annotated[str, typer.Option("--day", help="market day, YYYY-MM-DD", metavar="DAY")]
-Json = Annotated[bool, typer.Option("--json", help="print one line of JSON")]
-Source = Annotated[str | None, typer.Option("--source", help="market source: simulator, hotel_bookings or files")]
-Data = Annotated[str | None, typer.Option("--data", help="folder (or s3://bucket/prefix) that the source reads")]
+_debug = False
 
 
 @app.callback()
@@ -52,21 +50,11 @@ def options(
         os.environ["BIDWRIGHT_HOME"] = str(home.absolute())
 
 
-def _platform(source: str | None = None, data: str | None = None) -> Platform:
-    from ml.platform import Platform
-
-    given = {"source": source, "data": str(Path(data).absolute()) if data and "://" not in data else data}
-    platform = Platform.from_environment(**{name: value for name, value in given.items() if value is not None})
-    platform.settings.home.mkdir(parents=True, exist_ok=True)
-    platform.db.migrate()
-    return platform
-
-
 def _step(
     step: Callable[[Platform, date], dict[str, Any]], day: str, *, source: str | None, data: str | None, json: bool
 ) -> None:
     when = parse_day(day)
-    result = step(_platform(source, data), when)
+    result = step(open_platform(source, data), when)
     name = step.__name__.replace("_", "-")
     output.show_json({"step": name, "day": day, **result}) if json else output.show_mapping(f"{name} {day}", result)
 
@@ -83,7 +71,7 @@ def history(
     start, end = parse_day(first), parse_day(last)
     if end < start:
         raise UsageError(f"--to {last} comes before --from {first}", next="swap them")
-    platform = _platform(source, data)
+    platform = open_platform(source, data)
     if json or not sys.stderr.isatty():
         result = pipeline.import_history(platform, start, end)
     else:
@@ -132,7 +120,7 @@ def promote(
 ) -> None:
     """Put the day's candidate before the gates; move the champion when all of them pass."""
     when = parse_day(day)
-    platform = _platform(source, data)
+    platform = open_platform(source, data)
     result = pipeline.judge(platform, when)
     if result.get("decision_id") is not None:
         answer = {"answer": "Approve", "by": approve_by} if approve_by else None
@@ -152,7 +140,7 @@ def publish_bids(day: Day, source: Source = None, data: Data = None, json: Json 
 def run_day(day: Day, source: Source = None, data: Data = None, json: Json = False) -> None:
     """Run the whole lifecycle for one market day, in the order that Airflow runs it."""
     when = parse_day(day)
-    platform = _platform(source, data)
+    platform = open_platform(source, data)
     results = pipeline.run_day(platform, when)
     output.show_json({"day": day, **results}) if json else output.show_mapping(f"market day {day}", results)
 
@@ -217,7 +205,7 @@ def status(json: Json = False) -> None:
     """The champion, the last market days, open incidents and waiting mail."""
     from ml.cli import reports
 
-    reports.status(_platform(), as_json=json)
+    reports.status(open_platform(), as_json=json)
 
 
 @app.command(epilog="Example: bidwright explain 3fa9c1 --json")
@@ -227,7 +215,7 @@ def explain(
     """Everything known of a version: data, metrics, decisions with each gate's numbers, days as champion."""
     from ml.cli import reports
 
-    reports.explain(_platform(), version, as_json=json)
+    reports.explain(open_platform(), version, as_json=json)
 
 
 @app.command(epilog="Example: bidwright champion-on --day 2016-10-04")
@@ -235,20 +223,20 @@ def champion_on(day: Day, json: Json = False) -> None:
     """Who was champion on a market day, and by which decision."""
     from ml.cli import reports
 
-    reports.champion_on(_platform(), day, as_json=json)
+    reports.champion_on(open_platform(), day, as_json=json)
 
 
 @app.command(epilog="Example: bidwright mail")
 def mail(json: Json = False) -> None:
     """Send the mail that waits in the outbox."""
-    result = pipeline.deliver_mail(_platform())
+    result = pipeline.deliver_mail(open_platform())
     output.show_json(result) if json else output.show_mapping("mail", result)
 
 
 @app.command(epilog="Example: bidwright migrate")
 def migrate(json: Json = False) -> None:
     """Create the platform database, or bring it up to this code's version."""
-    url = _platform().settings.database
+    url = open_platform().settings.database
     output.show_json({"database": url}) if json else output.show_line(f"the platform database is up to date: {url}")
 
 

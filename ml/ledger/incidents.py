@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal, cast, get_args
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from ml.core.errors import UsageError
@@ -93,6 +93,12 @@ def resolve(store: Store, market: str, cause: str, *, day: date, at: datetime, r
 def open_incidents(store: Store, market: str) -> list[Incident]:
     """The open incidents of a market, newest first."""
     return _listed(store, _of(market).where(IncidentRow.resolved_at.is_(None)))
+
+
+def open_on(store: Store, market: str, day: date) -> list[Incident]:
+    """The incidents that stood open at the end of a market day, newest first: from their first day on, until resolved."""
+    resolved_later = or_(IncidentRow.resolved_day.is_(None), IncidentRow.resolved_day > day)
+    return _listed(store, _of(market).where(IncidentRow.first_day <= day, resolved_later))
 
 
 def all_incidents(store: Store, market: str, n: int) -> list[Incident]:

@@ -18,6 +18,7 @@ from ml.ledger.tables import PublicationRow
 class Publication:
     """The bids of one partner's day: by which champion (`version`, `generation`), how many rows, and which file.
 
+    `switches` are the kill switches (ids, ascending) that shaped the bids; none shaped those that a champion wanted.
     `published_at` is filled in by the ledger.
     """
 
@@ -30,6 +31,7 @@ class Publication:
     digest: Digest
     uri: str
     published_at: datetime | None = None
+    switches: tuple[int, ...] = ()
 
 
 def record(store: Store, publication: Publication, at: datetime) -> None:
@@ -49,9 +51,10 @@ def record(store: Store, publication: Publication, at: datetime) -> None:
             digest=publication.digest,
             uri=publication.uri,
             published_at=at,
+            switches=list(publication.switches),
         )
         new = statement.excluded
-        columns = ("version", "generation", "bid_rows", "digest", "uri", "published_at")
+        columns = ("version", "generation", "bid_rows", "digest", "uri", "published_at", "switches")
         newer_or_same = statement.on_conflict_do_update(
             index_elements=["market", "partner", "day"],
             set_={name: new[name] for name in columns},
@@ -74,6 +77,12 @@ def get(store: Store, market: str, partner: str, day: date) -> Publication | Non
 def latest(store: Store, market: str, partner: str, before: date) -> Publication | None:
     """The last publication of a partner for a day before `before`; None when there is none."""
     return _first(store, _of(market, partner).where(PublicationRow.day < before))
+
+
+def history(store: Store, market: str, partner: str, last: date) -> list[Publication]:
+    """Every publication of a partner up to a day, newest first."""
+    with reading(store) as session:
+        return [_publication(row) for row in session.scalars(_of(market, partner).where(PublicationRow.day <= last))]
 
 
 def for_day(store: Store, market: str, day: date) -> list[Publication]:
@@ -105,4 +114,5 @@ def _publication(row: PublicationRow) -> Publication:
         digest=Digest(row.digest),
         uri=row.uri,
         published_at=row.published_at,
+        switches=tuple(row.switches),
     )

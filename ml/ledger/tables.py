@@ -219,6 +219,38 @@ class PublicationRow(Base):
     digest: Mapped[str]
     uri: Mapped[str]
     published_at: Mapped[datetime]
+    switches: Mapped[Any] = mapped_column(server_default="[]")
+
+
+class SwitchRow(Base):
+    """A kill switch that somebody pulled; at most one stands for a market and scope, and no scope is empty text."""
+
+    __tablename__ = "switches"
+    __table_args__ = (
+        CheckConstraint("level BETWEEN 0 AND 3", name="level"),
+        CheckConstraint("(released_at IS NULL) = (released_by = '')", name="released"),
+        Index(
+            "uq_switches_active",
+            "market",
+            "partner",
+            "point_of_sale",
+            unique=True,
+            sqlite_where=text("released_at IS NULL"),
+            postgresql_where=text("released_at IS NULL"),
+        ),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    market: Mapped[str]
+    partner: Mapped[str]
+    point_of_sale: Mapped[str]
+    level: Mapped[int]
+    day: Mapped[date]
+    why: Mapped[str]
+    set_by: Mapped[str]
+    set_at: Mapped[datetime]
+    released_at: Mapped[datetime | None]
+    released_by: Mapped[str]
+    released_why: Mapped[str]
 
 
 class DriftReportRow(Base):

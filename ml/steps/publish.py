@@ -34,15 +34,21 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
     if day in held_days(platform, day):
         return {"published": 0, "partners": {}, "reason": "the day is held; the bids published before stand"}
     from ml.promotion.bundle import load_models, read_bundle
+    from ml.steps.switch import honour
 
     models = load_models(read_bundle(platform.blobs, live.digest))
     policy = bid_policy(platform)
     built = build_bids(platform, day, models, policy=policy, limit_change=True)
-    said = {partner: bids for partner, bids in built.items() if bids.verdict is not Verdict.FAIL}
+    held = honour(platform, day, {name: bids for name, bids in built.items() if bids.verdict is not Verdict.FAIL})
+    said, by_switch = held.said, held.switches
     partners = {
-        partner: _publish(platform, day, partner, bids, version=live.digest, generation=live.generation, policy=policy)
+        partner: publish_said(
+            platform, day, partner, bids,
+            version=live.digest, generation=live.generation, policy=policy, switches=by_switch.get(partner, ()),
+        )
         for partner, bids in said.items()
-    }
+    }  # fmt: skip
+    reasons = {name: list(bids.reasons) for name, bids in built.items()} | held.reasons
     return {
         "published": sum(partners.values()),
         "partners": partners,
@@ -50,7 +56,7 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         "generation": live.generation,
         "for_day": (day + timedelta(days=1)).isoformat(),
         "language_loss": {partner: bids.language_loss for partner, bids in said.items()},
-        "reasons": {partner: list(bids.reasons) for partner, bids in built.items() if bids.reasons},
+        "reasons": {partner: found for partner, found in reasons.items() if found},
     }
 
 
@@ -154,7 +160,7 @@ def last_published(platform: Platform, partner: str, *, before: date) -> pd.Data
     return None if last is None else read_table(platform.blobs, last.uri)
 
 
-def _publish(
+def publish_said(
     platform: Platform,
     day: date,
     partner: str,
@@ -163,7 +169,23 @@ def _publish(
     version: str,
     generation: int,
     policy: BidPolicy,
+    switches: tuple[int, ...] = (),
 ) -> int:
+    """Write a partner's table and files and record them as the day's publication; how many rows.
+
+    Args:
+        platform: the platform.
+        day: the market day; its bids decide the auctions of the next.
+        partner: to whom.
+        said: what.
+        version: digest of the champion whose bids they are.
+        generation: of that champion.
+        policy: the bid policy that they were made under.
+        switches: ids of the kill switches that shaped them.
+
+    Raises:
+        StaleGeneration: bids of a newer champion stand published for that day.
+    """
     from ml.bidding.publish import publish_table
     from ml.ledger import publications
 
@@ -189,6 +211,7 @@ def _publish(
             rows=published.rows,
             digest=published.digest,
             uri=published.uri,
+            switches=switches,
         ),
         at=platform.clock.now(),
     )

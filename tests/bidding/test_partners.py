@@ -269,3 +269,23 @@ def test_the_canonical_files_hold_bases_and_multipliers_and_refuse_what_cannot_b
 def test_microsofts_language_has_no_word_for_late_windows_of_their_own() -> None:
     assert microsoft.LEAD_GROUPS[-1] == ("031-090", "091-180", "181+")
     assert microsoft.LEAD_GROUPS[0] == ("000-001",)
+
+
+def test_an_ad_group_of_google_without_any_bid_opts_out_of_every_device_and_the_others_do_not() -> None:
+    of = cells()
+    of.loc[of["hotel_id"] == "h3", "market"] = "FR"
+    amounts = np.where(of["market"] == "FR", 0.0, asked(of))
+    said = project(PARTNERS["google"].language(of), of, amounts, weights=np.ones(len(of)))
+    request = json.loads(PARTNERS["google"].files(said, of, ACCOUNT)[google.FILE])["request"]
+    modifiers = [
+        operation["ad_group_bid_modifier_operation"]["create"]
+        for operation in request["mutate_operations"]
+        if "ad_group_bid_modifier_operation" in operation
+    ]
+    by_group = {
+        group: [one["bid_modifier"] for one in modifiers if "device" in one and one["ad_group"].endswith(group)]
+        for group in ("/FR", "/77")
+    }
+    assert by_group["/FR"] == [0.0, 0.0, 0.0]
+    assert len(by_group["/77"]) == 3
+    assert min(by_group["/77"]) > 0

@@ -38,6 +38,10 @@ def test_a_bid_never_moves_further_than_the_policy_allows(value: float, p_book: 
     assert 0 <= moved <= POLICY.max_bid_micros
 
 
+def test_a_cell_that_was_paused_is_bid_on_again_once_it_may() -> None:
+    assert bid(240_000_000, 0.03, previous=0) == 432_000
+
+
 @given(st.lists(st.floats(0, 1e9), min_size=2, max_size=20), st.floats(0, 1))
 def test_a_bid_never_falls_when_the_value_rises(values: list[float], p_book: float) -> None:
     ordered = np.sort(np.array(values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -25,9 +26,20 @@ def test_every_setting_is_in_the_table_with_its_meaning(name: str) -> None:
     assert row, f"docs/operate.md has no row of {name} that says {field.description!r}"
 
 
-@pytest.mark.parametrize("name", get_command(app).commands)  # type: ignore[attr-defined]
+def commands(group: Any, name: str = "") -> dict[str, Any]:
+    """Every command by its full name, those of groups too."""
+    found = {}
+    for own, command in group.commands.items():
+        found |= commands(command, f"{own} ") if hasattr(command, "commands") else {f"{name}{own}": command}
+    return found
+
+
+COMMANDS = commands(get_command(app))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_documented_and_shows_an_example(name: str) -> None:
-    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    command = COMMANDS[name]
     assert f"bidwright {name}" in DOCS
     assert command.help, "one sentence"
     assert "Example: bidwright" in (command.epilog or "")

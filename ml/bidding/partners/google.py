@@ -52,7 +52,8 @@ def language(_: pd.DataFrame) -> BidLanguage:
 def render(projection: Projection, markets: Mapping[str, str], account: Account) -> dict[str, bytes]:
     """One mutate request: the bid of each hotel's listing group, then the modifiers of each ad group.
 
-    A hotel without a bid gets the lowest bid that there is: a listing group's status cannot pause it alone.
+    A hotel without a bid gets the lowest bid that there is: a listing group's status cannot pause it alone. An ad
+    group without any opts out of every device, which the next request with bids undoes.
     """
     customer = f"customers/{account.customer_id}"
     operations: list[dict[str, Any]] = []
@@ -65,12 +66,13 @@ def render(projection: Projection, markets: Mapping[str, str], account: Account)
         }
         operations.append({"ad_group_criterion_operation": {"update_mask": "cpc_bid_micros", "update": update}})
     rows = projection.multipliers
+    bidding = {markets[str(hotel)] for hotel in projection.base["hotel_id"][projection.base["amount_micros"] > 0]}
     for scope, dimension, group, multiplier in zip(
         rows["scope"], rows["dimension"], rows["group"], rows["multiplier"], strict=True
     ):
         create = {
             "ad_group": f"{customer}/adGroups/{account.groups.get(scope, scope)}",
-            "bid_modifier": round(float(multiplier), 2),
+            "bid_modifier": 0.0 if dimension == "device" and scope not in bidding else round(float(multiplier), 2),
             **_criterion(dimension, group),
         }
         operations.append({"ad_group_bid_modifier_operation": {"create": create}})
