@@ -101,7 +101,7 @@ class ModelEvidence(_Json):
 
 @dataclass(frozen=True)
 class BidChange(_Json):
-    """A partner's table (or the value table) of the candidate against the one last published.
+    """A partner's cells (or the value table) as the candidate sees them against the champion.
 
     Changes are shares of the last published amount, weighted by expected volume: `median_change` and
     `p99_change` of their absolute size, `spend_change` of the total (negative: less). `matched_share` is the
@@ -118,7 +118,7 @@ class BidChange(_Json):
 
 @dataclass(frozen=True)
 class BidEvidence(_Json):
-    """What publishing the candidate would change; `published_before` is False when nothing ever was."""
+    """How the candidate's bids would differ from the champion's; `published_before` is False while there is none."""
 
     published_before: bool | None = None
     changes: tuple[BidChange, ...] = ()

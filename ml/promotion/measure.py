@@ -106,14 +106,14 @@ def measure_gain(outcomes: Outcomes, *, candidate: Predictions, baseline: Predic
 def measure_bid_change(
     name: str, old: pd.DataFrame, new: pd.DataFrame, *, keys: Sequence[str], amount: str, volume: str
 ) -> BidChange:
-    """How a candidate's table differs from the one last published.
+    """How a candidate's table differs from the champion's.
 
     Args:
         name: the partner, or the name of the value table.
-        old: last published: `keys`, unique, and `amount` in micros.
+        old: the champion's: `keys`, unique, and `amount` in micros.
         new: the candidate's: `keys`, unique, `amount` in micros, `volume` (expected events, 0 or more).
         keys: the columns of a cell.
-        amount: the bid or value.
+        amount: the worth, bid or value.
         volume: what weighs a cell.
 
     Returns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from ml.core.digests import Digest
@@ -105,7 +105,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
             )
             for name in judged
         ),
-        bids=_bids(platform, day, models),
+        bids=_bids(platform, day, models, champion_models),
     )
 
 
@@ -203,29 +203,26 @@ def _said(model: BidModel, held_out: Holdout) -> Predictions:
     return Predictions(probability=held_out.of_label(said[model.outputs[0]].to_numpy(dtype=float)), value=values)
 
 
-def _bids(platform: Platform, day: date, models: Models) -> BidEvidence:
-    """What publishing the candidate would change against what was last published."""
-    from ml.bidding.table import CLICK_LEVELS, VALUE_LEVELS, VALUE_TABLE
+def _bids(platform: Platform, day: date, models: Models, champion: Models | None) -> BidEvidence:
+    """What the candidate thinks that cells are worth against what the champion thinks, on the same day."""
+    from ml.bidding.table import CLICK_LEVELS, VALUE_LEVELS
     from ml.promotion.evidence import BidEvidence
     from ml.promotion.measure import measure_bid_change
-    from ml.steps.publish import bid_policy, build_bids, last_published
+    from ml.steps.publish import worth_tables
 
-    partners = platform.source.partners or (VALUE_TABLE,)
-    before = {partner: last_published(platform, partner, before=day + timedelta(days=1)) for partner in partners}
-    if all(table is None for table in before.values()):
+    if champion is None:
         return BidEvidence(published_before=False)
-    wanted = build_bids(platform, day, dict(models), policy=bid_policy(platform), limit_change=False)
+    before, wanted = worth_tables(platform, day, champion), worth_tables(platform, day, models)
     to_value = not platform.source.partners
     changes = tuple(
         measure_bid_change(
-            partner,
+            name,
             table,
-            wanted[partner].table,
+            wanted[name],
             keys=VALUE_LEVELS if to_value else CLICK_LEVELS,
-            amount="net_value_micros" if to_value else "bid_micros",
+            amount="net_value_micros" if to_value else "worth_micros",
             volume="bookings" if to_value else "clicks_seen",
         )
-        for partner, table in before.items()
-        if table is not None
+        for name, table in before.items()
     )
     return BidEvidence(published_before=True, changes=changes)

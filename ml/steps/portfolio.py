@@ -23,8 +23,11 @@ LOWEST_MICROS, LEVEL_STEP = 10_000, 1.08
 """Lowest bid level that is weighed, and the ratio from one level to the next, up to the policy's cap."""
 
 BANDS = 5
-"""Cells of a partner and device are told apart by the worth of a click, in so many equal parts of the traffic: a reserve
-price is high for cheap clicks and nothing for dear ones."""
+"""Cells of a partner and device are told apart by the worth of a click, in at most so many equal parts of the traffic: a
+reserve price is high for cheap clicks and nothing for dear ones."""
+
+CLICKS_OF_A_CURVE, CLICKS_OF_A_PRICE = 250.0, 150.0
+"""A band has at least so many clicks to learn its curve, or what a click costs in it, from."""
 
 
 @dataclass(frozen=True)
@@ -133,26 +136,31 @@ def auctions_of(platform: Platform, day: date, cells: pd.DataFrame, traffic: pd.
 
 def kinds_of(cells: pd.DataFrame, auctions: pd.DataFrame) -> tuple[pd.Series[str], pd.DataFrame]:
     """The kind of each cell and of each auction (partner, device, and band of the worth of a click) and, of the auctions,
-    the coarser kind whose prices are learned together (partner and band)."""
-    parts = np.linspace(0, 1, BANDS + 1)[1:-1]
-    edges = {
-        key: np.quantile(own.to_numpy(dtype=float), parts)
-        for key, own in auctions.groupby(["partner", "device"])["worth_micros"]
-    }
-    of_cells, of_auctions = _bands(cells, edges), _bands(auctions, edges)
-    kinds = cells["partner"] + " " + cells["device"] + " " + of_cells
+    the coarser kind whose prices are learned together (partner and band of its own)."""
+    curves = _edges(auctions, ["partner", "device"], auctions["p_click"], least=CLICKS_OF_A_CURVE)
+    prices = _edges(auctions, ["partner"], auctions["clicked"], least=CLICKS_OF_A_PRICE)
+    kinds = cells["partner"] + " " + cells["device"] + " " + _bands(cells, ["partner", "device"], curves)
     return kinds, auctions.assign(
-        kind=auctions["partner"] + " " + auctions["device"] + " " + of_auctions,
-        price_kind=auctions["partner"] + " " + of_auctions,
+        kind=auctions["partner"] + " " + auctions["device"] + " " + _bands(auctions, ["partner", "device"], curves),
+        price_kind=auctions["partner"] + " " + _bands(auctions, ["partner"], prices),
     )
 
 
-def _bands(rows: pd.DataFrame, edges: dict[Any, Floats]) -> pd.Series[str]:
-    """The band of each row's worth among the auctions of its partner and device; 0 where there was no auction."""
+def _edges(auctions: pd.DataFrame, columns: list[str], clicks: pd.Series[Any], *, least: float) -> dict[Any, Floats]:
+    """Where the bands of worth of each group end: at most `BANDS` of equally many auctions, each with `least` clicks."""
+    found = {}
+    for key, own in auctions.groupby(columns)["worth_micros"]:
+        number = int(np.clip(float(clicks.loc[own.index].sum()) / least, 1, BANDS))
+        found[key] = np.quantile(own.to_numpy(dtype=float), np.linspace(0, 1, number + 1)[1:-1])
+    return found
+
+
+def _bands(rows: pd.DataFrame, columns: list[str], edges: dict[Any, Floats]) -> pd.Series[str]:
+    """The number of each row's band; 0 where its group had no auction."""
     import pandas as pd
 
     band = pd.Series(0, index=rows.index)
-    for key, own in rows.groupby(["partner", "device"]):
+    for key, own in rows.groupby(columns):
         if key in edges:
             band.loc[own.index] = np.searchsorted(edges[key], own["worth_micros"].to_numpy(dtype=float))
     return band.astype(str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -82,37 +83,58 @@ def build_bids(
         day: the market day whose knowledge is used.
         models: the models of a bundle.
         policy: the bid policy.
-        limit_change: hold bids near those last published; the gates compare without it, to see the
-            whole change that a candidate wants.
+        limit_change: hold bids near those last published, and try some on purpose.
     """
-    from ml.bidding.table import VALUE_TABLE, value_table
-    from ml.models.scoring import score_bookings, score_traffic
-
-    bookings = score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS))
     if not platform.source.partners:
         from ml.bidding.say import SaidBids
 
-        return {VALUE_TABLE: SaidBids(value_table(bookings))}
+        return {name: SaidBids(table) for name, table in worth_tables(platform, day, models).items()}
+    cells, traffic = _cells(platform, day, models)
+    return _partner_bids(platform, day, cells, traffic, policy=policy, limit_change=limit_change)
+
+
+def worth_tables(platform: Platform, day: date, models: Mapping[str, BidModel]) -> dict[str, pd.DataFrame]:
+    """What these models think that each cell is worth: all that a candidate changes about bids.
+
+    The rest, the market's response and the partners' languages, is the same whichever model bids.
+
+    Returns:
+        Per partner the cells with `worth_micros` of a click (of a booking's net value); or the value table.
+    """
+    if not platform.source.partners:
+        from ml.bidding.table import VALUE_TABLE, value_table
+        from ml.models.scoring import score_bookings
+
+        return {VALUE_TABLE: value_table(score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS)))}
+    cells, _ = _cells(platform, day, models)
+    worth = cells["p_book"] * cells["net_value_micros"]
+    return {str(name): own for name, own in cells.assign(worth_micros=worth).groupby("partner", sort=True)}
+
+
+def _cells(platform: Platform, day: date, models: Mapping[str, BidModel]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The cells that recent traffic reached with what a click of each is worth, and that traffic, scored."""
+    from ml.bidding.worth import click_cells
+    from ml.models.scoring import score_bookings, score_traffic
+
+    bookings = score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS))
     traffic = score_traffic(models, recent_traffic(platform, day, days=TRAFFIC_DAYS))
-    return _partner_bids(platform, day, bookings, traffic, policy=policy, limit_change=limit_change)
+    return click_cells(bookings, traffic), traffic
 
 
 def _partner_bids(
     platform: Platform,
     day: date,
-    bookings: pd.DataFrame,
+    cells: pd.DataFrame,
     traffic: pd.DataFrame,
     *,
     policy: BidPolicy,
     limit_change: bool,
 ) -> dict[str, SaidBids]:
-    """Worth, portfolio over all partners, then each partner's limits and words."""
+    """The portfolio over all partners, then each partner's limits and words."""
     from ml.bidding.say import Objective, say
     from ml.bidding.table import bid_table
-    from ml.bidding.worth import click_cells
     from ml.steps.portfolio import wanted_bids
 
-    cells = click_cells(bookings, traffic)
     wanted = wanted_bids(platform, day, cells, traffic, policy=policy)
     said = {}
     for partner in platform.source.partners:

@@ -13,7 +13,10 @@ from ml.promotion.gates.base import Gate, GateResult, need, severest
 
 @dataclass(frozen=True)
 class BidChange(Gate):
-    """Size of the change against the bids (or values) last published, by expected volume.
+    """Size of the change against what the live champion would bid today, by expected volume.
+
+    Both are held against the same market: what rivals did since yesterday, and how it is said to a partner, is not the
+    candidate's doing. What is published moves by a limited share a day besides (`max_bid_change`).
 
     Spend may fall by more than it may rise: two thirds of the spend still earn 98 % of the profit, while
     40 % more of it earn 3 % less. Tables that share little volume cannot be compared: HOLD.
@@ -30,8 +33,8 @@ class BidChange(Gate):
     def examine(self, evidence: Evidence) -> GateResult:
         """Number: the first change beyond its limit, else that of the spend, of the worst table."""
         bids = need(evidence.bids, "the change of bids")
-        if not need(bids.published_before, "whether bids were published before"):
-            reason = "nothing was published in this market before, so nothing changes"
+        if not need(bids.published_before, "whether a champion bids"):
+            reason = "no champion bids in this market yet, so nothing changes"
             return self.say(Verdict.PASS, reason, number=0.0, sample=0)
         results = [self.part(change.name, lambda change=change: self._table(change)) for change in bids.changes]  # type: ignore[misc]
         return severest(results, missing="the change of any table")
@@ -43,7 +46,7 @@ class BidChange(Gate):
         median = need(change.median_change, "the median change")
         p99 = need(change.p99_change, "the 99th percentile of the change")
         if matched < self.min_matched_share:
-            reason = f"only {matched:.0%} of the volume is in cells that were published before"
+            reason = f"only {matched:.0%} of the volume is in cells that both know"
             return self.say(Verdict.HOLD, reason, number=matched, threshold=self.min_matched_share, sample=cells)
         reason = f"spend {spend:+.1%}, median change {median:.1%}, 99th percentile {p99:.1%}"
         limits = (
