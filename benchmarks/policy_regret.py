@@ -53,7 +53,31 @@ def measure(given: argparse.Namespace) -> Mapping[str, Figure]:
     )
     figures["platform_p5"] = Figure(round(_percentile(ours, 0.05), 4), "share of O2", limit=FLOOR)
     figures["promotions"] = Figure(_mean([one["promotions"] for one in found]), "count")
-    return figures
+    return figures | _split(shares)
+
+
+def _split(shares: Mapping[str, list[float]]) -> dict[str, Figure]:
+    """Where the regret comes from: parts that add up to 1 less the platform's share, and staleness beside them.
+
+    The last part is below 0: a share of the true worth, cell by cell, earns more than the best product of base and
+    multipliers. No budget is set, so that nothing is lost by pacing.
+    """
+    parts = {
+        "exploration": ("unexplored", "platform"),
+        "language": ("unsaid", "unexplored"),
+        "shading": ("shaded", "unsaid"),
+        "prediction": ("true_worth", "shaded"),
+        "language_of_o2": (None, "true_worth"),
+        "staleness": ("fresh", "platform"),
+    }
+    split = {}
+    for name, (better, worse) in parts.items():
+        high = [1.0] * len(shares[worse]) if better is None else shares[better]
+        runs = [a - b for a, b in zip(high, shares[worse], strict=True)]
+        split[f"regret: {name}"] = Figure(
+            round(_mean(runs), 4), "share of O2", runs=tuple(round(run, 4) for run in runs)
+        )
+    return split
 
 
 def _in_child(seed: int, days: int) -> dict[str, float]:
@@ -69,7 +93,7 @@ def child(seed: int, days: int) -> dict[str, float]:
     with TemporaryDirectory(prefix="bidwright-regret-") as folder:
         platform, last = _run(Path(folder), seed, days)
         judged = [last - timedelta(days=age) for age in reversed(range(min(JUDGED_DAYS, days)))]
-        return {**_ours(platform, judged), **_peers(platform, judged)}
+        return {**_ours(platform, judged), **_peers(platform, judged), **_variants(platform, judged)}
 
 
 def _run(home: Path, seed: int, days: int) -> tuple[Any, date]:
@@ -148,15 +172,114 @@ class DayClock:
 def _ours(platform: Any, judged: list[date]) -> dict[str, float]:
     """What our bids earned, from the frozen truth; and how often a champion was promoted."""
     from ml.ledger import champion
+    from ml.market.simulator.scorecard import expected_profit
 
-    profit = 0.0
-    for day in judged:
-        outcomes = platform.source.resolved(day).outcomes
-        worth = outcomes["conversion"].astype(float) * outcomes["value"]
-        earned = outcomes["click_chance"] * (worth - outcomes["cpc"] / 1e6)
-        profit += float(earned[~outcomes["commission"]].sum())
     live = champion.current(platform.db, platform.market)
-    return {"platform": profit, "promotions": float(live.generation if live else 0)}
+    return {
+        "platform": sum(expected_profit(platform.source.resolved(day)) for day in judged),
+        "promotions": float(live.generation if live else 0),
+    }
+
+
+def _variants(platform: Any, judged: list[date]) -> dict[str, float]:
+    """What the days would have earned with one part of the platform replaced; the split of the regret is made of them.
+
+    `unexplored`: without what was tried on purpose. `unsaid`: the bids that were wanted of each cell, not the product
+    that the partner takes. `shaded`: the model's worth of a click times the best share per partner, which nobody knows
+    beforehand. `true_worth`: the same with the true worth. `fresh`: the bids made of the day itself on that day.
+    `no_hotel_effect`: like `shaded`, with each hotel's conversion replaced by that of all hotels.
+    """
+    import numpy as np
+
+    from ml.market.simulator import oracle
+
+    market = platform.source.market
+    true = _true_worth(market, judged)
+    total: dict[str, Any] = {}
+    for day in judged:
+        before = _published(platform, day - timedelta(days=1))
+        fresh = _published(platform, day)
+        shares = {
+            "shaded": (before, "worth"),
+            "true_worth": (None, ""),
+            "no_hotel_effect": (before, "mean_worth"),
+        }
+        policies = {
+            "unexplored": _standing(platform, before, "unexplored"),
+            "unsaid": _standing(platform, before, "wanted_micros"),
+            "fresh": _standing(platform, fresh, "bid_micros"),
+        }
+        for name, (tables, column) in shares.items():
+            full = true if tables is None else _standing(platform, tables, column)
+            policies |= {f"{name} {share}": _scaled(full, share) for share in MULTIPLIERS}
+        by_partner = oracle.partner_profits(market, day, list(policies.values()))
+        for name, earned in zip(policies, by_partner, strict=True):
+            total[name] = total.get(name, np.zeros(len(earned))) + earned
+    found = {name: float(total[name].sum()) for name in ("unexplored", "unsaid", "fresh")}
+    for name in ("shaded", "true_worth", "no_hotel_effect"):
+        best = np.array([total[f"{name} {share}"] for share in MULTIPLIERS]).max(axis=0)
+        found[name] = float(best.sum())
+    return found
+
+
+def _published(platform: Any, day: date) -> dict[str, Any]:
+    """The tables that stand at the end of a day, with the worth of a click as the platform saw it."""
+    from ml.steps.publish import last_published
+
+    found = {}
+    for partner in platform.source.partners:
+        table = last_published(platform, partner, before=day + timedelta(days=1))
+        if table is None:
+            continue
+        worth = table["p_book"] * table["net_value_micros"] * platform.settings.take_share
+        cell = ["device", "lead_bucket", "los_bucket"]
+        weighted = table.assign(books=table["p_book"] * table["clicks_seen"]).groupby(cell)
+        mean = weighted["books"].transform("sum") / weighted["clicks_seen"].transform("sum")
+        tried = table.get("explore_factor", 1.0)
+        found[partner] = table.assign(
+            worth=worth,
+            mean_worth=worth * mean / table["p_book"].clip(lower=1e-9),
+            unexplored=table["bid_micros"] / tried,
+        )
+    return found
+
+
+def _standing(platform: Any, tables: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """Tables as bids that a market can be played with."""
+    from ml.market.simulator.bids import Publication
+
+    keys = ["hotel_id", "device", "lead_bucket", "los_bucket"]
+    return {
+        partner: Publication(
+            date.min,
+            column,
+            platform.source.publications.cells(
+                table[keys].assign(bid_micros=table[column].astype(float)).to_dict("list")
+            ),
+        )
+        for partner, table in tables.items()
+    }
+
+
+def _scaled(standing: Mapping[str, Any], share: float) -> dict[str, Any]:
+    from dataclasses import replace
+
+    return {partner: replace(one, cells=one.cells * share) for partner, one in standing.items()}
+
+
+def _true_worth(market: Any, judged: list[date]) -> dict[str, Any]:
+    """What a click of each cell is worth, in expectation over redraws of the days; 0 where none ever comes."""
+    import numpy as np
+
+    from ml.market.simulator import oracle
+    from ml.market.simulator.bids import Publication
+    from ml.market.simulator.partners import NAMES
+
+    found = oracle.curves(list(oracle.redraws(market, REDRAWS)), judged)
+    clicks, value = found.clicks[:, -1], found.value[:, -1]
+    worth = np.divide(value, clicks, out=np.zeros(len(clicks)), where=clicks > 0)
+    cells = worth.reshape(len(NAMES), found.hotels, *oracle.SHAPE)
+    return {name: Publication(date.min, "truth", cells[number]) for number, name in enumerate(NAMES)}
 
 
 def _peers(platform: Any, judged: list[date]) -> dict[str, float]:

@@ -28,10 +28,10 @@ MATURE_DAYS = 7
 """From this age on a click counts as mature: 95 % of its bookings are known."""
 
 RECIPE = Recipe(
-    rounds=100,
+    rounds=150,
     learning_rate=0.05,
     num_leaves=8,
-    min_rows_in_leaf=200,
+    min_rows_in_leaf=100,
     feature_fraction=0.9,
     max_bins=63,
     falling=("price_gap", "dearer_by"),

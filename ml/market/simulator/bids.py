@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -113,7 +115,13 @@ class Publications:
         import pyarrow.parquet as pq
 
         names = ["hotel_id", "device", "lead_bucket", "los_bucket", "bid_micros"]
-        rows = pq.read_table(io.BytesIO(data), columns=names).to_pydict()
+        return self.cells(pq.read_table(io.BytesIO(data), columns=names).to_pydict())
+
+    def cells(self, rows: Mapping[str, Sequence[Any]]) -> Floats:
+        """A published table, given by column, as bids per click of every cell; see `Publication`.
+
+        ValueError when a bid is missing or below 0.
+        """
         place = [
             [self._hotels.get(value, -1) for value in rows["hotel_id"]],
             [DEVICES.index(value) for value in rows["device"]],

@@ -272,11 +272,18 @@ def multiplier_profits(markets: Sequence[Market], days: Sequence[date], multipli
 
 def policy_profit(market: Market, days: Sequence[date], bids: Standing) -> float:
     """What standing bids earn over the days, in currency units."""
-    total = 0.0
-    for day in days:
-        for contest in contests(market, day):
+    return sum(float(partner_profits(market, day, [bids]).sum()) for day in days)
+
+
+def partner_profits(market: Market, day: date, policies: Sequence[Standing]) -> Floats:
+    """What each of several policies would earn on a day at each partner, in currency units; shape (policies, partners)."""
+    total = np.zeros((len(policies), len(NAMES)))
+    for contest in contests(market, day):
+        worth = contest.conversion * contest.value
+        for number, bids in enumerate(policies):
             bid = our_bids(market.world, contest.searches, bids, contest.effects) / MICROS_PER_UNIT
-            total += float(_profit(contest, bid, contest.conversion * contest.value).sum())
+            earned = _profit(contest, bid, worth)
+            total[number] += np.bincount(contest.searches["partner"], weights=earned, minlength=len(NAMES))
     return total
 
 
