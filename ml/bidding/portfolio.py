@@ -36,7 +36,7 @@ class Allocation:
         objective_micros: what it is expected to earn a day: profit, or margin before cost.
         bound_micros: what no allocation within the limits can exceed, from the dual of the linear program.
         prices: what each limit that binds costs: objective lost per micro of budget, or per micro of a floor's slack.
-        method: `bisection` or `linear program`.
+        method: `bisection`, `linear program`, or `each cell by itself` where there is no limit.
     """
 
     landscape: Landscape
@@ -111,11 +111,13 @@ def optimise(
     """
     if objective not in OBJECTIVES:
         raise UsageError(f"there is no objective {objective!r}", next=f"choose one of: {', '.join(OBJECTIVES)}")
+    cost_weight = 1.0 if objective == "profit" else 0.0
+    if limits == Limits():
+        return _unlimited(landscape, cost_weight, may_pause=may_pause)
     steps = segments(landscape, may_pause=may_pause)
     found = next(infeasible(limits, landscape, steps), None)
     if found is not None:
         raise UsageError(found.sentence, left="no bid was changed", next=found.next)
-    cost_weight = 1.0 if objective == "profit" else 0.0
     budget, floors = budget_of(limits), floors_of(limits, landscape)
     if limits.groups or len(floors) > 1:
         from ml.bidding.portfolio_lp import solve
@@ -130,6 +132,17 @@ def optimise(
     if one_level:
         taken = _whole_steps(taken, landscape, steps, floors)
     return _allocation(landscape, steps, taken, cost_weight, bound, prices, method)
+
+
+def _unlimited(landscape: Landscape, cost_weight: float, *, may_pause: bool) -> Allocation:
+    """Without limits each cell has its own best level, the lowest of equals."""
+    earned = landscape.clicks * landscape.value_micros[:, None] - cost_weight * landscape.cost_micros
+    best = earned.argmax(axis=1)
+    reached = earned[np.arange(len(best)), best]
+    level = np.where(reached > 0, best, NO_BID) if may_pause else best
+    total = float(reached[level != NO_BID].sum())
+    share = np.zeros(len(best))
+    return Allocation(landscape, level, level.copy(), share, total, total, {}, "each cell by itself")
 
 
 def _bisect(

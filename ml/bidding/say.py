@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,6 +53,7 @@ class SaidBids:
         language_loss: share of the expected profit that the language loses; None where all could be said.
         verdict: FAIL where nothing may be published.
         reasons: what people should know, one sentence each.
+        basis: what the portfolio of all partners rests on and is expected to bring, as plain values.
     """
 
     table: pd.DataFrame
@@ -59,6 +61,7 @@ class SaidBids:
     language_loss: float | None = None
     verdict: Verdict = Verdict.PASS
     reasons: tuple[str, ...] = ()
+    basis: Mapping[str, Any] = field(default_factory=dict)
 
 
 def say(

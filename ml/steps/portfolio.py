@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ml.models.response import Response
     from ml.platform import Platform
 
-LOWEST_MICROS, LEVEL_STEP = 10_000, 1.08
+LOWEST_MICROS, LEVEL_STEP = 10_000, 1.12
 """Lowest bid level that is weighed, and the ratio from one level to the next, up to the policy's cap."""
 
 BANDS = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         "version": live.digest,
         "generation": live.generation,
         "for_day": (day + timedelta(days=1)).isoformat(),
+        "portfolio": next((dict(bids.basis) for bids in built.values()), {}),
         "language_loss": {partner: bids.language_loss for partner, bids in said.items()},
         "reasons": {partner: found for partner, found in reasons.items() if found},
     }
@@ -151,7 +153,7 @@ def _partner_bids(
                 wanted.cost_weight[own],
                 _exploration(platform, day) if limit_change else None,
             )
-        said[partner] = say(
+        words = say(
             partner,
             table,
             policy=policy,
@@ -159,6 +161,7 @@ def _partner_bids(
             currency=platform.settings.currency,
             objective=objective,
         )
+        said[partner] = replace(words, basis=wanted.said)
     return said
 
 
