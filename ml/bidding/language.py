@@ -146,7 +146,7 @@ def convert(amount_micros: Floats, *, currency: str, to: str, rates: Mapping[tup
         raise UsageError(
             f"there is {what} from {currency} to {to}",
             left="no bid was published",
-            next=f"give the rate of {currency} to {to} of the day",
+            next=f"give the rate of the day as fx_rates {currency}/{to}, or bid in {currency} (account_currency)",
         )
     return amount_micros * rate
 

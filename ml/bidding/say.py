@@ -71,6 +71,8 @@ def say(
     policy: BidPolicy,
     take_share: float,
     currency: str,
+    account_currency: str = "",
+    rates: Mapping[tuple[str, str], float] | None = None,
     objective: Objective | None = None,
     ceiling_micros: Floats | None = None,
 ) -> SaidBids:
@@ -87,12 +89,15 @@ def say(
         policy: its cap is that of the guards.
         take_share: what a booking earns of its net value, 0 to 1.
         currency: of the amounts.
+        account_currency: of the partner's account, in which its files are; empty: the same.
+        rates: units of the second currency for one of the first, by pair of codes.
         objective: what the words are searched for; None: the logs of the bids.
         ceiling_micros: what no cell's product may exceed, for the rare case that is worth what it costs the others of
             its hotel; shape (n,).
 
     Raises:
-        UsageError: the language cannot say a bid, or the partner would refuse the file; nothing is published.
+        UsageError: the language cannot say a bid, there is no rate to the account's currency, or the partner would
+            refuse the file; nothing is published.
     """
     if partner not in PARTNERS:
         return SaidBids(table)
@@ -115,9 +120,9 @@ def say(
         economics,
         None if objective is None else objective.landscape,
         guards=guards,
-        account=Account(currency=currency),
+        account=Account(currency=account_currency or currency),
         currency=currency,
-        rates={},
+        rates=rates or {},
         cost_weight=1.0 if objective is None else objective.cost_weight,
         value_micros=None if objective is None else objective.value_micros,
         exploration=None if objective is None else objective.exploration,

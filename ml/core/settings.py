@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from ml.core.errors import UsageError
 
 SETTINGS_FILE = "bidwright.toml"
+
+CurrencyPair = Annotated[str, Field(pattern="^[A-Z]{3}/[A-Z]{3}$")]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def default_home() -> Path:
@@ -74,6 +83,14 @@ class Settings(BaseSettings):
         description="what a booking earns, as a share of its net value; no bid exceeds a click's earnings",
     )
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="currency of every amount (ISO 4217)")
+    account_currency: str = Field(
+        "",
+        pattern="^([A-Z]{3})?$",
+        description="currency that the partners' accounts bid in; empty: that of the market",
+    )
+    fx_rates: dict[CurrencyPair, Rate] = Field(
+        default_factory=dict, description="units of the second currency for one of the first, by pair, such as EUR/USD"
+    )
     daily_budget_micros: int | None = Field(
         None, gt=0, description="what all bids of a day may be expected to cost; empty: no budget"
     )
@@ -118,6 +135,16 @@ class Settings(BaseSettings):
         return self.market or self.source
 
     @property
+    def bids_in(self) -> str:
+        """The currency that partners' accounts bid in."""
+        return self.account_currency or self.currency
+
+    @property
+    def rates(self) -> dict[tuple[str, str], float]:
+        """`fx_rates` by pair of codes, as `ml.bidding.language.convert` reads them."""
+        return {(pair[:3], pair[4:]): rate for pair, rate in self.fx_rates.items()}
+
+    @property
     def database(self) -> str:
         """SQLAlchemy URL of the platform database."""
         return self.database_url or f"sqlite:///{self.home / 'bidwright.db'}"
@@ -147,5 +174,10 @@ def load_settings(**overrides: object) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         raise UsageError(
             f"the setting {name!r} is wrong: {first['msg']}",
-            next=f"correct BIDWRIGHT_{name.upper()} or {SETTINGS_FILE}",
+            next=f"correct BIDWRIGHT_{str(first['loc'][0]).upper()} or {SETTINGS_FILE}",
+        ) from error
+    except SettingsError as error:
+        raise UsageError(
+            f"a setting cannot be read: {error}",
+            next='write lists and tables in the environment as JSON, such as {"EUR/USD": 1.08}',
         ) from error

@@ -159,6 +159,8 @@ def _partner_bids(
             policy=policy,
             take_share=platform.settings.take_share,
             currency=platform.settings.currency,
+            account_currency=platform.settings.bids_in,
+            rates=platform.settings.rates,
             objective=objective,
         )
         said[partner] = replace(words, basis=wanted.said)

@@ -186,7 +186,7 @@ def say_as_is(
         below: cells that the product of base and multipliers may not lift above their bid; shape (n,).
 
     Raises:
-        UsageError: the language cannot say a bid, or the partner would refuse the file.
+        UsageError: the language cannot say a bid, its currency has no rate, or the partner would refuse the file.
         PermanentError: a bid is no amount of money.
     """
     settings = platform.settings
@@ -198,6 +198,8 @@ def say_as_is(
         policy=policy,
         take_share=settings.take_share,
         currency=settings.currency,
+        account_currency=settings.bids_in,
+        rates=settings.rates,
         ceiling_micros=ceiling,
     )
     if said.verdict is Verdict.FAIL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 
@@ -14,6 +15,7 @@ from ml.bidding.landscape import Landscape
 from ml.bidding.plan import Exploration
 from ml.bidding.policy import BidPolicy
 from ml.bidding.say import Objective, SaidBids, say
+from ml.core.errors import UsageError
 from ml.core.verdict import Verdict
 from ml.market.buckets import LEAD_BUCKETS, LOS_BUCKETS
 from ml.market.tables import DEVICES
@@ -54,6 +56,28 @@ def test_a_published_bid_is_a_product_that_the_partner_can_say_and_no_cap_is_pas
     both = (found.table["bid_micros"] > 0) & (found.table["wanted_micros"] > 0)
     error = np.log(found.table["bid_micros"] / found.table["wanted_micros"])[both]
     assert abs(float(np.average(error, weights=found.table["clicks_seen"][both]))) < 0.06
+
+
+@pytest.mark.parametrize("partner", ["trivago", "tripadvisor"])
+def test_an_account_in_another_currency_gets_its_files_in_it_and_the_table_stays_in_the_markets(partner: str) -> None:
+    cells = table(partner)
+    rates = {("EUR", "USD"): 1.25}
+    home = said(partner)
+    away = say(
+        partner, cells, policy=POLICY, take_share=0.12, currency="EUR", account_currency="USD", rates=rates
+    )  # fmt: skip
+    both = pd.read_csv(io.BytesIO(away.files["base_bids.csv"])), pd.read_csv(io.BytesIO(home.files["base_bids.csv"]))
+    assert [set(file["currency"]) for file in both] == [{"USD"}, {"EUR"}]
+    np.testing.assert_allclose(both[0]["amount_micros"], 1.25 * both[1]["amount_micros"], rtol=0.02, atol=10_000)
+    spent = [float(found.table["bid_micros"] @ found.table["clicks_seen"]) for found in (away, home)]
+    assert spent[0] == pytest.approx(spent[1], rel=0.05)  # three bases on steps of a cent
+    assert (away.table["bid_micros"] <= POLICY.max_bid_micros).all()
+
+
+def test_an_account_in_a_currency_without_a_rate_is_told_nothing_but_what_to_do() -> None:
+    with pytest.raises(UsageError, match=r"no rate from EUR to USD.*fx_rates EUR/USD") as error:
+        say("google", table("google"), policy=POLICY, take_share=0.12, currency="EUR", account_currency="USD")
+    assert "no bid was published" in str(error.value)
 
 
 def test_a_partner_whose_language_nobody_knows_takes_the_table_as_it_is() -> None:

@@ -54,3 +54,24 @@ def test_every_store_defaults_to_the_working_folder(home: Path) -> None:
     assert settings.lake == str(home / "lake")
     assert settings.blobs == str(home / "blobs")
     assert settings.database == f"sqlite:///{home}/bidwright.db"
+
+
+def test_rates_are_read_by_pair_from_the_file_and_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "bidwright.toml").write_text('account_currency = "USD"\nfx_rates = { "EUR/USD" = 1.08 }\n')
+    settings = load_settings()
+    assert (settings.bids_in, settings.rates) == ("USD", {("EUR", "USD"): 1.08})
+    monkeypatch.setenv("BIDWRIGHT_FX_RATES", '{"EUR/GBP": 0.85}')
+    assert ("EUR", "GBP") in load_settings().rates
+
+
+def test_accounts_bid_in_the_markets_currency_unless_told_otherwise(home: Path) -> None:
+    assert load_settings(currency="GBP").bids_in == "GBP"
+
+
+@pytest.mark.parametrize("rates", ['{"EURUSD": 1.08}', '{"EUR/USD": 0}', '{"EUR/USD": "NaN"}', "EUR/USD=1.08"])
+def test_a_rate_that_is_none_is_refused_in_one_sentence(
+    home: Path, monkeypatch: pytest.MonkeyPatch, rates: str
+) -> None:
+    monkeypatch.setenv("BIDWRIGHT_FX_RATES", rates)
+    with pytest.raises(UsageError, match="fx_rates"):
+        load_settings()

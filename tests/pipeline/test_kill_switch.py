@@ -471,3 +471,14 @@ def test_a_market_that_publishes_values_has_no_bids_to_switch(tmp_path: Path) ->
     )  # fmt: skip
     with pytest.raises(UsageError, match="publishes values, not bids"):
         pipeline.pull_switch(platform, 3, why="w", by="b")
+
+
+def test_no_bid_is_published_to_an_account_whose_currency_has_no_rate(world: World) -> None:
+    world.lives(world.days[0], 600_000)
+    before = published(world)
+    settings = world.platform.settings.model_copy(update={"account_currency": "USD"})
+    world.platform = Platform(settings, FixedClock(AT))
+    with pytest.raises(UsageError, match="no rate from EUR to USD"):
+        world.publish(world.days[1])
+    assert published(world) == before
+    assert world.standing("google").day == world.days[0]
