@@ -171,6 +171,30 @@ def landscape_weights(won: npt.ArrayLike, *, target: npt.ArrayLike, logged: npt.
     return _weights(above, below)
 
 
+def place_weights(place: npt.ArrayLike, *, target: npt.ArrayLike, logged: npt.ArrayLike) -> Weights:
+    """`landscape_weights` where more than won and lost can happen: the place in a list, 0 for not shown.
+
+    Args:
+        place: what the logged bid reached, whole numbers from 0, shape (rows,).
+        target: the landscape's probability of each place at the bid of the other policy (its mean over a random one),
+            shape (rows, places), each row a distribution.
+        logged: the same at the logged bid; above 0 for what was reached.
+    """
+    reached = np.asarray(place, dtype=np.int64).ravel()
+    aim, chance = (np.asarray(table, dtype=np.float64) for table in (target, logged))
+    if not (aim.ndim == 2 and aim.shape == chance.shape and len(aim) == len(reached)):
+        shapes = ", ".join(str(column.shape) for column in (reached, aim, chance))
+        raise UsageError(f"places and their probabilities do not match: {shapes}", next="give one row for each place")
+    _all((reached >= 0) & (reached < aim.shape[1]), reached.astype(np.float64), "place", f"of 0 to {aim.shape[1] - 1}")
+    for table in (aim, chance):
+        sums = table.sum(axis=1)
+        _all(
+            (table >= 0).all(axis=1) & (np.abs(sums - 1) < 1e-6), sums, "sum of probabilities", "1, of numbers above 0"
+        )
+    rows = np.arange(len(reached))
+    return density_weights(aim[rows, reached], chance[rows, reached])
+
+
 def ips(reward: npt.ArrayLike, weights: Weights, *, seed: int, blocks: npt.ArrayLike | None = None) -> Estimate:
     """Inverse propensity score: unbiased, noisy.
 

@@ -24,6 +24,7 @@ from ml.evaluation.off_policy import (
     kernel_weights,
     landscape_weights,
     log_normal_density,
+    place_weights,
     snips,
     switch_dr,
 )
@@ -170,6 +171,25 @@ def test_a_landscape_values_a_policy_from_a_log_without_any_jitter() -> None:
         assert abs(np.mean(found) - truth) < 3.5 * np.std(found) / math.sqrt(RUNS) + 0.002
 
 
+def test_places_of_won_and_lost_weigh_as_won_and_lost() -> None:
+    world = draw(500, 1, sd=0.0)
+    aim, chance = (win_probability(world.value * factor) for factor in (1.0, LOGGED_MULTIPLIER))
+    two = place_weights(
+        world.won, target=np.column_stack([1 - aim, aim]), logged=np.column_stack([1 - chance, chance])
+    )  # fmt: skip
+    np.testing.assert_allclose(two.values, landscape_weights(world.won, target=aim, logged=chance).values)
+
+
+def test_weights_of_places_find_the_truth_of_another_distribution_of_them() -> None:
+    rng = np.random.default_rng(5)
+    chance = rng.dirichlet([2.0, 1.0, 1.0], 40_000)
+    aim = rng.dirichlet([1.0, 1.0, 2.0], 40_000) * 0.5 + chance * 0.5
+    place = (rng.random((40_000, 1)) > chance.cumsum(axis=1)).sum(axis=1)
+    clicks = np.array([0.0, 1.0, 3.0])
+    found = ips(clicks[place], place_weights(place, target=aim, logged=chance), seed=0)
+    assert found.value == pytest.approx(float((aim @ clicks).mean()), rel=0.03)
+
+
 def test_the_direction_is_right_in_85_of_100_pairs_of_policies() -> None:
     policies = [0.65, 0.72, 0.8, 0.9, 1.0, 1.1]
     truth = {centre: true_profit(centre, sd=JITTER) for centre in policies}
@@ -299,6 +319,11 @@ def test_days_are_resampled_whole() -> None:
         (lambda: landscape_weights([0.0], target=[0.5], logged=[1.0]), PermanentError),
         (lambda: landscape_weights([2.0], target=[0.5], logged=[0.5]), PermanentError),
         (lambda: landscape_weights([1.0], target=[1.5], logged=[0.5]), PermanentError),
+        (lambda: place_weights([2], target=[[0.5, 0.5]], logged=[[0.5, 0.5]]), PermanentError),
+        (lambda: place_weights([0], target=[[0.5, 0.4]], logged=[[0.5, 0.5]]), PermanentError),
+        (lambda: place_weights([0], target=[[1.5, -0.5]], logged=[[0.5, 0.5]]), PermanentError),
+        (lambda: place_weights([0], target=[[0.5, 0.5]], logged=[[0.0, 1.0]]), PermanentError),
+        (lambda: place_weights([0, 1], target=[[0.5, 0.5]], logged=[[0.5, 0.5]]), UsageError),
         (lambda: log_normal_density([1.0], sd=0.0), UsageError),
         (lambda: ips([1.0, 2.0], density_weights([1.0], [1.0]), seed=0), UsageError),
         (lambda: ips([math.inf], density_weights([1.0], [1.0]), seed=0), PermanentError),
