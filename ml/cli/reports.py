@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,37 @@ def explain(platform: Platform, version: str, *, as_json: bool) -> None:
     from ml.promotion.explain import explain as explain_version
 
     found = explain_version(platform.db, platform.blobs, platform.market, version)
-    output.show_json(found) if as_json else output.show_mapping(f"version {version}", found)
+    if as_json:
+        output.show_json(found)
+        return
+    money = found.pop("money")
+    output.show_mapping(f"version {version}", found)
+    if not money:
+        output.show_line("what errors of worth cost was not measured of this version")
+        return
+    columns = ("model", "of", "field", "label", "rows", "predicted", "realised", "ratio", "interval", "profit lost")
+    output.show_table(f"what errors of worth cost, {platform.settings.currency}", columns, worth_lines(money))
+
+
+def worth_lines(money: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Rows of `ml.evaluation.worth.money_of` for reading: one line per label, and one of all."""
+
+    def line(one: Mapping[str, Any], field: str, label: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+        told = (f"{row['rows']:,}", *(_plainly(row[name], ",.0f") for name in ("predicted", "realised")))
+        ends = " to ".join(_plainly(row[name], ".3f") for name in ("low", "high"))
+        cost = _plainly(row["cost"], ",.2f")
+        return (one["model"], one["by"], field, label, *told, _plainly(row["net_value_ratio"], ".3f"), ends, cost)
+
+    return [
+        line(one, field, label, row)
+        for one in money
+        for field, rows in (("all", {"": one["whole"]}), *one["fields"].items())
+        for label, row in rows.items()
+    ]
+
+
+def _plainly(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def champion_on(platform: Platform, day: str, *, as_json: bool) -> None:

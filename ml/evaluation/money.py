@@ -5,13 +5,14 @@ one 30 % too low leaves profit to others, but spends less. How much profit is le
 factor was measured in the prototype of the market (section 2.7 of the domain notes): x 0.5 leaves 75 % of the
 profit, x 1.5 leaves 71 %, x 2.0 leaves nothing and more than quadruples the spend. `profit_kept` and `spend_moved`
 are those curves, linear between their points in the logarithm of the factor; the tables apply them to each field
-(lead bucket, segment), because errors of different fields do not cancel in bids as they do in a total.
+(lead bucket, segment), because errors of different fields do not cancel in bids as they do in a total. A small field
+is off by chance too, so that each cost is also told for those fields alone whose interval leaves out 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -163,8 +164,8 @@ def money_by_field(
 def total_cost(fields: Sequence[FieldMoney]) -> dict[str, float]:
     """What all fields lose together, apart for those promised too much and too little, in money."""
     known = [field for field in fields if math.isfinite(field.cost)]
-    over = sum(field.cost for field in known if field.ratio.mid > 1)
-    under = sum(field.cost for field in known if field.ratio.mid <= 1)
+    over = sum((field.cost for field in known if field.ratio.mid > 1), 0.0)
+    under = sum((field.cost for field in known if field.ratio.mid <= 1), 0.0)
     return {"over": round(over, 2), "under": round(under, 2), "total": round(over + under, 2)}
 
 
@@ -198,6 +199,49 @@ def money_report(
         "segment": [row.as_json() for row in by_segment],
         "cost": total_cost(by_lead),
     }
+
+
+def worth_report(
+    promised: npt.ArrayLike,
+    came: npt.ArrayLike,
+    fields: Mapping[str, npt.ArrayLike],
+    blocks: npt.ArrayLike,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """What a model's errors of worth cost in money, in which fields.
+
+    Args:
+        promised: worth expected of each row, shape (n,), in currency units.
+        came: worth that came of it, shape (n,), in the same unit.
+        fields: label of each row, shape (n,), by the name of the field, such as `lead_bucket`.
+        blocks: as of `money_by_field`.
+        seed: of the bootstrap.
+
+    Returns:
+        `whole`: one row of all; `cost`: per field `over`, `under`, `total` and `shown` (of labels whose interval leaves
+        out 1); `by`: per field and label a row. Plain numbers, so that it can be kept with a version's metrics.
+    """
+    rows = {
+        name: money_by_field(promised, came, labels, blocks, seed=seed)
+        for name, labels in {"": np.full(len(np.asarray(came)), "all"), **fields}.items()
+    }
+    whole = rows.pop("")
+    return {
+        "whole": _plain(whole[0]) if whole else {},
+        "cost": {name: {**total_cost(found), "shown": shown_cost(found)} for name, found in rows.items()},
+        "by": {name: {row.name: _plain(row) for row in found} for name, found in rows.items()},
+    }
+
+
+def shown_cost(fields: Sequence[FieldMoney]) -> float:
+    """What those fields lose whose error is shown: the interval of their ratio is known, and leaves out 1."""
+    shown = (f.cost for f in fields if f.ratio.finite and not f.ratio.low <= 1 <= f.ratio.high)
+    return round(sum(shown, 0.0), 2)
+
+
+def _plain(row: FieldMoney) -> dict[str, Any]:
+    return {name: value for name, value in row.as_json().items() if name != "name"}
 
 
 def _field(

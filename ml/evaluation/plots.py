@@ -65,6 +65,37 @@ def importance_plot(shares: Mapping[str, float], *, title: str) -> bytes:
     return _png(draw, title)
 
 
+def money_plot(ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mapping[str, Any]], *, title: str) -> bytes:
+    """Predicted over realised worth of each label, with its interval, the baseline's beside it, and the cost; PNG.
+
+    Args:
+        ours, theirs: rows of `ml.evaluation.money.worth_report` by label, of the model and of its baseline.
+        title: above the plot.
+    """
+    names = [name for name, row in ours.items() if row["net_value_ratio"] is not None]
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(1.0, color=_REFERENCE, linewidth=1)
+        for rows, shift, colour, who in ((ours, -0.12, _OURS, "model"), (theirs, 0.12, _REFERENCE, "baseline")):
+            known = [(place, rows[name]) for place, name in enumerate(names) if name in rows]
+            known = [(place, row) for place, row in known if row["net_value_ratio"] is not None]
+            mid = [row["net_value_ratio"] for _, row in known]
+            # A label of one block has no interval: its dot stands alone.
+            reach = [
+                [0.0 if row[end] is None else abs(row[end] - row["net_value_ratio"]) for _, row in known]
+                for end in ("low", "high")
+            ]
+            x = [place + shift for place, _ in known]
+            axes.errorbar(x, mid, yerr=reach, fmt="o", color=colour, markersize=4, capsize=2, linewidth=1, label=who)
+        ticks = [f"{name}\n{ours[name]['rows']:,} rows\n-{ours[name]['cost'] or 0:,.0f}" for name in names]
+        axes.set_xticks(range(len(names)), ticks, fontsize=7)
+        axes.set_ylabel("predicted / realised worth")
+        axes.set_xlabel("below: rows, and profit lost, currency units", fontsize=8)
+        axes.legend(frameon=False)
+
+    return _png(draw, title)
+
+
 def _png(draw: Any, title: str) -> bytes:
     """Draw on a figure of its own, without the global state of pyplot: safe in threads, nothing to close."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -28,6 +28,10 @@ SERVES = "serves"
 """In a bundle's meta data: per model, the folder of the one that predicts, its own or its baseline's."""
 
 
+BY_LABEL = "by"
+"""Where metrics hold a row for each label of a field."""
+
+
 def build_candidate(platform: Platform, day: date) -> Version:
     """Train, evaluate and register the candidate of `day`.
 
@@ -48,7 +52,7 @@ def build_candidate(platform: Platform, day: date) -> Version:
     rows = training_rows(platform, as_of=as_of, exclude_days=held)
     trained = train(rows, as_of=as_of, seed=platform.settings.seed)
     judged = evaluation_rows(platform, day, known_from=as_of)
-    metrics = evaluate(trained, judged)
+    metrics = evaluate(trained, judged, seed=platform.settings.seed)
     serves = choose_served(trained, judged, seed=platform.settings.seed)
     data_digest = partitions.data_digest(platform.db, platform.market, last=through)
     meta = {
@@ -82,19 +86,34 @@ def build_candidate(platform: Platform, day: date) -> Version:
     return versions.register(platform.db, version, platform.clock.now())
 
 
-def evaluate(trained: Trained, judged: Mapping[str, Holdout]) -> dict[str, Any]:
+def evaluate(trained: Trained, judged: Mapping[str, Holdout], *, seed: int) -> dict[str, Any]:
     """Each model and its baseline on what became certain in the holdout window.
+
+    Args:
+        trained: models and baselines.
+        judged: from `ml.evaluation.rows.evaluation_rows`.
+        seed: of the intervals.
 
     Returns:
         Per model: `rows`, `positives`, `auc`, `log_loss`, `ratio` (predicted over realised: net value of a value
-        model on the bookings that were due, else events), and the same of `baseline`; null where not measurable.
+        model on the bookings that were due, else events), `money` (`ml.evaluation.money.worth_report`; of models of
+        what a click is worth), and the same of `baseline`; null where not measurable.
     """
+    from ml.evaluation.worth import worth_rows
+
+    money = {name: worth_rows(name, judged) for name in trained.models}
+
+    def measured(name: str, model: BidModel) -> dict[str, Any]:
+        found: dict[str, Any] = _measure(model, judged[name], judged.get(f"{name}_due", judged[name]))
+        rows = money[name]
+        return found if rows is None else {**found, "money": rows.report(model, seed=seed)}
+
     return {
         name: {
             "rows": len(judged[name].label),
             "positives": int(judged[name].label.sum()),
-            **_measure(model, judged[name], judged.get(f"{name}_due", judged[name])),
-            "baseline": _measure(trained.baselines[name], judged[name], judged.get(f"{name}_due", judged[name])),
+            **measured(name, model),
+            "baseline": measured(name, trained.baselines[name]),
         }
         for name, model in trained.models.items()
     }
@@ -167,14 +186,14 @@ def _log(
             "data_digest": meta["data_digest"],
         },
         metrics=_flat(meta["metrics"]),
-        plots=lambda: _plots(day, trained, judged),
+        plots=lambda: _plots(day, trained, judged, meta["metrics"]),
         tags={"digest": digest, "market": platform.market, "day": meta["day"]},
     )
 
 
-def _plots(day: date, trained: Trained, judged: Mapping[str, Holdout]) -> dict[str, bytes]:
-    """Calibration, gain and importance of each model."""
-    from ml.evaluation.plots import calibration_plot, gain_plot, importance_plot
+def _plots(day: date, trained: Trained, judged: Mapping[str, Holdout], metrics: Mapping[str, Any]) -> dict[str, bytes]:
+    """Calibration, gain and importance of each model, and what its errors of worth cost."""
+    from ml.evaluation.plots import calibration_plot, gain_plot, importance_plot, money_plot
 
     plots = {}
     for name, model in trained.models.items():
@@ -183,13 +202,22 @@ def _plots(day: date, trained: Trained, judged: Mapping[str, Holdout]) -> dict[s
         plots[f"{name}_calibration.png"] = calibration_plot(label, said, title=title)
         plots[f"{name}_gain.png"] = gain_plot(label, said, title=title)
         plots[f"{name}_importance.png"] = importance_plot(model.importance(), title=title)
+        money = metrics[name].get("money")
+        if money:
+            theirs = metrics[name]["baseline"]["money"]["by"]["lead_bucket"]
+            plots[f"{name}_money.png"] = money_plot(money["by"]["lead_bucket"], theirs, title=f"{title}, by lead time")
     return plots
 
 
 def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Nested metrics under names like `value.baseline.auc`; those that were not measurable are left out."""
+    """Nested metrics under names like `value.baseline.auc`; those that were not measurable are left out.
+
+    So are the tables by label: MLflow takes no name like `181+`, and a run has a plot of them.
+    """
     found: dict[str, float] = {}
     for name, value in metrics.items():
+        if name == BY_LABEL:
+            continue
         if isinstance(value, Mapping):
             found |= {f"{name}.{inner}": number for inner, number in _flat(value).items()}
         elif value is not None:

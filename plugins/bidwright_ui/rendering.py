@@ -98,6 +98,22 @@ def is_table(value: Mapping[str, Any]) -> bool:
     return len(rows) > 1 and all(isinstance(row, Mapping) and row.keys() == rows[0].keys() for row in rows)
 
 
+def known(value: float | None) -> str:
+    """An amount in currency units; a dash where it is not known.
+
+    >>> known(1234.5), known(None)
+    ('1 234.50', '-')
+    """
+    return "-" if value is None else amount(value)
+
+
+def without_money(metrics: Any) -> Any:
+    """Metrics without the tables of money, which a page shows by themselves."""
+    if not isinstance(metrics, Mapping):
+        return metrics
+    return {name: without_money(value) for name, value in metrics.items() if name != "money"}
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -106,7 +122,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"short": short, "number": number, "money": money, "instant": instant, "is_table": is_table}
-    environment.filters |= {"percent": percent, "amount": amount}
+    environment.filters |= {"percent": percent, "amount": amount, "known": known, "without_money": without_money}
     environment.globals |= {"entry": entry, "draw": draw}
     return environment
 

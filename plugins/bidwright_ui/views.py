@@ -61,7 +61,8 @@ def versions(platform: Platform, *, limit: int = ALL) -> View:
 
 
 def version(platform: Platform, digest: str) -> View:
-    """One version: its data, its metrics, every decision about it, and since when it was champion."""
+    """One version: its data, its metrics, what its errors cost, every decision about it, and since when it was champion."""
+    from ml.evaluation.worth import money_of
     from ml.ledger import champion
     from ml.ledger import decisions as ledger_decisions
     from ml.ledger import versions as ledger
@@ -70,6 +71,8 @@ def version(platform: Platform, digest: str) -> View:
     reigns = [c for c in champion.history(platform.db, platform.market) if c.digest == found.digest]
     return {
         "version": plain(found),
+        "currency": platform.settings.currency,
+        "money": money_of(found.metrics),
         "decisions": plain(ledger_decisions.for_version(platform.db, platform.market, found.digest)),
         "champion": plain(reigns),
     }

@@ -84,6 +84,14 @@ def test_it_is_built_verified_and_registered(platform: Platform) -> None:
         assert training["inputs"] == list(models[name].inputs)
         assert version.metrics[name]["rows"] > 0
         assert version.metrics[name]["baseline"]["log_loss"] > 0
+    for name in ("value", "conversion"):
+        for measured in (version.metrics[name], version.metrics[name]["baseline"]):
+            money = measured["money"]
+            leads = money["by"]["lead_bucket"].values()
+            assert sum(row["rows"] for row in leads) == money["whole"]["rows"] > 0
+            assert sum(row["predicted"] for row in leads) == pytest.approx(money["whole"]["predicted"], abs=1.0)
+            assert money["cost"]["lead_bucket"]["total"] > 0.0
+    assert "money" not in version.metrics["click"]
     # MLflow could not be reached, and that is all that happened.
     assert version.mlflow_run_id == ""
 

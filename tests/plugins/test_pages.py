@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ml.core.digests import Digest
+from ml.ledger import versions
 from ml.platform import Platform
 
 BASE = "/bid-models"
@@ -89,6 +91,33 @@ def test_markup_in_a_name_is_shown_and_not_obeyed(path: str, api: Any, lived: Pl
 )
 def test_a_page_shows_what_the_ledger_holds(path: str, shown: str, api: Any, lived: Platform) -> None:
     assert shown in api.get(BASE + path).text
+
+
+def test_a_version_from_before_money_was_measured_says_so(api: Any, lived: Platform) -> None:
+    page = api.get(f"{BASE}/versions/{DIGEST}").text
+    assert "What errors of worth cost" in page
+    assert "this version is from before" in page
+    assert api.get(f"{BASE}/api/versions/{DIGEST}").json()["money"] == []
+
+
+def test_a_version_shows_what_its_errors_of_worth_cost_in_which_fields(api: Any, lived: Platform) -> None:
+    row = {"rows": 812, "predicted": 130_000.0, "realised": 100_000.0, "net_value_ratio": 1.3, "low": 1.2, "high": 1.4}
+    row |= {"profit_lost": 0.1, "cost": 651.16}
+    unknown = {"rows": 3, **dict.fromkeys(name for name in row if name != "rows")}
+    cost = {"over": 651.16, "under": 0.0, "total": 651.16, "shown": 651.16}
+    money = {
+        "whole": row,
+        "cost": {"lead_bucket": cost},
+        "by": {"lead_bucket": {"000-001": row, "<script>": unknown}},
+    }
+    version = versions.find(lived.db, lived.market, DIGEST)
+    digest = Digest("c" * 64)
+    metrics = {"value": {"auc": 0.8, "money": money, "baseline": {"auc": 0.7, "money": money}}}
+    versions.register(lived.db, replace(version, digest=digest, metrics=metrics), lived.clock.now())
+    page = api.get(f"{BASE}/versions/{digest}").text
+    for said in ("130 000", "1.2 to 1.4", "651.16", "000-001", "its baseline", "&lt;script&gt;"):
+        assert said in page, said
+    assert api.get(f"{BASE}/api/versions/{digest}").json()["money"][0]["cost"] == {"lead_bucket": cost}
 
 
 def test_every_link_of_every_page_leads_somewhere(api: Any, lived: Platform) -> None:

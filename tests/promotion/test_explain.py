@@ -52,6 +52,7 @@ def test_a_version_is_explained_from_its_bundle_to_the_days_it_was_live(
     assert (found["digest"], found["market"]) == (digest, "simulator")
     assert found["version"]["trained_through"] == "2025-02-24"
     assert found["version"]["metrics"] == {"auc": 0.8}
+    assert found["money"] == []  # a version from before money was measured
     assert found["bundle"]["meta"] == {"seed": 7}
     assert found["bundle"]["files"]["value/model.txt"]["bytes"] == 1
     assert [decision["verdict"] for decision in found["decisions"]] == ["PASS", "PASS"]
