@@ -37,6 +37,8 @@ class Prepared:
         certain: shape (n,); whether the label cannot change any more. The others enter as expectations.
         days: shape (n,); age of the row in days, to hold out the latest.
         known: what is known of open bookings; none for models of clicks.
+        hotels: the hotel of each row, where a model learns an effect of it; n names.
+        known_share: shape (n,); the share of each row's events known so far, where it matters to such a model.
     """
 
     encoder: Encoder
@@ -44,6 +46,8 @@ class Prepared:
     certain: Bools
     days: Floats
     known: Knowledge | None = None
+    hotels: tuple[str, ...] | None = None
+    known_share: Floats | None = None
 
     def counts(self) -> dict[str, int]:
         """How many rows there are, how many are certain, and how many enter corrected."""

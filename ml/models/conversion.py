@@ -1,5 +1,8 @@
 """The conversion model: how probable it is that a click books.
 
+It reads the search and the price, and no history that our own bids have written; the hotel enters as a shrunk multiplier
+(`ml.models.hotel_effect`).
+
 A click of the last days may still book. Its label is what is known, and the share F of bookings known at its age,
 partner and lead time (`ml.models.delay`) enters as an offset in log-odds, `logit(p F) - logit(p)` at the mean p, so
 that every click counts and none counts as lost too early.
@@ -7,6 +10,7 @@ that every click counts and none counts as lost too early.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
@@ -14,15 +18,17 @@ import numpy as np
 import pandas as pd
 
 from ml.market.buckets import lead_buckets
+from ml.models.artefacts import read_object
 from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_each, enough_rows, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
 from ml.models.delay import Completion
 from ml.models.encoding import Column, Encoder, as_times, known_before
-from ml.models.history import TRAFFIC_HISTORY
+from ml.models.hotel_effect import fit_hotels, hotel_artefacts, load_hotels, of_hotels
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
 from ml.models.numbers import Bools, Floats, logit
+from ml.models.shrinkage import Multipliers
 
 MATURE_DAYS = 7
 """From this age on a click counts as mature: 95 % of its bookings are known."""
@@ -44,8 +50,8 @@ class ConversionTask(Task):
     """Probability that a click books."""
 
     task: ClassVar[str] = "conversion"
-    columns: ClassVar[tuple[Column, ...]] = (*SEARCH_COLUMNS, *TRAFFIC_HISTORY)
-    inputs: ClassVar[tuple[str, ...]] = (*SEARCH_INPUTS, *(column.name for column in TRAFFIC_HISTORY))
+    columns: ClassVar[tuple[Column, ...]] = tuple(column for column in SEARCH_COLUMNS if column.name != "hotel_id")
+    inputs: ClassVar[tuple[str, ...]] = SEARCH_INPUTS
     outputs: ClassVar[tuple[str, ...]] = ("p_book",)
 
     @classmethod
@@ -68,7 +74,9 @@ class ConversionTask(Task):
         examples = Examples(
             encoder.matrix(frame), booked.astype(float), np.ones(len(rows)), delay_offset(factor, booked)
         )
-        return Prepared(encoder, examples, certain=booked | (age >= MATURE_DAYS), days=age)
+        hotels = tuple(rows["hotel_id"].astype(str))
+        certain = booked | (age >= MATURE_DAYS)
+        return Prepared(encoder, examples, certain=certain, days=age, hotels=hotels, known_share=factor)
 
     @classmethod
     def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
@@ -82,25 +90,63 @@ class ConversionTask(Task):
 
 
 class ConversionModel(ConversionTask, TreeModel):
-    """Trees over the search, the price and the history of the hotel."""
+    """Trees over the search and the price, and a multiplier per hotel."""
 
     name: ClassVar[str] = "conversion"
+
+    def __init__(self, fitted: Boosted, hotels: Multipliers) -> None:
+        super().__init__(fitted)
+        self.hotels = hotels
 
     @classmethod
     def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
         """Fit; the trees are few and small, so that they need no calibration beyond their intercept."""
-        return cls(Boosted.fit(prepared.encoder, prepared.examples, recipe=RECIPE, seed=seed))
+        fitted = Boosted.fit(prepared.encoder, prepared.examples, recipe=RECIPE, seed=seed)
+        return cls(fitted, fit_hotels(prepared, fitted.raw(prepared.examples.matrix)))
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The outputs for each row, under the index of `rows`; on one thread."""
+        return self.answer(rows, of_hotels(self.hotels, rows, self.fitted.probability(self.context(rows))))
+
+    def artefacts(self) -> dict[str, bytes]:
+        """Those of the trees, and `conversion/hotels.json`."""
+        return super().artefacts() | hotel_artefacts(self.name, self.hotels)
+
+    @classmethod
+    def load(cls, artefacts: Mapping[str, bytes]) -> Self:
+        """Read back `artefacts`; CorruptArtefact when a file is missing or not of its form."""
+        return cls(Boosted.load(cls.name, artefacts), load_hotels(cls.name, artefacts))
 
 
 class ConversionBaseline(ConversionTask, LogisticModel):
-    """The same task, columns, labels and offsets with a logistic regression."""
+    """The same task, columns, labels, offsets and hotels with a logistic regression."""
 
     name: ClassVar[str] = "conversion_baseline"
+
+    def __init__(self, fitted: Logistic, hotels: Multipliers) -> None:
+        super().__init__(fitted)
+        self.hotels = hotels
 
     @classmethod
     def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
         """Fit."""
-        return cls(Logistic.fit(prepared.encoder, prepared.examples))
+        fitted = Logistic.fit(prepared.encoder, prepared.examples)
+        return cls(fitted, fit_hotels(prepared, fitted.raw(prepared.examples.matrix)))
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The outputs for each row, under the index of `rows`."""
+        return self.answer(rows, of_hotels(self.hotels, rows, self.fitted.probability(self.context(rows))))
+
+    def artefacts(self) -> dict[str, bytes]:
+        """That of the regression, and `conversion_baseline/hotels.json`."""
+        return super().artefacts() | hotel_artefacts(self.name, self.hotels)
+
+    @classmethod
+    def load(cls, artefacts: Mapping[str, bytes]) -> Self:
+        """Read back `artefacts`; CorruptArtefact when a file is missing or not of its form."""
+        return cls(
+            Logistic.from_json(read_object(artefacts, f"{cls.name}/logistic.json")), load_hotels(cls.name, artefacts)
+        )
 
 
 def completion_of(clicks: pd.DataFrame, *, as_of: datetime) -> Completion:
