@@ -28,6 +28,9 @@ MIN_CLICKS = 60.0
 
 CLICK_BINS, PRICE_BINS = 32, 12
 
+EDGE = 10
+"""The lowest and the highest tenth of the bids that were tried say too little of their ends to bid there."""
+
 BANDWIDTH = 0.15
 """Standard deviation, in the logarithm of the bid, over which curves are smoothed."""
 
@@ -140,6 +143,8 @@ def _price(clicks: pd.DataFrame) -> tuple[Floats, Floats]:
 def _curves(own: pd.DataFrame, price: tuple[Floats, Floats]) -> tuple[Floats, Floats, tuple[float, float]]:
     """Clicks and cost of an auction at `RATIOS`, and the reach of what was seen."""
     centres, clicks = _isotonic(own["log_ratio"].to_numpy(), own["clicks"].to_numpy(), bins=CLICK_BINS)
+    edge = len(centres) // EDGE
+    centres, clicks = centres[edge : len(centres) - edge], clicks[edge : len(clicks) - edge]
     x = np.log(RATIOS)
     low, high = float(centres[0]), float(centres[-1])
     seen = _smooth(np.interp(x, centres, clicks))
