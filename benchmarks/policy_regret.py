@@ -5,6 +5,7 @@ through ingest, settling, features, bids, training and gates. Each published tab
 (common random numbers); see `ml.market.simulator.oracle`. Seeds run side by side, one process each.
 
     python -m benchmarks.policy_regret --days 60 --seeds 5 --json
+    python -m benchmarks.policy_regret --scenarios --json
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks import policy_scenarios
 from benchmarks.common import ROOT, Figure, run
 
 JUDGED_DAYS = 15
@@ -28,6 +30,7 @@ HISTORY = 60
 """Days imported as history and bid for by the house policy, as in the demo: with fewer, too few outcomes are certain for
 the gates to let a first model through."""
 
+DAYS, SEEDS = 60, 5
 REDRAWS = 6
 FIRST_SEED = 101
 TARGET, FLOOR = 0.92, 0.85
@@ -36,8 +39,11 @@ MULTIPLIERS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 def measure(given: argparse.Namespace) -> Mapping[str, Figure]:
     """Every seed in a process of its own, as many at once as there are cores."""
+    if given.scenarios:
+        return policy_scenarios.measure(given, first_seed=FIRST_SEED)
+    seeds = range(FIRST_SEED, FIRST_SEED + (given.seeds or SEEDS))
     with ThreadPoolExecutor(given.workers) as pool:
-        found = list(pool.map(lambda seed: _in_child(seed, given.days), range(FIRST_SEED, FIRST_SEED + given.seeds)))
+        found = list(pool.map(lambda seed: _in_child(seed, given.days or DAYS), seeds))
     shares = {name: [one[name] / one["o2"] for one in found] for name in found[0] if name not in {"o2", "promotions"}}
     figures = {
         name: Figure(round(_mean(runs), 4), "share of O2", runs=tuple(round(share, 4) for share in runs))
@@ -366,9 +372,12 @@ def _percentile(ordered: list[float], share: float) -> float:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--days", type=int, default=60, help="market days after the history; the last 15 are judged")
-    parser.add_argument("--seeds", type=int, default=5, help="how many markets")
+    parser.add_argument(
+        "--days", type=int, help=f"market days: {DAYS} after the history, the last 15 are judged; of a scenario 10"
+    )
+    parser.add_argument("--seeds", type=int, help=f"how many markets: {SEEDS}; of the scenarios 1")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="markets at once")
+    policy_scenarios.arguments(parser)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a published table is, and which bytes it has."""
+    """What a published table is, and which bytes it has.
+
+    `expected` is what its bids are expected to do on a day, `daily_budget_micros` what the partner may charge on one; both
+    are left out where they are not known.
+    """
 
     market: str
     partner: str
@@ -34,11 +38,13 @@ class Manifest:
     policy: str
     rows: int
     files: dict[str, str]
+    expected: dict[str, float] | None = None
+    daily_budget_micros: int | None = None
     format_version: int = FORMAT_VERSION
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""
-        return canonical_json(asdict(self))
+        return canonical_json({name: value for name, value in asdict(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ def publish_table(
     generation: int,
     policy: str,
     files: Mapping[str, bytes] | None = None,
+    expected: Mapping[str, float] | None = None,
+    daily_budget_micros: int | None = None,
 ) -> Published:
     """Write one partner's table, and its own `files`, for one market day; the same call again leaves the same bytes.
 
@@ -81,6 +89,8 @@ def publish_table(
         policy=policy,
         rows=len(table),
         files={name: digest_bytes(data) for name, data in written.items()},
+        expected=None if expected is None else dict(expected),
+        daily_budget_micros=daily_budget_micros,
     ).to_bytes()
     blobs.put(f"{prefix}/manifest.json", manifest)
     return Published(partner=partner, uri=prefix, digest=digest_bytes(manifest), rows=len(table))
@@ -104,6 +114,14 @@ def read_table(blobs: BlobStore, uri: str) -> pd.DataFrame:
             next="publish the day again: bidwright publish-bids --day " + manifest["day"],
         )
     return pd.read_parquet(io.BytesIO(data))
+
+
+def read_budget(blobs: BlobStore, uri: str) -> int | None:
+    """The daily budget of a publication, in micros; None where it has none."""
+    import json
+
+    found: int | None = json.loads(blobs.get(f"{uri}/manifest.json")).get("daily_budget_micros")
+    return found
 
 
 def read_files(blobs: BlobStore, uri: str) -> dict[str, bytes]:

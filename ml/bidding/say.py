@@ -43,6 +43,19 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What bids are expected to do on a day: clicks, their cost, and what they earn less that cost."""
+
+    clicks: float
+    cost_micros: int
+    profit_micros: int
+
+    def budget_micros(self, spend_cap: float) -> int | None:
+        """The daily budget that lets a partner charge `spend_cap` times what is expected; None where nothing is."""
+        return round(spend_cap * self.cost_micros) or None
+
+
+@dataclass(frozen=True)
 class SaidBids:
     """What one partner is told.
 
@@ -54,6 +67,7 @@ class SaidBids:
         verdict: FAIL where nothing may be published.
         reasons: what people should know, one sentence each.
         basis: what the portfolio of all partners rests on and is expected to bring, as plain values.
+        expected: what the bids as said are expected to do; None where the market's response is not known.
     """
 
     table: pd.DataFrame
@@ -62,6 +76,7 @@ class SaidBids:
     verdict: Verdict = Verdict.PASS
     reasons: tuple[str, ...] = ()
     basis: Mapping[str, Any] = field(default_factory=dict)
+    expected: Expected | None = None
 
 
 def say(
@@ -133,7 +148,14 @@ def say(
     reasons = (*found.reasons, *([_dear(dear, len(table), partner)] if dear else []))
     loss = round(found.projection.language_loss, 6)
     columns = [*KEPT, *(TRIED if found.explored is not None else ())]
-    return SaidBids(found.table[columns], found.files, loss, found.verdict, reasons)
+    expected = None if objective is None else _expected(objective.landscape, found.table)
+    return SaidBids(found.table[columns], found.files, loss, found.verdict, reasons, expected=expected)
+
+
+def _expected(landscape: Landscape, table: pd.DataFrame) -> Expected:
+    clicks, cost = landscape.at(table["bid_micros"].to_numpy(dtype=np.float64))
+    profit = clicks @ landscape.value_micros - cost.sum()
+    return Expected(round(float(clicks.sum()), 3), round(float(cost.sum())), round(float(profit)))
 
 
 def _dear(cells: int, of: int, partner: str) -> str:

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     explored_share: float = Field(
         0.02, ge=0, le=0.03, description="spend moved at most to learn how the market answers; 0: nothing is tried"
     )
+    spend_cap: float = Field(
+        1.2, ge=1, description="spend of a day at a partner at most, over what its bids are expected to cost"
+    )
     max_bid_micros: int = Field(5_000_000, gt=0, description="cap of any bid per click, in micros")
     max_bid_change: float = Field(
         0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share"

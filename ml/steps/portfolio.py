@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +86,9 @@ def wanted_bids(
         if len(unknown) == kinds.nunique():
             return Wanted(fallback, None, worth, np.ones(len(cells)), {"response": "too few clicks to know it yet"})
         codes = np.where(codes < 0, _nearest(response, kinds), codes)
-    landscape = landscape_of(response, codes, worth, _eligible(cells, auctions), policy=policy)
+    landscape = landscape_of(
+        response, codes, worth, _eligible(cells, auctions, days_seen(platform, day)), policy=policy
+    )
     limits = Limits(daily_budget_micros=settings.daily_budget_micros, poas_floor=settings.poas_floor)
     allocation = optimise(landscape, limits)
     value, weight = at_prices(limits, landscape, allocation.prices)
@@ -120,8 +122,6 @@ def auctions_of(platform: Platform, day: date, cells: pd.DataFrame, traffic: pd.
 
     if "p_click" not in traffic:
         return None
-    from datetime import timedelta
-
     rows = auction_rows(
         platform.lake,
         first=day - timedelta(days=TRAFFIC_DAYS - 1),
@@ -186,13 +186,19 @@ def landscape_of(response: Response, codes: Any, worth: Floats, eligible: Floats
     return Landscape(levels, np.maximum.accumulate(clicks, axis=1), np.maximum.accumulate(cost, axis=1), worth)
 
 
-def _eligible(cells: pd.DataFrame, auctions: pd.DataFrame) -> Floats:
-    """Auctions a day of each cell; shape (n,)."""
+def days_seen(platform: Platform, day: date) -> int:
+    """How many market days the recent auctions are of: those that landed and are not held, at least 1."""
+    first, held = day - timedelta(days=TRAFFIC_DAYS - 1), held_days(platform, day)
+    return max(sum(first <= landed <= day and landed not in held for landed in platform.lake.days("opportunities")), 1)
+
+
+def _eligible(cells: pd.DataFrame, auctions: pd.DataFrame, days: int) -> Floats:
+    """Auctions a day of each cell, from those of so many days; shape (n,)."""
     from ml.bidding.worth import CLICK_LEVELS
 
     counts = auctions.groupby(list(CLICK_LEVELS), observed=True).size().rename("auctions").reset_index()
     found = cells[list(CLICK_LEVELS)].merge(counts, on=list(CLICK_LEVELS), how="left", validate="1:1")["auctions"]
-    return found.fillna(0.0).to_numpy(dtype=float) / TRAFFIC_DAYS
+    return found.fillna(0.0).to_numpy(dtype=float) / days
 
 
 def _nearest(response: Response, kinds: pd.Series[str]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         "generation": live.generation,
         "for_day": (day + timedelta(days=1)).isoformat(),
         "portfolio": next((dict(bids.basis) for bids in built.values()), {}),
+        "expected": {partner: asdict(bids.expected) for partner, bids in said.items() if bids.expected is not None},
         "language_loss": {partner: bids.language_loss for partner, bids in said.items()},
         "reasons": {partner: found for partner, found in reasons.items() if found},
     }
@@ -226,6 +227,8 @@ def publish_said(
         version=version,
         generation=generation,
         policy=policy.digest(),
+        expected=None if said.expected is None else asdict(said.expected),
+        daily_budget_micros=_daily_budget(platform, day, partner, said),
     )
     publications.record(
         platform.db,
@@ -243,6 +246,21 @@ def publish_said(
         at=platform.clock.now(),
     )
     return published.rows
+
+
+def _daily_budget(platform: Platform, day: date, partner: str, said: SaidBids) -> int | None:
+    """What the partner may charge for these bids on a day, in micros.
+
+    Bids of which nothing is expected, such as those of a kill switch, keep to the budget that stands: what stops a model
+    may not lift the cap on its spend.
+    """
+    from ml.bidding.publish import read_budget
+    from ml.ledger import publications
+
+    if said.expected is not None:
+        return said.expected.budget_micros(platform.settings.spend_cap)
+    last = publications.latest(platform.db, platform.market, partner, before=day + timedelta(days=1))
+    return None if last is None else read_budget(platform.blobs, last.uri)
 
 
 def published_for(platform: Platform, partner: str, day: str) -> pd.DataFrame | None:

@@ -14,7 +14,7 @@ from ml.bidding.exploration import ExplorationPolicy
 from ml.bidding.landscape import Landscape
 from ml.bidding.plan import Exploration
 from ml.bidding.policy import BidPolicy
-from ml.bidding.say import Objective, SaidBids, say
+from ml.bidding.say import Expected, Objective, SaidBids, say
 from ml.core.errors import UsageError
 from ml.core.verdict import Verdict
 from ml.market.buckets import LEAD_BUCKETS, LOS_BUCKETS
@@ -120,6 +120,23 @@ def test_words_that_are_searched_for_profit_lose_less_of_it_than_words_nearest_t
     found = say("google", cells, policy=POLICY, take_share=0.12, currency="EUR", objective=aim)
     searched = found.table["bid_micros"].to_numpy(dtype=float)
     assert float(aim.landscape.profit_at(searched).sum()) >= float(aim.landscape.profit_at(near).sum())
+
+
+def test_bids_say_what_they_are_expected_to_do_as_they_are_said_where_a_landscape_is_known() -> None:
+    cells = table("google")
+    aim = objective(cells)
+    found = say("google", cells, policy=POLICY, take_share=0.12, currency="EUR", objective=aim)
+    clicks, cost = aim.landscape.at(found.table["bid_micros"].to_numpy(dtype=float))
+    assert found.expected is not None
+    assert found.expected.clicks == pytest.approx(clicks.sum(), abs=1e-3)
+    assert found.expected.cost_micros == pytest.approx(cost.sum(), abs=1)
+    assert found.expected.profit_micros == pytest.approx(clicks @ aim.value_micros - cost.sum(), abs=1)
+    assert said("google").expected is None
+
+
+def test_a_daily_budget_is_the_expected_cost_times_the_cap_and_none_where_nothing_is_expected() -> None:
+    assert Expected(12.0, 1_000_000, 5).budget_micros(1.2) == 1_200_000
+    assert Expected(0.0, 0, 0).budget_micros(1.2) is None
 
 
 def test_what_is_tried_is_published_with_its_density_and_moves_little_money() -> None:

@@ -49,10 +49,13 @@ def bids(partner: str, micros: int, *, hotels: range = range(1, HOTELS + 1)) -> 
     return cells.to_frame(index=False).assign(partner=partner, market="simulator", bid_micros=micros)
 
 
-def publish(home: Path, day: date, table: pd.DataFrame) -> None:
+def publish(home: Path, day: date, table: pd.DataFrame, *, budget: int | None = None) -> None:
     blobs: BlobStore = open_blobs(settings(home).blobs, cache=home / "cache")
     (partner,) = set(table["partner"])
-    publish_table(blobs, table, market="simulator", partner=partner, day=day, version="v", generation=1, policy="p")
+    publish_table(
+        blobs, table, market="simulator", partner=partner, day=day, version="v", generation=1, policy="p",
+        daily_budget_micros=budget,
+    )  # fmt: skip
 
 
 def bytes_of(delivery: Delivery) -> dict[str, bytes]:
@@ -218,6 +221,66 @@ def test_bids_that_are_not_those_of_their_manifest_stop_the_day_in_one_sentence(
     with pytest.raises(CorruptArtefact, match=r"bids/simulator/google/2025-01-06 cannot be used: its digest"):
         simulator(tmp_path).fetch(D1)
     assert not open_truth(settings(tmp_path)).has(D1)
+
+
+def spent_by_time(day: Delivery, partner: str) -> pd.DataFrame:
+    """The clicks of a partner in the order of their searches, with what they had cost by then."""
+    searched = of(partner, day["opportunities"])[["opportunity_id", "ts"]].rename(columns={"ts": "searched_at"})
+    clicks = day["clicks"].merge(searched, on="opportunity_id").sort_values("searched_at", ignore_index=True)
+    return clicks.assign(spent=clicks["cpc_micros"].cumsum())
+
+
+def test_a_partner_stops_showing_us_with_the_click_that_spends_the_daily_budget(tmp_path: Path) -> None:
+    publish(tmp_path / "free", D0, bids("google", 900_000))
+    free = simulator(tmp_path / "free").fetch(D1)
+    by_time = spent_by_time(free, "google")
+    budget = int(by_time["cpc_micros"].sum()) // 2
+    publish(tmp_path / "held", D0, bids("google", 900_000), budget=budget)
+    held = simulator(tmp_path / "held").fetch(D1)
+    last = by_time[by_time["spent"] >= budget].iloc[0]
+    clicks = of("google", held["clicks"])
+    assert clicks["cpc_micros"].sum() == last["spent"]  # the last click is charged in full
+    assert set(clicks["click_id"]) == set(by_time.loc[: last.name, "click_id"])
+    searched, before = (of("google", day["opportunities"]) for day in (held, free))
+    late = searched["ts"] > last["searched_at"]
+    assert 0 < late.mean() < 1
+    assert not searched.loc[late, "shown"].any()
+    assert (searched.loc[late, "bid_micros"] == 0).all()
+    pd.testing.assert_frame_equal(searched[~late], before[~late])
+
+
+def test_a_daily_budget_touches_no_other_partner_and_no_other_day(tmp_path: Path) -> None:
+    for home, budget in ((tmp_path / "free", None), (tmp_path / "held", 300_000)):
+        publish(home, D0, bids("google", 900_000), budget=budget)
+        publish(home, D1, bids("google", 900_000))
+    free, held = simulator(tmp_path / "free"), simulator(tmp_path / "held")
+    for name in ("opportunities", "clicks"):
+        ours, theirs = (market.fetch(D1)[name] for market in (held, free))
+        assert encode(ours[ours["partner"] != "google"]) == encode(theirs[theirs["partner"] != "google"])
+    assert encode(held.fetch(D2)["opportunities"]) == encode(free.fetch(D2)["opportunities"])
+
+
+def test_the_truth_says_from_when_on_a_partner_did_not_show_us(tmp_path: Path) -> None:
+    publish(tmp_path, D0, bids("google", 900_000), budget=300_000)
+    publish(tmp_path, D0, bids("trivago", 900_000), budget=10**12)
+    told = bytes_of(simulator(tmp_path).fetch(D1))
+    truth = open_truth(settings(tmp_path)).day(D1)
+    assert set(truth.resolved.stopped) == {"google"}  # a budget that is not spent stops nothing
+    searches, outcomes = truth.resolved.searches, truth.resolved.outcomes
+    late = (searches["partner"] == NAMES.index("google")) & (searches["second"] > truth.resolved.stopped["google"])
+    assert late.any()
+    for column in ("position", "bid", "cpc", "click_chance", "clicked"):
+        assert not outcomes[column][late].any()
+    assert (outcomes["needed_1"][late] > 0).all()  # what was missed stays known
+    assert bytes_of(simulator(tmp_path).fetch(D1)) == told
+
+
+def test_a_budget_of_nothing_shows_nothing_and_one_that_is_no_amount_stops_the_day(tmp_path: Path) -> None:
+    publish(tmp_path / "none", D0, bids("google", 900_000), budget=0)
+    assert not of("google", simulator(tmp_path / "none").fetch(D1)["opportunities"])["shown"].any()
+    publish(tmp_path / "wrong", D0, bids("google", 900_000), budget=-1)
+    with pytest.raises(CorruptArtefact, match="its daily budget is no amount of money"):
+        simulator(tmp_path / "wrong").fetch(D1)
 
 
 @pytest.mark.parametrize("damage", [{"bid_micros": "-1"}, {"device": "fridge"}, {"lead_bucket": "soon"}])

@@ -45,12 +45,14 @@ class Publication:
 
     `cells` has a bid per click, in currency units, by hotel, device, lead bucket and length of stay, NaN where the
     hotel has none at all: shape (hotels, 3, 7, 5). A cell that was not published has the mean of the nearest coarser
-    one: hotel, device and lead time; hotel and device; hotel.
+    one: hotel, device and lead time; hotel and device; hotel. `daily_budget_micros` is what the partner may charge on a
+    day before it stops showing us; None: no limit.
     """
 
     day: date
     digest: str
     cells: Floats
+    daily_budget_micros: int | None = None
 
 
 Standing = dict[str, Publication]
@@ -97,11 +99,14 @@ class Publications:
 
     def _parse(self, uri: str, day: date, manifest: bytes) -> Publication:
         try:
-            wanted = json.loads(manifest)["files"]["bids.parquet"]
+            told = json.loads(manifest)
+            wanted, budget = told["files"]["bids.parquet"], told.get("daily_budget_micros")
             data = self.blobs.get(f"{uri}/bids.parquet")
             if digest_bytes(data) != wanted:
                 raise ValueError("its digest is not the one in the manifest")
-            return Publication(day, wanted, self._cells(data))
+            if budget is not None and (not isinstance(budget, int) or budget < 0):
+                raise ValueError("its daily budget is no amount of money")
+            return Publication(day, wanted, self._cells(data), budget)
         except BidwrightError:
             raise
         except Exception as error:

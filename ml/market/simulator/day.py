@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -15,7 +15,7 @@ from ml.market.simulator.bids import Standing, our_bids
 from ml.market.simulator.bookings import US_PER_DAY, US_PER_SECOND, click_bookings, direct_bookings
 from ml.market.simulator.conversion import conversion_log_odds, conversion_probability
 from ml.market.simulator.fates import booking_value, decide_fates
-from ml.market.simulator.partners import PARTNERS
+from ml.market.simulator.partners import NAMES, PARTNERS
 from ml.market.simulator.partners.rules import SLOTS
 from ml.market.simulator.rivals import RIVALS
 from ml.market.simulator.scenarios import Active, Effects, on_day, on_searches
@@ -76,10 +76,15 @@ class Contest:
 
 @dataclass(frozen=True)
 class Resolved:
-    """Searches of a day and what became of them, of equal length."""
+    """Searches of a day and what became of them, of equal length.
+
+    `stopped` says from which second of the day on a partner did not show us any more, our daily budget being spent; a
+    partner that is missing showed us all day.
+    """
 
     searches: Rows
     outcomes: Rows
+    stopped: Mapping[str, float] = field(default_factory=dict)
 
 
 def contests(market: Market, day: date, *, bookable_only: bool = False) -> Iterator[Contest]:
@@ -115,15 +120,22 @@ def play(contest: Contest, bid_micros: Ints) -> Rows:
 
 
 def resolve(market: Market, day: date, standing: Standing, *, bookable_only: bool = False) -> Resolved:
-    """A day's searches, or those that could book, and what our standing bids make of them."""
+    """A day's searches, or those that could book, and what our standing bids make of them.
+
+    Raises:
+        ValueError: only some searches are asked for where a bid has a daily budget, which the others use up too.
+    """
+    budgets = {name: bid.daily_budget_micros for name, bid in standing.items() if bid.daily_budget_micros is not None}
+    if budgets and bookable_only:
+        raise ValueError("a daily budget is spent on all the searches of a day")
     parts = []
     for contest in contests(market, day, bookable_only=bookable_only):
         bid = our_bids(market.world, contest.searches, standing, contest.effects)
         parts.append((contest.searches, play(contest, bid)))
     if not parts:
         return Resolved(np.zeros(0, dtype=demand.SEARCH), np.zeros(0, dtype=OUTCOME))
-    searches, outcomes = zip(*parts, strict=True)
-    return Resolved(join(searches), join(outcomes))
+    searches, outcomes = (join(rows) for rows in zip(*parts, strict=True))
+    return Resolved(searches, outcomes, _keep_budgets(searches, outcomes, budgets))
 
 
 def origin_bookings(market: Market, day: date, resolved: Resolved) -> Rows:
@@ -158,6 +170,30 @@ def join(parts: tuple[Rows, ...] | list[Rows]) -> Rows:
     kind = parts[0].dtype
     opaque = np.dtype(f"V{kind.itemsize}")
     return np.concatenate([np.ascontiguousarray(part).view(opaque) for part in parts]).view(kind)
+
+
+def _keep_budgets(searches: Rows, outcomes: Rows, budgets: Mapping[str, int]) -> dict[str, float]:
+    """Take us out of the auctions after the click with which the day's clicks have cost a partner's budget.
+
+    That click is still charged in full. From then on our bid counts as 0: we take no part, and nothing is learned of
+    what the bid would have reached.
+
+    Returns:
+        By partner, the second of the day after which it did not show us.
+    """
+    stopped = {}
+    for name, budget in budgets.items():
+        mine = np.flatnonzero(searches["partner"] == NAMES.index(name))
+        mine = mine[np.lexsort((searches["number"][mine], searches["second"][mine]))]
+        spent = np.cumsum(np.where(outcomes["clicked"][mine], outcomes["cpc"][mine], 0))
+        last = int(np.searchsorted(spent, budget)) if budget > 0 else -1
+        if last >= len(mine):
+            continue
+        left_out = mine[last + 1 :]
+        for column in ("bid", "position", "cpc", "clicked", "click_chance"):
+            outcomes[column][left_out] = 0
+        stopped[name] = float(searches["second"][mine[last]]) if last >= 0 else 0.0
+    return stopped
 
 
 def _searches(market: Market, day: date, *, hot_only: bool) -> tuple[Rows, Rows]:

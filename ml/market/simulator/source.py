@@ -131,13 +131,14 @@ class Simulator:
         standing = {} if self._is_house(day) else self.publications.standing(day)
         resolved = resolve(self.market, day, standing)
         bookings = origin_bookings(self.market, day, resolved)
-        return self.truth.freeze(day, DayTruth(resolved, bookings, self._record(day, standing)))
+        return self.truth.freeze(day, DayTruth(resolved, bookings, self._record(day, standing, resolved)))
 
-    def _record(self, day: date, standing: Standing) -> dict[str, object]:
-        """What the day was resolved with."""
+    def _record(self, day: date, standing: Standing, resolved: Resolved) -> dict[str, object]:
+        """What the day was resolved with, and which partners stopped showing us, our daily budget being spent."""
         active = {one.name: one.weight(day) for one in self.market.scenarios if one.weight(day)}
         bids = {name: {"day": bid.day.isoformat(), "digest": bid.digest} for name, bid in standing.items()}
-        return {"day": day.isoformat(), "seed": self.market.seed, "bids": bids, "scenarios": active}
+        stopped = {"stopped": dict(resolved.stopped)} if resolved.stopped else {}
+        return {"day": day.isoformat(), "seed": self.market.seed, "bids": bids, "scenarios": active, **stopped}
 
     def _is_house(self, day: date) -> bool:
         until = self.truth.house_until()

@@ -63,7 +63,7 @@ class TruthStore:
             for name in part.dtype.names or ():
                 part[name] = rows[name]
         record = json.loads((self.folder / day.isoformat() / RECORD).read_text())
-        return DayTruth(Resolved(searches, outcomes), self.bookings(day), record)
+        return DayTruth(Resolved(searches, outcomes, record.get("stopped", {})), self.bookings(day), record)
 
     def bookings(self, day: date) -> Rows:
         """The bookings that spring from a resolved day; CorruptArtefact when they cannot be read."""
