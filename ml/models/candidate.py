@@ -8,7 +8,8 @@ run again builds what is there already.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,10 @@ def build_candidate(platform: Platform, day: date) -> Version:
     known = versions.get(platform.db, platform.market, digest)
     if known is not None:
         return known
-    verify_in_child(read_bundle(platform.blobs, digest))
+    with ThreadPoolExecutor(1) as pool:
+        # Drawn while the child process imports what it verifies with; errors are those of the log, which stops nothing.
+        drawn = pool.submit(_plots, day, trained, judged, metrics)
+        verify_in_child(read_bundle(platform.blobs, digest))
     version = versions.Version(
         digest=digest,
         market=platform.market,
@@ -81,7 +85,7 @@ def build_candidate(platform: Platform, day: date) -> Version:
         data_digest=data_digest,
         trained_through=through,
         metrics={**metrics, SERVES: serves, "unfit_days_used": meta["unfit_days_used"]},
-        mlflow_run_id=_log(platform, day, digest, trained, judged, meta),
+        mlflow_run_id=_log(platform, day, digest, meta, plots=drawn.result),
     )
     return versions.register(platform.db, version, platform.clock.now())
 
@@ -168,9 +172,9 @@ def _log(
     platform: Platform,
     day: date,
     digest: Digest,
-    trained: Trained,
-    judged: Mapping[str, Holdout],
     meta: Mapping[str, Any],
+    *,
+    plots: Callable[[], Mapping[str, bytes]],
 ) -> str:
     """Log the run to MLflow; empty when that failed."""
     from ml.evaluation import tracking
@@ -186,7 +190,7 @@ def _log(
             "data_digest": meta["data_digest"],
         },
         metrics=_flat(meta["metrics"]),
-        plots=lambda: _plots(day, trained, judged, meta["metrics"]),
+        plots=plots,
         tags={"digest": digest, "market": platform.market, "day": meta["day"]},
     )
 

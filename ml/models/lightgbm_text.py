@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ml.models.lightgbm_import import light_import
 from ml.models.numbers import Floats
 
 TRAIN_THREADS = 1
@@ -93,7 +94,8 @@ def train(
     Returns:
         The text; the same arguments give the same bytes.
     """
-    import lightgbm
+    with light_import():
+        import lightgbm
 
     parameters = recipe.parameters(names, seed=seed)
     data = lightgbm.Dataset(
@@ -129,8 +131,10 @@ def train_lists(
     Returns:
         The text; the same arguments give the same bytes.
     """
-    import lightgbm
     import numpy as np
+
+    with light_import():
+        import lightgbm
 
     sizes = np.asarray(lists)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -171,7 +175,8 @@ class TextModel:
 
     def _open(self) -> Any:
         if self._booster is None:
-            import lightgbm
+            with light_import():
+                import lightgbm
 
             self._booster = lightgbm.Booster(model_str=self.text)
         return self._booster

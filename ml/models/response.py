@@ -174,10 +174,11 @@ def _smooth(curve: Floats) -> Floats:
 
 def _isotonic(x: Floats, y: Floats, *, bins: int) -> tuple[Floats, Floats]:
     """Centres of bins of equally many rows and the non-decreasing means there nearest to those seen."""
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     order = np.argsort(x, kind="stable")
     parts = np.array_split(order, max(min(bins, len(order) // 10), 1))
     centres = np.array([x[part].mean() for part in parts])
     means = np.array([y[part].mean() for part in parts])
-    return centres, isotonic_regression(means, sample_weight=[len(part) for part in parts], y_min=0.0)
+    rising = isotonic_regression(means, weights=[len(part) for part in parts]).x
+    return centres, np.asarray(rising, dtype=np.float64)
