@@ -61,7 +61,7 @@ def environment(home: Path, *, port: int) -> dict[str, str]:
     return inherited | {
         "AIRFLOW_HOME": str(folder),
         "BIDWRIGHT_HOME": str(home),
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "local" / "airflow_config"))),
         # Tasks talk to the api-server over loopback; a proxy of the machine must not stand between.
         "no_proxy": bypass,
         "NO_PROXY": bypass,

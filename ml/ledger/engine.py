@@ -7,7 +7,7 @@ import sqlite3
 import weakref
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, NullPool, Pool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ml.core.errors import UsageError
@@ -85,11 +85,17 @@ def _postgresql_engine(url: URL) -> Engine:
     return engine
 
 
+_INHERITED: list[Pool] = []
+"""Pools whose connections belong to the process that this one was forked from."""
+
+
 def _forget_pool_in_children(engine: Engine) -> None:
     reference = weakref.ref(engine)
 
     def forget() -> None:
         if (mine := reference()) is not None:
+            # Kept, and never used again: what is collected in the child would complain that it is still open.
+            _INHERITED.append(mine.pool)
             mine.dispose(close=False)
 
     os.register_at_fork(after_in_child=forget)

@@ -68,11 +68,11 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """`make demo DAYS=2`: trained and judged on the first day, a champion on the second at the latest."""
+    """`make demo DAYS=3`: trained and judged on the first day, a champion on the third at the latest."""
     made = Demo(tmp_path_factory.mktemp("demo") / ".bidwright")
     _use_ports_of_its_own(made.home)
     try:
-        with made.command("demo", "--days", "2") as command:
+        with made.command("demo", "--days", "3") as command:
             said, _ = command.communicate(timeout=900)
         assert command.returncode == 0, said
         # As it was at this moment, for tests that go on from here by themselves.

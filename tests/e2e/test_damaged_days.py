@@ -21,7 +21,7 @@ from ml.core.clock import SystemClock
 from ml.core.settings import load_settings
 from ml.platform import Platform
 
-DAY = date(2026, 3, 4)
+DAY = date(2026, 3, 5)
 """The day after those that the demo lived through."""
 
 Frames = dict[str, pd.DataFrame]

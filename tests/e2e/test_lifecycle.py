@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from ml.ledger.decisions import Decision
 
-FIRST, SECOND = date(2026, 3, 2), date(2026, 3, 3)
+DAYS = (date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 4))
+FIRST, LAST = DAYS[0], DAYS[-1]
 ROOT = Path(__file__).parents[2]
 
 CHROMIUM = shutil.which("chromium")
@@ -79,7 +80,7 @@ EVERY_DAY = [
 
 
 def judged(demo: Any) -> list[Decision]:
-    """Every decision of the two days; the last one made a champion, those before it held their candidates."""
+    """Every decision of the days; the last one made a champion, those before it held their candidates."""
     from ml.ledger import decisions
 
     platform = demo.platform()
@@ -92,9 +93,9 @@ def judged(demo: Any) -> list[Decision]:
 def test_every_dag_ran_once_for_each_day_and_publication_again_for_a_new_champion(demo: Any) -> None:
     decided = {decision.day: decision.verdict for decision in judged(demo)}
     with demo.client() as client:
-        runs = {day: client.runs(day.isoformat()) for day in (FIRST, SECOND)}
+        runs = {day: client.runs(day.isoformat()) for day in DAYS}
     assert {run.state for day in runs.values() for run in day} == {"success"}
-    for day in (FIRST, SECOND):
+    for day in DAYS:
         promotion = ["promote_bid_model"] if day in decided else []
         again = ["publish_bids"] if decided.get(day) is Verdict.PASS else []
         assert sorted(run.dag_id for run in runs[day]) == sorted([*EVERY_DAY, *promotion, *again])
@@ -104,7 +105,7 @@ def test_the_ledger_says_who_is_champion_since_when_and_why(demo: Any) -> None:
     from ml.ledger import champion, decisions
 
     platform = demo.platform()
-    live = champion.on_day(platform.db, platform.market, SECOND)
+    live = champion.on_day(platform.db, platform.market, LAST)
     assert live is not None
     last = judged(demo)[-1]
     assert (live.generation, live.since, live.digest, live.decision_id) == (1, last.day, last.candidate, last.id)
@@ -118,7 +119,7 @@ def test_the_bids_of_each_day_are_the_champions_and_before_there_is_one_nothing_
     platform = demo.platform()
     live = champion.current(platform.db, platform.market)
     assert live is not None
-    for day in (FIRST, SECOND):
+    for day in DAYS:
         published = publications.for_day(platform.db, platform.market, day)
         if day < live.since:
             assert published == []
@@ -156,11 +157,11 @@ def test_the_page_in_the_web_ui_shows_champion_days_and_evidence(demo: Any, page
     page.wait_for_url("**/plugin/bid-models**")
     frame = page.frame_locator("iframe")
     frame.locator(f"text={live.digest[:10]}").first.wait_for()
-    for day in (FIRST, SECOND):
+    for day in DAYS:
         assert frame.locator(f"a:has-text('{day}')").count() >= 1
     for figure in ("Spend", "Bookings", "Profit", "Share of O2"):
         drawn = frame.get_by_role("img", name=f"{figure} by market day")
-        assert drawn.is_visible() and drawn.locator("rect").count() == 2
+        assert drawn.is_visible() and drawn.locator("rect").count() == len(DAYS)
     picture(page, "bid_models")
     frame.locator(f"a:has-text('decision {live.decision_id}')").first.click()
     frame.locator(f"h1:has-text('Decision {live.decision_id}')").wait_for()
@@ -170,7 +171,7 @@ def test_the_page_in_the_web_ui_shows_champion_days_and_evidence(demo: Any, page
 
 
 def test_the_drift_report_is_drawn_inside_the_page(demo: Any, page: Page) -> None:
-    page.goto(f"{demo.url}/plugin/bid-models/bid-models/reports/{SECOND}")
+    page.goto(f"{demo.url}/plugin/bid-models/bid-models/reports/{LAST}")
     report = page.frame_locator("iframe").frame_locator("iframe")
     report.locator("text=Drift").first.wait_for()
     picture(page, "drift_report")
@@ -178,7 +179,7 @@ def test_the_drift_report_is_drawn_inside_the_page(demo: Any, page: Page) -> Non
 
 def test_a_task_links_to_the_page(demo: Any) -> None:
     with demo.client() as client:
-        [run] = [run for run in client.runs(SECOND.isoformat()) if run.dag_id == "check_drift"]
+        [run] = [run for run in client.runs(LAST.isoformat()) if run.dag_id == "check_drift"]
         run_id = run.run_id.replace("+", "%2B")
         links = client.get(f"/dags/check_drift/dagRuns/{run_id}/taskInstances/drift/links")
     assert links["extra_links"] == {"Bid models": "/plugin/bid-models"}
@@ -195,7 +196,7 @@ def test_status_on_the_command_line_tells_the_same(demo: Any) -> None:
     argv = [sys.executable, "-m", "ml.cli", "status", "--json"]
     done = subprocess.run(argv, cwd=ROOT, env=demo.env(), capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
-    assert [row["day"] for row in told["days"]] == [FIRST.isoformat(), SECOND.isoformat()]
+    assert [row["day"] for row in told["days"]] == [day.isoformat() for day in DAYS]
     assert told["champion"]["generation"] == 1
     assert told["mail"]["waiting"] == 0
     for row in told["days"]:
@@ -207,7 +208,7 @@ def test_the_same_command_again_finds_everything_done_and_says_where_it_is(demo:
     before = demo.stack.supervisor.running()
     with demo.client() as client:
         runs = len(client.runs(FIRST.isoformat()))
-    with demo.command("demo", "--days", "2") as command:
+    with demo.command("demo", "--days", "3") as command:
         said, _ = command.communicate(timeout=300)
     assert command.returncode == 0, said
     assert demo.url in said
