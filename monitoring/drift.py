@@ -57,6 +57,16 @@ class DriftResult:
     finding: Finding | None = None
 
 
+def warm_up() -> None:
+    """Import Evidently now, for whoever forks processes that will need it."""
+    os.environ.update(TELEMETRY_OFF)
+    with warnings.catch_warnings():
+        # Evidently 0.7.23 and its plots use names that numpy and pandas have deprecated.
+        warnings.simplefilter("ignore")
+        import evidently  # noqa: F401
+        import evidently.presets  # noqa: F401
+
+
 def distances(
     current: pd.DataFrame,
     reference: pd.DataFrame,

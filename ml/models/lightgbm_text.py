@@ -150,6 +150,12 @@ def train_lists(
     return str(booster.model_to_string(num_iteration=-1))
 
 
+def warm_up() -> None:
+    """Import LightGBM now, for whoever forks processes that will need it."""
+    with light_import():
+        import lightgbm  # noqa: F401
+
+
 class TextModel:
     """Trees read from text, on first use. The text must have been verified: a damaged one kills the process."""
 
