@@ -9,6 +9,8 @@ from __future__ import annotations
 
 def warm_up() -> None:
     """Import them, through the modules that own them."""
+    import ibis.backends.duckdb  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
     import scipy.optimize  # noqa: F401
 
     import ml.features.engine  # noqa: F401
