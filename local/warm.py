@@ -1,7 +1,7 @@
 """The libraries that tasks spend seconds importing, imported once in the scheduler that they are forked from.
 
-Only such as start no thread and open nothing on import, so that a fork has nothing to trip over: a drift check comes to its
-work three seconds sooner, other steps one. Feast is not among them, as it opens files of metrics.
+Only such as open nothing on import and start no thread that a fork would miss (a test forks, trains and predicts). A drift
+check comes to its work three seconds sooner, other steps one. Feast is not among them, as it opens files of metrics.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ def warm_up() -> None:
     from ml.models import lightgbm_text
     from monitoring import drift
 
-    lightgbm_text.warm_up()
+    lightgbm_text.library()
     drift.warm_up()

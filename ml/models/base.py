@@ -5,10 +5,11 @@ A model names its columns and says how to fit; a baseline is the same task with 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -59,56 +60,86 @@ class Prepared:
         return float(np.average(self.examples.labels, weights=self.examples.weights))
 
 
-class Task:
+class Fitted(Protocol):
+    """What was fitted: columns in, probabilities of the label out."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The codes of the columns, in the order of the design."""
+        ...
+
+    def probability(self, frame: pd.DataFrame) -> Floats:
+        """Probability of the label, shape (rows,), of a frame with the encoder's columns."""
+        ...
+
+
+class Task(ABC):
     """What is predicted and from which columns; a model and its baseline share one."""
 
     task: ClassVar[str]
+    name: ClassVar[str]
     columns: ClassVar[tuple[Column, ...]]
     inputs: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]]
+    fitted: Fitted
 
     @classmethod
+    @abstractmethod
     def prepare(cls, rows: pd.DataFrame, *, as_of: datetime) -> Prepared:
         """Labels, weights and codes from what was known before `as_of`; NoData when there is too little."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
         """The task's columns for rows with its inputs."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
         """The task's outputs, from the probability of its label; under the index of `rows`."""
-        raise NotImplementedError
 
-
-class TreeModel(Task):
-    """A model made of trees and a calibration."""
-
-    name: ClassVar[str]
-
-    def __init__(self, fitted: Boosted) -> None:
-        self.fitted = fitted
+    @classmethod
+    @abstractmethod
+    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
+        """Fit on prepared rows."""
 
     @classmethod
     def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:
         """Fit on what was known before `as_of`; the same rows and seed give the same artefacts."""
         return cls.fit_prepared(cls.prepare(rows, as_of=as_of), seed=seed)
 
-    @classmethod
-    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
-        """Fit on prepared rows."""
-        raise NotImplementedError
-
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of the columns of the design matrix, in order."""
+        """Names of the columns that the design is made of, in order."""
         return self.fitted.encoder.names
+
+    def probability(self, rows: pd.DataFrame) -> Floats:
+        """Probability of the label of each row, shape (rows,)."""
+        return self.fitted.probability(self.context(rows))
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The outputs for each row, under the index of `rows`; on one thread."""
-        return self.answer(rows, self.fitted.probability(self.context(rows)))
+        return self.answer(rows, self.probability(rows))
+
+    def importance(self) -> dict[str, float]:
+        """Each column's share of the gain, which sums to 1; empty where there is no such share."""
+        return {}
+
+    def reference(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Distributions of columns and predictions over the latest rows, for drift checks."""
+        latest = rows.tail(REFERENCE_ROWS)
+        said = self.predict(latest)
+        predictions = {name: said[name].to_numpy(dtype=float) for name in self.outputs}
+        return reference(self.fitted.encoder, self.context(latest), predictions, importance=self.importance())
+
+
+class TreeModel(Task):
+    """A model made of trees and a calibration."""
+
+    fitted: Boosted
+
+    def __init__(self, fitted: Boosted) -> None:
+        self.fitted = fitted
 
     def artefacts(self) -> dict[str, bytes]:
         """`<name>/model.txt`, `<name>/calibration.json` and `<name>/features.json`."""
@@ -117,14 +148,12 @@ class TreeModel(Task):
     @classmethod
     def load(cls, artefacts: Mapping[str, bytes]) -> Self:
         """Read back `artefacts`; CorruptArtefact when a file is missing or not of its form."""
-        return cls(Boosted.load(cls.name, artefacts))
+        return cls(cls.load_fitted(artefacts))
 
-    def reference(self, rows: pd.DataFrame) -> dict[str, Any]:
-        """Distributions of columns and predictions over the latest rows, for drift checks."""
-        latest = rows.tail(REFERENCE_ROWS)
-        said = self.predict(latest)
-        predictions = {name: said[name].to_numpy(dtype=float) for name in self.outputs}
-        return reference(self.fitted.encoder, self.context(latest), predictions, importance=self.importance())
+    @classmethod
+    def load_fitted(cls, artefacts: Mapping[str, bytes]) -> Boosted:
+        """Trees and calibration; CorruptArtefact when a file is missing or not of its form."""
+        return Boosted.load(cls.name, artefacts)
 
     def importance(self) -> dict[str, float]:
         """Each column's share of the gain; sums to 1."""
@@ -134,29 +163,10 @@ class TreeModel(Task):
 class LogisticModel(Task):
     """A baseline made of a logistic regression."""
 
-    name: ClassVar[str]
+    fitted: Logistic
 
     def __init__(self, fitted: Logistic) -> None:
         self.fitted = fitted
-
-    @classmethod
-    def fit(cls, rows: pd.DataFrame, *, as_of: datetime, seed: int) -> Self:
-        """Fit on what was known before `as_of`; the same rows and seed give the same artefacts."""
-        return cls.fit_prepared(cls.prepare(rows, as_of=as_of), seed=seed)
-
-    @classmethod
-    def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
-        """Fit on prepared rows."""
-        raise NotImplementedError
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the columns that the design is made of, in order."""
-        return self.fitted.encoder.names
-
-    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The outputs for each row, under the index of `rows`."""
-        return self.answer(rows, self.fitted.probability(self.context(rows)))
 
     def artefacts(self) -> dict[str, bytes]:
         """`<name>/logistic.json`."""
@@ -165,14 +175,12 @@ class LogisticModel(Task):
     @classmethod
     def load(cls, artefacts: Mapping[str, bytes]) -> Self:
         """Read back `artefacts`; CorruptArtefact when the file is missing or not of its form."""
-        return cls(Logistic.from_json(read_object(artefacts, f"{cls.name}/logistic.json")))
+        return cls(cls.load_fitted(artefacts))
 
-    def reference(self, rows: pd.DataFrame) -> dict[str, Any]:
-        """Distributions of columns and predictions over the latest rows."""
-        latest = rows.tail(REFERENCE_ROWS)
-        said = self.predict(latest)
-        predictions = {name: said[name].to_numpy(dtype=float) for name in self.outputs}
-        return reference(self.fitted.encoder, self.context(latest), predictions, importance={})
+    @classmethod
+    def load_fitted(cls, artefacts: Mapping[str, bytes]) -> Logistic:
+        """The regression; CorruptArtefact when the file is missing or not of its form."""
+        return Logistic.from_json(read_object(artefacts, f"{cls.name}/logistic.json"))
 
 
 def in_order(rows: pd.DataFrame, *, time: str, key: str) -> pd.DataFrame:

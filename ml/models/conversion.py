@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from ml.market.buckets import lead_buckets
-from ml.models.artefacts import read_object
 from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_each, enough_rows, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
@@ -47,12 +46,17 @@ MIN_CLICKS, MIN_BOOKINGS = 300, 10
 
 
 class ConversionTask(Task):
-    """Probability that a click books."""
+    """Probability that a click books: that of a fitted model of the search, and a multiplier per hotel."""
 
     task: ClassVar[str] = "conversion"
     columns: ClassVar[tuple[Column, ...]] = tuple(column for column in SEARCH_COLUMNS if column.name != "hotel_id")
     inputs: ClassVar[tuple[str, ...]] = SEARCH_INPUTS
     outputs: ClassVar[tuple[str, ...]] = ("p_book",)
+    hotels: Multipliers
+
+    def probability(self, rows: pd.DataFrame) -> Floats:
+        """Probability of a booking of each row, shape (rows,)."""
+        return of_hotels(self.hotels, rows, super().probability(rows))
 
     @classmethod
     def prepare(cls, rows: pd.DataFrame, *, as_of: datetime, completion: Completion | None = None) -> Prepared:
@@ -104,10 +108,6 @@ class ConversionModel(ConversionTask, TreeModel):
         fitted = Boosted.fit(prepared.encoder, prepared.examples, recipe=RECIPE, seed=seed)
         return cls(fitted, fit_hotels(prepared, fitted.raw(prepared.examples.matrix)))
 
-    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The outputs for each row, under the index of `rows`; on one thread."""
-        return self.answer(rows, of_hotels(self.hotels, rows, self.fitted.probability(self.context(rows))))
-
     def artefacts(self) -> dict[str, bytes]:
         """Those of the trees, and `conversion/hotels.json`."""
         return super().artefacts() | hotel_artefacts(self.name, self.hotels)
@@ -115,7 +115,7 @@ class ConversionModel(ConversionTask, TreeModel):
     @classmethod
     def load(cls, artefacts: Mapping[str, bytes]) -> Self:
         """Read back `artefacts`; CorruptArtefact when a file is missing or not of its form."""
-        return cls(Boosted.load(cls.name, artefacts), load_hotels(cls.name, artefacts))
+        return cls(cls.load_fitted(artefacts), load_hotels(cls.name, artefacts))
 
 
 class ConversionBaseline(ConversionTask, LogisticModel):
@@ -133,20 +133,14 @@ class ConversionBaseline(ConversionTask, LogisticModel):
         fitted = Logistic.fit(prepared.encoder, prepared.examples)
         return cls(fitted, fit_hotels(prepared, fitted.raw(prepared.examples.matrix)))
 
-    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The outputs for each row, under the index of `rows`."""
-        return self.answer(rows, of_hotels(self.hotels, rows, self.fitted.probability(self.context(rows))))
-
     def artefacts(self) -> dict[str, bytes]:
         """That of the regression, and `conversion_baseline/hotels.json`."""
         return super().artefacts() | hotel_artefacts(self.name, self.hotels)
 
     @classmethod
     def load(cls, artefacts: Mapping[str, bytes]) -> Self:
-        """Read back `artefacts`; CorruptArtefact when a file is missing or not of its form."""
-        return cls(
-            Logistic.from_json(read_object(artefacts, f"{cls.name}/logistic.json")), load_hotels(cls.name, artefacts)
-        )
+        """Read back `artefacts`; CorruptArtefact when the file is missing or not of its form."""
+        return cls(cls.load_fitted(artefacts), load_hotels(cls.name, artefacts))
 
 
 def completion_of(clicks: pd.DataFrame, *, as_of: datetime) -> Completion:

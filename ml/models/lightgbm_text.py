@@ -1,7 +1,7 @@
 """LightGBM as text: the only place that imports it, and only inside functions.
 
-Two facts shape this module. LightGBM used in a parent hangs in a forked child, so nothing may import it
-while a process that forks is being set up. And `num_threads` counts only when it is handed to `predict`
+Two facts shape this module. LightGBM used in a parent hangs in a forked child: a process that forks may import it
+(`library`), and nothing more. And `num_threads` counts only when it is handed to `predict`
 itself; given to the constructor it is ignored.
 """
 
@@ -94,9 +94,7 @@ def train(
     Returns:
         The text; the same arguments give the same bytes.
     """
-    with light_import():
-        import lightgbm
-
+    lightgbm = library()
     parameters = recipe.parameters(names, seed=seed)
     data = lightgbm.Dataset(
         matrix,
@@ -133,9 +131,7 @@ def train_lists(
     """
     import numpy as np
 
-    with light_import():
-        import lightgbm
-
+    lightgbm = library()
     sizes = np.asarray(lists)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
 
@@ -150,10 +146,12 @@ def train_lists(
     return str(booster.model_to_string(num_iteration=-1))
 
 
-def warm_up() -> None:
-    """Import LightGBM now, for whoever forks processes that will need it."""
+def library() -> Any:
+    """LightGBM, imported on first call; also for whoever forks processes that will need it."""
     with light_import():
-        import lightgbm  # noqa: F401
+        import lightgbm
+
+    return lightgbm
 
 
 class TextModel:
@@ -181,8 +179,5 @@ class TextModel:
 
     def _open(self) -> Any:
         if self._booster is None:
-            with light_import():
-                import lightgbm
-
-            self._booster = lightgbm.Booster(model_str=self.text)
+            self._booster = library().Booster(model_str=self.text)
         return self._booster

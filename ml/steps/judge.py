@@ -212,7 +212,7 @@ def _bids(platform: Platform, day: date, models: Models, champion: Models | None
 
     if champion is None:
         return BidEvidence(published_before=False)
-    before, wanted = worth_tables(platform, day, champion), worth_tables(platform, day, models)
+    before, wanted = worth_tables(platform, day, champion, models)
     to_value = not platform.source.partners
     changes = tuple(
         measure_bid_change(

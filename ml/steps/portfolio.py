@@ -69,26 +69,25 @@ def wanted_bids(
     from ml.models.response import Response
 
     settings = platform.settings
-    worth = (
-        cells["p_book"].to_numpy(dtype=float) * cells["net_value_micros"].to_numpy(dtype=float) * settings.take_share
-    )
-    fallback = policy.share_of_worth(
-        cells["net_value_micros"].to_numpy(dtype=float), cells["p_book"].to_numpy(dtype=float)
-    )
-    auctions = auctions_of(platform, day, cells.assign(worth_micros=worth), traffic)
+    p_book, net_value = (cells[name].to_numpy(dtype=float) for name in ("p_book", "net_value_micros"))
+    worth = p_book * net_value * settings.take_share
+    priced = cells.assign(worth_micros=worth)
+
+    def share_of_worth(because: str) -> Wanted:
+        return Wanted(policy.share_of_worth(net_value, p_book), None, worth, np.ones(len(cells)), {"response": because})
+
+    auctions = auctions_of(platform, day, priced, traffic)
     if auctions is None:
-        return Wanted(fallback, None, worth, np.ones(len(cells)), {"response": "no auctions with a click model yet"})
-    kinds, auctions = kinds_of(cells.assign(worth_micros=worth), auctions)
+        return share_of_worth("no auctions with a click model yet")
+    kinds, auctions = kinds_of(priced, auctions)
     response = Response.fit(auctions)
     codes = response.codes(kinds)
+    if (codes < 0).all():
+        return share_of_worth("too few clicks to know it yet")
     if (codes < 0).any():
-        unknown = sorted(set(kinds[codes < 0]))
-        if len(unknown) == kinds.nunique():
-            return Wanted(fallback, None, worth, np.ones(len(cells)), {"response": "too few clicks to know it yet"})
         codes = np.where(codes < 0, _nearest(response, kinds), codes)
-    landscape = landscape_of(
-        response, codes, worth, _eligible(cells, auctions, days_seen(platform, day)), policy=policy
-    )
+    eligible = _eligible(cells, auctions, days_seen(platform, day))
+    landscape = landscape_of(response, codes, worth, eligible, policy=policy)
     limits = Limits(daily_budget_micros=settings.daily_budget_micros, poas_floor=settings.poas_floor)
     allocation = optimise(landscape, limits)
     value, weight = at_prices(limits, landscape, allocation.prices)

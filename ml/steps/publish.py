@@ -88,40 +88,60 @@ def build_bids(
         policy: the bid policy.
         limit_change: hold bids near those last published, and try some on purpose.
     """
-    if not platform.source.partners:
+    bookings, traffic = _recent(platform, day)
+    if traffic is None:
         from ml.bidding.say import SaidBids
+        from ml.bidding.table import VALUE_TABLE
 
-        return {name: SaidBids(table) for name, table in worth_tables(platform, day, models).items()}
-    cells, traffic = _cells(platform, day, models)
-    return _partner_bids(platform, day, cells, traffic, policy=policy, limit_change=limit_change)
+        return {VALUE_TABLE: SaidBids(_values(models, bookings))}
+    cells, scored = _cells(models, bookings, traffic)
+    return _partner_bids(platform, day, cells, scored, policy=policy, limit_change=limit_change)
 
 
-def worth_tables(platform: Platform, day: date, models: Mapping[str, BidModel]) -> dict[str, pd.DataFrame]:
-    """What these models think that each cell is worth: all that a candidate changes about bids.
+def worth_tables(platform: Platform, day: date, *bundles: Mapping[str, BidModel]) -> list[dict[str, pd.DataFrame]]:
+    """What the models of each of these bundles think that cells are worth: all that a candidate changes about bids.
 
     The rest, the market's response and the partners' languages, is the same whichever model bids.
 
     Returns:
-        Per partner the cells with `worth_micros` of a click (of a booking's net value); or the value table.
+        For each bundle, per partner the cells with `worth_micros` of a click; or the value table.
     """
-    if not platform.source.partners:
-        from ml.bidding.table import VALUE_TABLE, value_table
-        from ml.models.scoring import score_bookings
+    from ml.bidding.table import VALUE_TABLE
 
-        return {VALUE_TABLE: value_table(score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS)))}
-    cells, _ = _cells(platform, day, models)
-    worth = cells["p_book"] * cells["net_value_micros"]
-    return {str(name): own for name, own in cells.assign(worth_micros=worth).groupby("partner", sort=True)}
+    bookings, traffic = _recent(platform, day)
+    if traffic is None:
+        return [{VALUE_TABLE: _values(models, bookings)} for models in bundles]
+    found = []
+    for models in bundles:
+        cells, _ = _cells(models, bookings, traffic)
+        priced = cells.assign(worth_micros=cells["p_book"] * cells["net_value_micros"])
+        found.append({str(name): own for name, own in priced.groupby("partner", sort=True)})
+    return found
 
 
-def _cells(platform: Platform, day: date, models: Mapping[str, BidModel]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _recent(platform: Platform, day: date) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The bookings and the traffic that bids are made of; no traffic where there is no partner to bid to."""
+    bookings = recent_bookings(platform, day, days=VALUE_DAYS)
+    return bookings, recent_traffic(platform, day, days=TRAFFIC_DAYS) if platform.source.partners else None
+
+
+def _values(models: Mapping[str, BidModel], bookings: pd.DataFrame) -> pd.DataFrame:
+    """The value table of these models."""
+    from ml.bidding.table import value_table
+    from ml.models.scoring import score_bookings
+
+    return value_table(score_bookings(models, bookings))
+
+
+def _cells(
+    models: Mapping[str, BidModel], bookings: pd.DataFrame, traffic: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The cells that recent traffic reached with what a click of each is worth, and that traffic, scored."""
     from ml.bidding.worth import click_cells
     from ml.models.scoring import score_bookings, score_traffic
 
-    bookings = score_bookings(models, recent_bookings(platform, day, days=VALUE_DAYS))
-    traffic = score_traffic(models, recent_traffic(platform, day, days=TRAFFIC_DAYS))
-    return click_cells(bookings, traffic), traffic
+    scored = score_traffic(models, traffic)
+    return click_cells(score_bookings(models, bookings), scored), scored
 
 
 def _partner_bids(
