@@ -218,6 +218,18 @@ def explain(
     reports.explain(open_platform(), version, as_json=json)
 
 
+@app.command(epilog="Example: bidwright features hotel_traffic")
+def features(
+    name: Annotated[str | None, typer.Argument(help="a feature view or a feature; else all")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="the page docs/features.md")] = False,
+    json: Json = False,
+) -> None:
+    """The features: meaning, unit, source, freshness, owner, who reads them, and what could leak through them."""
+    from ml.cli import reports
+
+    reports.features(name, markdown=markdown, as_json=json)
+
+
 @app.command(epilog="Example: bidwright champion-on --day 2016-10-04")
 def champion_on(day: Day, json: Json = False) -> None:
     """Who was champion on a market day, and by which decision."""

@@ -103,6 +103,38 @@ def _plainly(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
+def features(name: str | None, *, markdown: bool, as_json: bool) -> None:
+    """The features, or one view or feature of that name; the page of the documentation needs no platform."""
+    from ml import catalogue
+    from ml.cli.options import open_platform
+
+    if markdown:
+        from ml.features.describe import describe
+
+        sys.stdout.write(describe(catalogue.readers()))
+        return
+    views = catalogue.catalogue(catalogue.served(open_platform()), name=name)
+    if as_json:
+        output.show_json({"views": views})
+        return
+    for view in views:
+        told = {key: view[key] for key in ("meaning", "entity", "sources", "owner", "leakage", "absent_after_days")}
+        output.show_mapping(view["name"], told | {"served up to": view["served_day"] or "never materialised"})
+        columns = ("feature", "days", "unit", "type", "meaning", "read by")
+        rows = [
+            (
+                one["name"],
+                one["window_days"],
+                one["unit"],
+                one["type"],
+                one["meaning"],
+                ", ".join(one["read_by"]) or "people",
+            )
+            for one in view["features"]
+        ]
+        output.show_table("", columns, rows)
+
+
 def champion_on(platform: Platform, day: str, *, as_json: bool) -> None:
     """Who was champion on a market day, and by which decision."""
     from ml.ledger import champion, decisions

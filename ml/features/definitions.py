@@ -20,6 +20,11 @@ CREATED_TIMESTAMP = "created_timestamp"
 """Column of a feature row: the instant from which it was known; later than its event when it was built again."""
 
 
+_BY_KNOWLEDGE = (
+    "counts by the day a fact was known, not by the day it happened; a later correction of a booking does not change it"
+)
+
+
 @dataclass(frozen=True)
 class Feature:
     """One column of a feature view."""
@@ -35,7 +40,8 @@ class Feature:
 class FeatureView:
     """Features of one kind of entity, their logic written once as an Ibis expression.
 
-    `ttl_days`: a row older than this is taken for absent, offline and online alike.
+    `ttl_days`: a row older than this is taken for absent, offline and online alike. `owner` answers for the view. `caution`
+    says what could leak into a model through it, and what keeps it out.
     """
 
     name: str
@@ -47,6 +53,8 @@ class FeatureView:
     facts: Callable[[Tables, Any], Any]
     tables: tuple[str, ...]
     for_sources_with: Literal["bookings", "opportunities"]
+    owner: str = "bid models"
+    caution: str = _BY_KNOWLEDGE
     ttl_days: int = 30
 
     def __post_init__(self) -> None:
@@ -152,6 +160,7 @@ HOTEL_TRAFFIC = FeatureView(
     facts=traffic_facts,
     tables=("opportunities", "clicks", "bookings"),
     for_sources_with="opportunities",
+    caution=f"{_BY_KNOWLEDGE}; our own bids brought these counts about, so that no model of conversion reads them (ADR 9)",
 )
 
 FEATURE_VIEWS: Mapping[str, FeatureView] = {

@@ -1,17 +1,15 @@
-"""The documentation of the features, written from their definitions: `python -m ml.features.describe > docs/features.md`."""
+"""The documentation of the features, written from their definitions."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from ml.core.errors import UsageError
 from ml.features.definitions import FEATURE_VIEWS, FeatureView
 from ml.market.hotel_bookings import LEAKY_COLUMNS
 
 _INTRO = """# Features
 
-Written by `python -m ml.features.describe > docs/features.md`; a test fails when this page is not what that prints.
+Written by `bidwright features --markdown > docs/features.md`; a test fails when this page is not what that prints.
 
 A feature row is computed at the end of each market day, once, by the Ibis expressions in `ml/features`, and serves
 training and bidding alike. Its `event_timestamp` is 00:00 UTC of the next day: everything it counts was known before
@@ -20,21 +18,16 @@ itself was known; it is later only for rows that were built again after their da
 ends with the row's market day. Money is in micros, millionths of the market's currency.
 """
 
-_POINT_IN_TIME = (
-    "counts by the day a fact was known, not by the day it happened; a later correction of a booking does not change it"
-)
+Users = Mapping[str, Sequence[str]]
+"""Who reads each feature, by its name; a feature that nobody reads has no entry."""
 
 
-def describe(view: str | None = None) -> str:
-    """Markdown about every feature view, or about one; UsageError if there is none of that name."""
-    if view is None:
-        return "\n".join([_INTRO, *(_section(each) for each in FEATURE_VIEWS.values()), _leaky()])
-    if view not in FEATURE_VIEWS:
-        raise UsageError(f"there is no feature view {view!r}", next=f"choose from {', '.join(FEATURE_VIEWS)}")
-    return _section(FEATURE_VIEWS[view])
+def describe(users: Users) -> str:
+    """Markdown about every feature view, with who reads each feature."""
+    return "\n".join([_INTRO, *(_section(each, users) for each in FEATURE_VIEWS.values()), _leaky()])
 
 
-def _section(view: FeatureView) -> str:
+def _section(view: FeatureView, users: Users) -> str:
     """One view: what it is about, then a row per measure with the windows that it is computed over."""
     lines = [
         f"## {view.name}\n",
@@ -43,18 +36,24 @@ def _section(view: FeatureView) -> str:
         "a key that is null has none.",
         f"- From the tables {', '.join(f'`{table}`' for table in view.tables)}; "
         f"for sources with {view.for_sources_with}.",
-        f"- Older than {view.ttl_days} days it counts as absent.",
-        f"- Point in time: {_POINT_IN_TIME}.\n",
-        "| feature | window, days | unit | type | meaning |",
-        "|---|---|---|---|---|",
-        *_rows(view),
+        f"- New each market day, for decisions from 00:00 UTC of the next; older than {view.ttl_days} days it counts as absent.",
+        f"- Owner: {view.owner}.",
+        f"- Leakage: {view.caution}.\n",
+        "| feature | window, days | unit | type | meaning | read by |",
+        "|---|---|---|---|---|---|",
+        *_rows(view, users),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _rows(view: FeatureView) -> Iterator[str]:
+def _rows(view: FeatureView, users: Users) -> Iterator[str]:
     for feature in view.features:
-        yield f"| `{feature.name}` | {feature.window_days} | {feature.unit} | {feature.dtype} | {feature.meaning} |"
+        told = (feature.window_days, feature.unit, feature.dtype, feature.meaning, _read_by(feature.name, users))
+        yield f"| `{feature.name}` | {' | '.join(str(cell) for cell in told)} |"
+
+
+def _read_by(name: str, users: Users) -> str:
+    return ", ".join(users.get(name, ())) or "people"
 
 
 def _leaky() -> str:
@@ -64,7 +63,3 @@ def _leaky() -> str:
         "view that names or reads one is refused with a LeakageError.\n"
     )
     return "\n".join([intro, "| column of hotel_bookings | why |", "|---|---|", *rows]) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(describe())

@@ -41,6 +41,7 @@ PAGES: Final[Mapping[str, tuple[str, Callable[..., views.View]]]] = {
     "/incidents": ("incidents", views.incidents),
     "/reports": ("reports", views.reports),
     "/reports/{day}": ("report", views.report),
+    "/features": ("features", views.features),
     "/bids": ("bids", views.bids),
     "/bids/{partner}/{day}": ("bid_table", views.bid_table),
 }

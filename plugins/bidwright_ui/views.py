@@ -60,6 +60,13 @@ def versions(platform: Platform, *, limit: int = ALL) -> View:
     return {"versions": [plain(v) | {"live": live is not None and v.digest == live.digest} for v in found]}
 
 
+def features(platform: Platform) -> View:
+    """Every feature view with its features, who reads them, and the market day up to which it is served."""
+    from ml.catalogue import catalogue, served
+
+    return {"views": catalogue(served(platform))}
+
+
 def version(platform: Platform, digest: str) -> View:
     """One version: its data, its metrics, what its errors cost, every decision about it, and since when it was champion."""
     from ml.evaluation.worth import money_of
