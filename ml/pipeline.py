@@ -55,14 +55,12 @@ def settle(platform: Platform, day: date, *, run_id: str = "") -> Result:
 
 
 def materialize(platform: Platform, day: date, *, run_id: str = "") -> Result:
-    """Build the day's features, materialise them online, read back a sample, advance the watermark."""
+    """Compare what was served, build the day's features, put them online, read back a sample, advance the watermark."""
 
     def work() -> Result:
-        from ml.features.materialize import materialize_day
+        from ml.steps.materialize import put_online
 
-        return materialize_day(
-            platform.lake, platform.db, platform.settings, market=platform.market, day=day, at=platform.clock.now()
-        )
+        return put_online(platform, day)
 
     return _stage(platform, "materialize", day, work, run_id=run_id)
 

@@ -55,6 +55,14 @@ CAUSES: Mapping[str, Cause] = {
         "the retrained model is live.",
         "settle_outcomes",
     ),
+    "parity": Cause(
+        "Served features differ",
+        "The day is kept. No candidate is promoted while a feature is served otherwise than it was trained on; the champion "
+        "and its bids stay in force.",
+        "The mail names the first values that differ. Run bidwright materialize for the newest day, which writes the online "
+        "store anew; if they differ again on the next day, the definition or the store is at fault.",
+        "materialize_features",
+    ),
     "check": Cause(
         "Check did not finish",
         "What could not be judged counts as HOLD, never as fine. The champion and its bids stay in force.",

@@ -15,6 +15,7 @@ from ml.ledger.reports import DriftReport
 from monitoring.alerts import raise_alert, resolve_alerts
 from monitoring.judgement import DriftVerdict, Limits, judge_day
 from monitoring.links import report_link
+from monitoring.parity import Served
 from monitoring.signals import Signal, signals
 from monitoring.subject import Subject
 
@@ -36,6 +37,7 @@ def check_day(
     day: date,
     subjects: Sequence[Subject],
     matured: pd.DataFrame | None = None,
+    served: Served | None = None,
     limits: Limits | None = None,
     run_id: str = "",
     at: datetime,
@@ -54,6 +56,7 @@ def check_day(
         day: the market day.
         subjects: the rows to watch, the most important first.
         matured: see `monitoring.calibration.calibration`.
+        served: see `monitoring.parity.parity`.
         limits: what numbers are held against.
         run_id: the Airflow run, for the link in a mail.
         at: the present instant.
@@ -65,7 +68,13 @@ def check_day(
     earlier = _reports_before(db, market, day)
     exceeded_before = _exceeded_before(earlier, day)
     verdict = judge_day(
-        subjects, day=day, exceeded_before=exceeded_before, matured=matured, limits=limits, seed=settings.seed
+        subjects,
+        day=day,
+        exceeded_before=exceeded_before,
+        matured=matured,
+        served=served,
+        limits=limits,
+        seed=settings.seed,
     )
     keys = _keep(blobs, market, day, verdict)
     found = signals(verdict, exceeded_before=exceeded_before)

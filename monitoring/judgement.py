@@ -14,11 +14,12 @@ from monitoring.calibration import CALIBRATION, Calibration, CalibrationLimits, 
 from monitoring.completeness import LIMITS, CompletenessLimits, guards
 from monitoring.drift import SAMPLE, DriftResult, distances
 from monitoring.findings import COLD_START, Finding, finite, first_line, held, reasons_of, verdict_of
+from monitoring.parity import Served, parity
 from monitoring.shift import ColumnShift, History, history, shifts
 from monitoring.subject import Subject
 from monitoring.windows import WINDOWS, Windows
 
-PARTS = ("completeness", "drift", "predictions", "calibration")
+PARTS = ("completeness", "drift", "predictions", "calibration", "parity")
 """The parts of a judgement, in the order in which they are judged."""
 
 
@@ -106,6 +107,7 @@ def judge_day(
     day: date,
     exceeded_before: frozenset[str] = frozenset(),
     matured: pd.DataFrame | None = None,
+    served: Served | None = None,
     limits: Limits | None = None,
     seed: int = 0,
     sample: int = SAMPLE,
@@ -118,6 +120,7 @@ def judge_day(
         exceeded_before: names (`subject.column`) that exceeded their limit when the day before was judged; a
             shift is drift when it is there two days in a row.
         matured: mature rows with `day`, `expected_micros` and `realised_micros`; None while there is no champion.
+        served: see `monitoring.parity.parity`; None or empty where nothing was served.
         limits: what numbers are held against.
         seed: of every draw.
         sample: rows per side that Evidently sees.
@@ -148,6 +151,8 @@ def judge_day(
         predictions += unscored or _predictions(subject, answers, past, exceeded_before, limits.windows)
     measured = calibration(matured, seed=seed, limits=limits.calibration)
     findings |= {"drift": drift, "predictions": predictions, "calibration": [measured.finding]}
+    same = parity(served or {})
+    findings |= {"parity": same} if same else {}
     order = sorted(found, key=lambda shift: (not shift.matters, -(shift.score.ratio or 0.0), shift.name))
     return _verdict(findings, order, measured, reports)
 

@@ -40,7 +40,9 @@ def signals(verdict: DriftVerdict, *, exceeded_before: frozenset[str]) -> list[S
         return found
     found.append(_check(verdict))
     found += [
-        signal for signal in (_drift(verdict, exceeded_before), _broken(verdict), _calibration(verdict)) if signal
+        signal
+        for signal in (_drift(verdict, exceeded_before), _broken(verdict), _calibration(verdict), _parity(verdict))
+        if signal
     ]
     return found
 
@@ -73,7 +75,8 @@ def _drift(verdict: DriftVerdict, exceeded_before: frozenset[str]) -> Signal | N
             f for f in verdict.findings["drift"] if f.check == "second_opinion" and f"{f.subject}.{f.column}" in names
         ]
         columns = [shift.as_json() for shift in verdict.shifts if shift.matters][:COLUMNS_SHOWN]
-        reasons = [_what_moved(verdict, confirmed), *_reasons(opinions)]
+        # A shift that serving made itself is none of the market: what was compared is said in the same mail.
+        reasons = [_what_moved(verdict, confirmed), *_reasons(opinions), *_reasons(verdict.findings.get("parity", ()))]
         return Signal("drift", _severity(confirmed), _drift_title(lead, len(confirmed)), reasons, columns)
     judged = any(shift.score.ratio is not None for shift in verdict.shifts)
     if judged and not verdict.exceeding and not exceeded_before:
@@ -96,6 +99,16 @@ def _calibration(verdict: DriftVerdict) -> Signal | None:
         return Signal("calibration", "warning", title, [finding.reason])
     if finding.verdict is Verdict.PASS:
         return Signal("calibration", None, finding.reason)
+    return None
+
+
+def _parity(verdict: DriftVerdict) -> Signal | None:
+    findings = verdict.findings.get("parity", ())
+    failed = alarming(findings, Verdict.FAIL)
+    if failed:
+        return Signal("parity", "critical", _first(failed), _reasons(failed))
+    if findings and all(finding.verdict is Verdict.PASS for finding in findings):
+        return Signal("parity", None, "served and offline features are the same")
     return None
 
 

@@ -51,7 +51,7 @@ def with_features(
     earliest = decisions[DECISION_AT].min().to_pyarrow().as_py()
     joined = decisions
     for view in views:
-        joined = join_features(joined, _feature_table(backend, lake, view, earliest=earliest, last=last), view)
+        joined = join_features(joined, feature_table(backend, lake, view, earliest=earliest, last=last), view)
     names = [name for view in views for name in (*view.feature_names, view.name + KNOWN_FROM_SUFFIX)]
     return to_pandas(backend, joined.select(*decisions.columns, *names).order_by(*order))
 
@@ -89,7 +89,7 @@ def check_market(lake: Lake, market: str) -> None:
         raise UsageError(f"the lake holds {lake.market}, not {market}", next="open the lake of the market you mean")
 
 
-def _feature_table(backend: Any, lake: Lake, view: FeatureView, *, earliest: datetime | None, last: date | None) -> Any:
+def feature_table(backend: Any, lake: Lake, view: FeatureView, *, earliest: datetime | None, last: date | None) -> Any:
     """The rows that a decision at `earliest` or later can see: the view's ttl bounds how far back that is."""
     first = earliest.date() - timedelta(days=view.ttl_days + 1) if earliest else None
     paths = lake.paths(view.table, first, last)

@@ -44,6 +44,23 @@ class InputEvidence(_Json):
 
 
 @dataclass(frozen=True)
+class ServingEvidence(_Json):
+    """Whether the online store serves what the offline tables say, over the last days.
+
+    `read_back` entities were read after they were put online, and were equal, else the day would have stopped. Of the
+    decisions of `days` days `compared` entities were held against what was being served; `worst_feature` had the least
+    exact matches, `worst_share` of them (0 to 1). `differing` are the first values that were not the same.
+    """
+
+    days: int | None = None
+    read_back: int | None = None
+    compared: int | None = None
+    worst_feature: str = ""
+    worst_share: float | None = None
+    differing: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
 class OrderEvidence(_Json):
     """Whether evaluation comes after training, and features before decisions.
 
@@ -137,6 +154,7 @@ class Evidence(_Json):
     champion_generation: int | None = None
     model_names: tuple[str, ...] = ()
     inputs: InputEvidence | None = None
+    serving: ServingEvidence | None = None
     order: OrderEvidence | None = None
     models: tuple[ModelEvidence, ...] = ()
     bids: BidEvidence | None = None

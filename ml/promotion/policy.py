@@ -15,6 +15,7 @@ from ml.promotion.gates.beats_baseline import BeatsBaseline
 from ml.promotion.gates.bid_change import BidChange
 from ml.promotion.gates.calibration import Calibration
 from ml.promotion.gates.contract_and_freshness import ContractAndFreshness
+from ml.promotion.gates.feature_parity import FeatureParity
 from ml.promotion.gates.label_maturity import LabelMaturity
 from ml.promotion.gates.leakage import Leakage
 from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
@@ -45,12 +46,13 @@ POLICY = Policy(
     ContractAndFreshness()
     & LabelMaturity()
     & Leakage()
+    & FeatureParity()
     & BeatsBaseline()
     & NotWorseThanChampion()
     & Calibration()
     & BidChange()
 )
-"""Version one."""
+"""What a candidate has to show."""
 
 
 def decide(evidence: Evidence, policy: Policy) -> tuple[Verdict, list[GateResult]]:

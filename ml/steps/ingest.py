@@ -52,6 +52,8 @@ def import_days(
         for landing in landings:
             key = stages.StageKey(platform.market, "ingest", landing.day)
             stages.record(session, key, status="done", result=landing_json(landing) | {"imported": True}, at=at)
+        key = stages.StageKey(platform.market, "materialize", last)
+        stages.record(session, key, status="done", result=features | {"imported": True}, at=at)
     return {
         "first": first.isoformat(),
         "last": last.isoformat(),

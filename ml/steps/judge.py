@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml.core.digests import Digest
@@ -20,10 +21,20 @@ if TYPE_CHECKING:
     from ml.ledger.versions import Version
     from ml.models.protocol import BidModel
     from ml.platform import Platform
-    from ml.promotion.evidence import BidEvidence, Evidence, InputEvidence, ModelEvidence, OrderEvidence
+    from ml.promotion.evidence import (
+        BidEvidence,
+        Evidence,
+        InputEvidence,
+        ModelEvidence,
+        OrderEvidence,
+        ServingEvidence,
+    )
     from ml.promotion.measure import Predictions
 
 Models = Mapping[str, "BidModel"]
+
+SHOWN = 5
+"""Differing values that a decision keeps."""
 
 
 def judge_day(platform: Platform, day: date) -> dict[str, Any]:
@@ -93,6 +104,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
         champion_generation=live.generation if live else 0,
         model_names=tuple(judged),
         inputs=_inputs(platform, day, version),
+        serving=_serving(platform, day),
         order=_order(holdouts, known_from),
         models=tuple(
             _measure(
@@ -129,6 +141,36 @@ def _inputs(platform: Platform, day: date, version: Version) -> InputEvidence:
         unfit_days_used=tuple(sorted(set(held) & set(_days_used(version)))),
         watermark=min(known) if known and len(known) == len(marks) else None,
     )
+
+
+SERVED_DAYS = 7
+"""What was served in these last days says whether online and offline features are the same."""
+
+
+def _serving(platform: Platform, day: date) -> ServingEvidence:
+    """The comparisons of the last days, feature by feature; read-backs beside them."""
+    from ml.ledger import stages
+    from ml.promotion.evidence import ServingEvidence
+
+    read_back = compared = days = 0
+    rows: Counter[str] = Counter()
+    equal: Counter[str] = Counter()
+    differing: list[Mapping[str, Any]] = []
+    for age in range(SERVED_DAYS):
+        record = stages.get(platform.db, stages.StageKey(platform.market, "materialize", day - timedelta(days=age)))
+        if record is None or record.status != "done":
+            continue
+        read_back += int(record.result.get("verified", 0))
+        found = record.result.get("parity", {})
+        days += any(view["compared"] for view in found.values())
+        for name, view in found.items():
+            compared += view["compared"]
+            rows.update({f"{name}.{feature}": view["compared"] for feature in view["equal"]})
+            equal.update({f"{name}.{feature}": count for feature, count in view["equal"].items()})
+            differing += view["differing"]
+    shares = {name: equal[name] / count for name, count in rows.items() if count}
+    worst = min(shares, key=lambda name: shares[name], default="")
+    return ServingEvidence(days, read_back, compared, worst, shares.get(worst), tuple(differing[:SHOWN]))
 
 
 def _days_used(version: Version) -> list[date]:

@@ -55,6 +55,7 @@ def watch_day(platform: Platform, day: date, *, run_id: str = "") -> dict[str, A
         day=day,
         subjects=subjects,
         matured=_matured(platform, day, live, models),
+        served=_served(platform, day),
         run_id=run_id,
         at=platform.clock.now(),
     )
@@ -73,6 +74,15 @@ def _champion(platform: Platform, live: Champion | None) -> tuple[Models | None,
 
     bundle = read_bundle(platform.blobs, live.digest)
     return load_models(bundle), json.loads(bundle.artefacts["reference.json"])["value"]["features"]
+
+
+def _served(platform: Platform, day: date) -> Mapping[str, Any]:
+    """What materialising the day found of the features that were served on it."""
+    from ml.ledger import stages
+
+    record = stages.get(platform.db, stages.StageKey(platform.market, "materialize", day))
+    found: Mapping[str, Any] = record.result.get("parity", {}) if record else {}
+    return found
 
 
 def _others_held(platform: Platform, day: date) -> list[date]:

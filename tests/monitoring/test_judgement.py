@@ -39,12 +39,16 @@ def matured(ratio: float) -> pd.DataFrame:
     )
 
 
+SERVED = {"hotel_traffic": {"compared": 200, "equal": {"traffic_ctr_7d": 200}, "differing": []}}
+
+
 def dearer(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(rate=rows["rate"] * 1.5)
 
 
 def test_a_day_like_the_others_passes_every_part(market: Any, day: Any) -> None:
-    verdict = judge_day([market.subject(day, predict=predict)], day=day, matured=matured(1.0))
+    subject = market.subject(day, predict=predict)
+    verdict = judge_day([subject], day=day, matured=matured(1.0), served=SERVED)
     assert verdict.verdict is Verdict.PASS
     assert verdict.parts == dict.fromkeys(judgement.PARTS, Verdict.PASS)
     assert verdict.reasons == []

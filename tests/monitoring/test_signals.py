@@ -47,6 +47,22 @@ def test_a_good_day_ends_every_cause(market: Any, day: Any) -> None:
     assert severities(found) == dict.fromkeys(["completeness", "check", "drift", "predictions", "calibration"])
 
 
+def served(equal: int) -> dict[str, Any]:
+    return {"hotel_traffic": {"compared": 200, "equal": {"traffic_ctr_7d": equal}, "differing": []}}
+
+
+def test_features_served_otherwise_open_an_incident_and_equal_ones_end_it(market: Any, day: Any) -> None:
+    assert told(market, day, served=served(150))["parity"].severity == "critical"
+    assert told(market, day, served=served(200))["parity"].severity is None
+    assert "parity" not in told(market, day)
+
+
+def test_the_mail_about_drift_says_whether_serving_made_it(market: Any, day: Any) -> None:
+    market.change(dearer, first=day - timedelta(days=3))
+    signal = told(market, day, before=frozenset({"bookings.rate"}), served=served(150))["drift"]
+    assert any("served otherwise than training has it" in reason for reason in signal.reasons)
+
+
 def test_a_day_that_is_held_says_only_that(market: Any, day: Any) -> None:
     market.change(lambda rows: rows.drop(columns="rate"), first=day)
     found = told(market, day, before=frozenset({"bookings.rate"}))

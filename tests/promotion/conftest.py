@@ -23,6 +23,7 @@ from ml.promotion.evidence import (
     LossEvidence,
     ModelEvidence,
     OrderEvidence,
+    ServingEvidence,
 )
 
 DAY = date(2025, 3, 10)
@@ -89,6 +90,9 @@ def good(model: ModelEvidence) -> Evidence:
             held_days=(),
             unfit_days_used=(),
             watermark=DAY,
+        ),
+        serving=ServingEvidence(
+            days=7, read_back=1_400, compared=2_800, worst_feature="hotel_traffic.traffic_ctr_7d", worst_share=1.0
         ),
         order=OrderEvidence(
             trained_known_by=datetime(2025, 2, 25, tzinfo=UTC),

@@ -18,7 +18,7 @@ from ml.core.digests import Digest
 from ml.core.verdict import Verdict
 from ml.ledger import champion, decisions
 from ml.ledger.database import Database
-from ml.promotion.evidence import BidEvidence, Evidence, InputEvidence, OrderEvidence
+from ml.promotion.evidence import BidEvidence, Evidence, InputEvidence, OrderEvidence, ServingEvidence
 from ml.promotion.measure import (
     Outcomes,
     Predictions,
@@ -86,6 +86,7 @@ class Case:
     feature_lag_s: int = 0
     behind_days: int = 0
     bid_factor: float = 1.03
+    served_share: float = 1.0
 
 
 def near(market: Market, spread: float) -> Floats:
@@ -133,6 +134,11 @@ BAD: dict[str, tuple[Case, Verdict, str]] = {
         Verdict.FAIL,
         "contract_and_freshness",
     ),
+    "served another feature than it learned from": (
+        Case(lambda m: m.said(near(m, 0.1)), served_share=0.98),
+        Verdict.FAIL,
+        "feature_parity",
+    ),
     "doubles every bid": (Case(lambda m: m.said(near(m, 0.1)), bid_factor=2.0), Verdict.FAIL, "bid_change"),
 }
 
@@ -149,6 +155,7 @@ def measure(case: Case, market: Market, *, generation: int) -> Evidence:
         champion_generation=generation,
         model_names=("value",),
         inputs=InputEvidence("d" * 64, date(2025, 1, 1), reached, (), (), (), reached),
+        serving=ServingEvidence(7, 1_400, 2_800, "segment_history.segment_cancel_ratio_28d", case.served_share),
         order=OrderEvidence(KNOWN_BY, KNOWN_BY, count_future_rows(known, market.decided), ("country",)),
         models=(
             measure_model(

@@ -9,6 +9,7 @@ from ml.promotion.gates.beats_baseline import BeatsBaseline
 from ml.promotion.gates.bid_change import BidChange
 from ml.promotion.gates.calibration import Calibration
 from ml.promotion.gates.contract_and_freshness import ContractAndFreshness
+from ml.promotion.gates.feature_parity import FeatureParity
 from ml.promotion.gates.label_maturity import LabelMaturity
 from ml.promotion.gates.leakage import Leakage
 from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
@@ -19,6 +20,7 @@ GATES: Mapping[str, type[Gate]] = {
     "contract_and_freshness": ContractAndFreshness,
     "label_maturity": LabelMaturity,
     "leakage": Leakage,
+    "feature_parity": FeatureParity,
     "beats_baseline": BeatsBaseline,
     "not_worse_than_champion": NotWorseThanChampion,
     "calibration": Calibration,

@@ -1,0 +1,54 @@
+"""Put a market day's features online, after comparing what was served on the day with what the training set will see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ml.core.errors import BidwrightError
+
+if TYPE_CHECKING:
+    from ml.platform import Platform
+
+
+def put_online(platform: Platform, day: date) -> dict[str, Any]:
+    """Compare the day's decisions with the store that served them, then build, materialise and read back the day.
+
+    `parity` of the result has, for each view that still held the day before, what `ml.features.parity` found, or under
+    `error` why it could not be compared. A repeat of the day finds the store moved on, and keeps what was found first.
+    """
+    from ml.features.materialize import materialize_day
+    from ml.ledger import stages
+
+    former = stages.get(platform.db, stages.StageKey(platform.market, "materialize", day))
+    found = served_of_day(platform, day)
+    built = materialize_day(
+        platform.lake, platform.db, platform.settings, market=platform.market, day=day, at=platform.clock.now()
+    )
+    return built | {"parity": dict(former.result.get("parity", {}) if former else {}) | found}
+
+
+def served_of_day(platform: Platform, day: date) -> dict[str, Mapping[str, Any]]:
+    """What `served_parity` says of each view that holds exactly the day before; none on the first day of a market."""
+    from ml.ledger import watermarks
+
+    marks = watermarks.all_views(platform.db, platform.market)
+    holding = [view for view, mark in marks.items() if mark == day - timedelta(days=1)]
+    if not holding:
+        return {}
+    from ml.features.store import FeatureStore
+
+    store = FeatureStore.open(platform.settings, platform.lake)
+    store.apply()
+    return {name: _parity(platform, store, name, day) for name in holding if name in store.views}
+
+
+def _parity(platform: Platform, store: Any, name: str, day: date) -> Mapping[str, Any]:
+    from ml.features.parity import served_parity
+
+    try:
+        return served_parity(store, platform.lake, store.views[name], day, seed=platform.settings.seed).as_json()
+    except BidwrightError as error:
+        # A store that cannot be read is about to be written anew; that nothing was compared is what the gate reads.
+        return {"compared": 0, "equal": {}, "differing": [], "error": str(error)}
