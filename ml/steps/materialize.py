@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ml.core.errors import BidwrightError
+from ml.core.errors import BidwrightError, SchemaBreak
 
 if TYPE_CHECKING:
     from ml.platform import Platform
@@ -17,16 +17,42 @@ def put_online(platform: Platform, day: date) -> dict[str, Any]:
 
     `parity` of the result has, for each view that still held the day before, what `ml.features.parity` found, or under
     `error` why it could not be compared. A repeat of the day finds the store moved on, and keeps what was found first.
+
+    Raises:
+        SchemaBreak: the definitions lack a feature that the champion reads; the store goes on serving what it holds.
     """
     from ml.features.materialize import materialize_day
     from ml.ledger import stages
 
+    refuse_dropped(platform)
     former = stages.get(platform.db, stages.StageKey(platform.market, "materialize", day))
     found = served_of_day(platform, day)
     built = materialize_day(
         platform.lake, platform.db, platform.settings, market=platform.market, day=day, at=platform.clock.now()
     )
     return built | {"parity": dict(former.result.get("parity", {}) if former else {}) | found}
+
+
+def refuse_dropped(platform: Platform) -> None:
+    """SchemaBreak when a model of the champion reads a column that no table and no feature view has any more."""
+    from ml.features.definitions import FEATURE_VIEWS
+    from ml.ledger import champion
+    from ml.market.tables import TABLES
+    from ml.promotion.bundle import read_bundle
+
+    live = champion.current(platform.db, platform.market)
+    if live is None:
+        return
+    known = {name for table in TABLES.values() for name in table.names}
+    known |= {name for view in FEATURE_VIEWS.values() for name in view.feature_names}
+    for model, training in read_bundle(platform.blobs, live.digest).meta["training"].items():
+        gone = sorted(set(training["inputs"]) - known)
+        if gone:
+            raise SchemaBreak(
+                f"no feature view has {gone[0]} any more, which the {model} model of champion {live.digest[:12]} reads",
+                left="the online store goes on serving the day before",
+                next="define it again, and drop it only after a champion without it was promoted",
+            )
 
 
 def served_of_day(platform: Platform, day: date) -> dict[str, Mapping[str, Any]]:
