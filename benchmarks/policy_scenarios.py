@@ -8,7 +8,8 @@ its landscape and its plan stand. Every scenario, and a quiet market to compare 
 
 With reaction: drift is checked, an incident retrains, gates judge, bids are published each day. Without: the bids of the day
 before the onset stand, with their daily budgets. Both are expected profit on the scenario's own market, over that of the platform
-on the quiet one. Searches on which a commission is charged count for neither (scenario `net_cpa`).
+on the quiet one; so is what the best bids in the partners' language would have earned there, which is the room that any
+reaction has. Searches on which a commission is charged count for neither (scenario `net_cpa`).
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Outcome:
     Attributes:
         profit: expected, of the platform's bids.
         frozen: expected, of the bids of the day before the onset.
+        best: expected, of the best bids in the partners' language, chosen with the truth of these days known (O2).
         loose: the same without daily budgets.
         spend: highest spend of a day over what its bids were expected to cost, all partners together.
         mean_spend: all spend over all that was expected.
@@ -66,6 +68,7 @@ class Outcome:
 
     profit: float
     frozen: float
+    best: float
     loose: float
     spend: float
     mean_spend: float
@@ -127,6 +130,7 @@ def figures(found: Mapping[str, Sequence[Outcome]]) -> dict[str, Figure]:
     for name, runs in found.items():
         kept, frozen = _shares(found, name)
         made[name] = Figure(_mean(kept), "share of quiet profit", peer=_mean(frozen), runs=tuple(kept))
+        made[f"{name}_best"] = Figure(_mean(_best_shares(found, name)), "share of quiet profit")
         spend = tuple(round(run.spend, 4) for run in runs)
         made[f"{name}_spend"] = Figure(
             max(spend), "spend / plan", peer=round(max(run.unguarded for run in runs), 4), limit=SPEND_CAP, runs=spend
@@ -148,8 +152,8 @@ def figures(found: Mapping[str, Sequence[Outcome]]) -> dict[str, Figure]:
 def table(found: Mapping[str, Sequence[Outcome]]) -> str:
     """The scenarios in Markdown: means over the seeds of profits and days, the worst of spends."""
     lines = [
-        "| scenario | with reaction | without | spend / plan | worst day | without budgets | days stopped | noticed | by | promoted |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---|---:|",
+        "| scenario | with reaction | without | best | spend / plan | worst day | without budgets | days stopped | noticed | by | promoted |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|",
     ]
     for name, runs in found.items():
         kept, frozen = _shares(found, name)
@@ -157,6 +161,7 @@ def table(found: Mapping[str, Sequence[Outcome]]) -> str:
             name,
             f"{_mean(kept):.3f}",
             f"{_mean(frozen):.3f}",
+            f"{_mean(_best_shares(found, name)):.3f}",
             f"{_mean([run.mean_spend for run in runs]):.2f}",
             f"{max(run.spend for run in runs):.2f}",
             f"{max(run.unguarded for run in runs):.2f}",
@@ -243,6 +248,7 @@ def _outcome(platform: Any, judged: Sequence[date], frozen: dict[str, Any], befo
     return Outcome(
         profit=profit,
         frozen=without,
+        best=_best(source.market, judged),
         loose=loose,
         spend=max(cost / plan for cost, plan in zip(spent, planned, strict=True)),
         mean_spend=sum(spent) / sum(planned),
@@ -255,6 +261,18 @@ def _outcome(platform: Any, judged: Sequence[date], frozen: dict[str, Any], befo
         promoted=(min(promoted) - onset).days if promoted else None,
         seconds=0.0,
     )
+
+
+def _best(market: Any, judged: Sequence[date]) -> float:
+    """Profit of the best product of base and multipliers, as the regret has it."""
+    from benchmarks.policy_regret import REDRAWS
+    from ml.market.simulator import oracle
+
+    chosen_on = oracle.curves(list(oracle.redraws(market, REDRAWS)), list(judged))
+    _, value, cost = oracle.curves([market], list(judged)).of(
+        oracle.best_in_language(chosen_on.profit, chosen_on.hotels)
+    )
+    return float(value - cost)
 
 
 def _plan(source: Any, standing: Mapping[str, Any]) -> dict[str, int]:
@@ -284,6 +302,11 @@ def _shares(found: Mapping[str, Sequence[Outcome]], name: str) -> tuple[list[flo
         [round(run.profit / quiet.profit, 4) for run, quiet in pairs],
         [round(run.frozen / quiet.profit, 4) for run, quiet in pairs],
     )
+
+
+def _best_shares(found: Mapping[str, Sequence[Outcome]], name: str) -> list[float]:
+    """What the best bids would have earned, over the platform's profit on the quiet market, seed by seed."""
+    return [round(run.best / quiet.profit, 4) for run, quiet in zip(found[name], found[QUIET], strict=True)]
 
 
 def _days(found: Sequence[int | None]) -> str:

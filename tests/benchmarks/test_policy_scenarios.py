@@ -27,7 +27,7 @@ from ml.platform import Platform
 
 HOTELS = 30
 CALM = Outcome(
-    profit=200.0, frozen=190.0, loose=200.0, spend=1.1, mean_spend=0.9, partner_spend=1.15, unguarded=1.12, last_click=0.2, stopped=0,
+    profit=200.0, frozen=190.0, best=220.0, loose=200.0, spend=1.1, mean_spend=0.9, partner_spend=1.15, unguarded=1.12, last_click=0.2, stopped=0,
     noticed=None, cause="", promoted=None, seconds=1.0,
 )  # fmt: skip
 WAR = replace(CALM, profit=100.0, frozen=80.0, unguarded=1.6, stopped=3, noticed=1, cause="drift", promoted=2)
@@ -37,6 +37,7 @@ def test_profits_are_shares_of_the_quiet_markets_on_the_same_seed() -> None:
     found = figures({QUIET: [CALM, replace(CALM, profit=400.0)], "price_war": [WAR, WAR]})
     assert found["price_war"] == Figure(0.375, "share of quiet profit", peer=0.3, runs=(0.5, 0.25))
     assert found[QUIET].ours == 1.0
+    assert found["price_war_best"] == Figure(0.825, "share of quiet profit")
     assert found["price_war_spend"] == Figure(1.1, "spend / plan", peer=1.6, limit=1.2, runs=(1.1, 1.1))
     assert (found["budgets_cost"].ours, found["quiet_mean_spend"].ours) == (0.05, 0.9)
     assert (found["worst_spend"].ours, found["worst_spend"].limit) == (1.1, 1.2)
@@ -76,7 +77,7 @@ def test_the_command_runs_the_bases_first_and_prints_the_line(
     assert run("policy_regret", policy_regret.measure, arguments=policy_regret._arguments, argv=argv) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["figures"]["price_war"]["runs"] == [0.5, 0.5]
-    assert "| price_war | 0.500 | 0.400 |" in told.err
+    assert "| price_war | 0.500 | 0.400 | 1.100 |" in told.err
     assert asked == [
         ("--base", 101),
         ("--base", 102),
