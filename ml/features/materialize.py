@@ -108,6 +108,6 @@ def _verified(store: FeatureStore, view: str, day: date, *, seed: int) -> Verifi
             f"{result.compared} entities, first in {first['feature']} of {first['entity']}: "
             f"{first['online']!r} instead of {first['offline']!r}",
             left="the watermark was not moved",
-            next="run the day again; if it stays so, remove the market's online.db in the working folder first",
+            next="run the day again; if it stays so, move the market's folder feast/<market>-online in the working folder away first",
         )
     return result

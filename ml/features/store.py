@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -31,10 +30,6 @@ with light_import():
 LATENESS_DAYS = 3
 """Days before the first one that a materialisation reads again, for entities whose row came late."""
 
-_READ_ROWS = 5_000
-"""Entities in one read; SQLite takes at most 32,766 parameters."""
-
-
 @dataclass(frozen=True)
 class Verification:
     """What a read-back of the online store showed: entities compared, and the first values that differed."""
@@ -45,7 +40,7 @@ class Verification:
 
 
 class FeatureStore:
-    """One market's features in Feast: DuckDB over the lake's partitions offline, SQLite online."""
+    """One market's features in Feast: DuckDB over the lake's partitions offline, the embedded store online."""
 
     def __init__(self, store: FeastStore, lake: Lake, home: Path) -> None:
         self._feast, self._lake, self._home = store, lake, home
@@ -165,17 +160,14 @@ class FeatureStore:
     def _read(self, view: FeatureView, entities: pd.DataFrame) -> dict[str, list[Any]]:
         """Values as Feast gives them, and the event time in seconds since 1970 (None where there is no row)."""
         names = [f"{view.name}:{feature}" for feature in view.feature_names]
-        read: dict[str, list[Any]] = {name: [] for name in (*view.feature_names, EVENT_TIMESTAMP)}
         keys = entities[list(view.entity)].to_dict("list")
-        for start in range(0, len(entities), _READ_ROWS):
-            rows = {key: values[start : start + _READ_ROWS] for key, values in keys.items()}
-            with _clear_errors():
-                answer = self._feast.get_online_features(features=names, entity_rows=rows)
-                part = answer.to_dict(include_event_timestamps=True)
-            for name in view.feature_names:
-                read[name] += part[name]
-            read[EVENT_TIMESTAMP] += [stamp or None for stamp in part[f"{view.feature_names[0]}__ts"]]
-        return read
+        if entities.empty:
+            return {name: [] for name in (*view.feature_names, EVENT_TIMESTAMP)}
+        with _clear_errors():
+            answer = self._feast.get_online_features(features=names, entity_rows=keys)
+            read = answer.to_dict(include_event_timestamps=True)
+        found: dict[str, list[Any]] = {name: read[name] for name in view.feature_names}
+        return found | {EVENT_TIMESTAMP: [stamp or None for stamp in read[f"{view.feature_names[0]}__ts"]]}
 
 
 def _differences(
@@ -198,7 +190,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             yield
-    except (sqlite3.Error, OSError) as error:
+    except OSError as error:
         raise StoreUnavailable(
             f"the online store cannot be used: {error}",
             left="the watermark was not moved",
