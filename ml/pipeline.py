@@ -7,7 +7,7 @@ why, opens an incident, puts a mail in the outbox, and raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,6 +61,28 @@ def materialize(platform: Platform, day: date, *, run_id: str = "") -> Result:
         from ml.steps.materialize import put_online
 
         return put_online(platform, day)
+
+    return _stage(platform, "materialize", day, work, run_id=run_id)
+
+
+def materialize_part(platform: Platform, day: date, *, part: int, parts: int, run_id: str = "") -> Result:
+    """Do `materialize` for one part of the feature views, beside those who do the others; `materialized` ends it."""
+    from ml.steps.materialize import put_online
+
+    try:
+        return put_online(platform, day, part=part, parts=parts)
+    except PermanentError as error:
+        fail(platform, day, "materialize", error, run_id=run_id)
+        raise
+
+
+def materialized(platform: Platform, day: date, *, results: Sequence[Result], run_id: str = "") -> Result:
+    """Record the features of the day as done, once every part of the views is online."""
+
+    def work() -> Result:
+        from ml.steps.materialize import together
+
+        return together(results)
 
     return _stage(platform, "materialize", day, work, run_id=run_id)
 
@@ -245,7 +267,7 @@ def fail(platform: Platform, day: date, step: str, error: BaseException | str, *
     return {**result, "mail": deliver_mail(platform)}
 
 
-_STAGE_OF_TASK = {"judge": "promote", "approve": "promote"}
+_STAGE_OF_TASK = {"judge": "promote", "approve": "promote", "put_online": "materialize"}
 
 _STAGE_TITLES = {
     "ingest": "Market day not landed: ingest",

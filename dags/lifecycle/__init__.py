@@ -1,7 +1,7 @@
 """The words that the DAG files are written in: the assets, the common settings and the way to run a stage."""
 
 from lifecycle.assets import CANDIDATE, CHAMPION, DRIFT_CHECKED, FEATURES, MARKET_DAY
-from lifecycle.settings import LIFECYCLE, ONLINE_STORE_POOL, market_calendar
+from lifecycle.settings import LIFECYCLE, ONLINE_STORE_POOL, market_calendar, materialize_parts
 from lifecycle.stages import market_day, run_stage
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "ONLINE_STORE_POOL",
     "market_calendar",
     "market_day",
+    "materialize_parts",
     "run_stage",
 ]

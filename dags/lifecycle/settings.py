@@ -54,3 +54,8 @@ def market_calendar() -> CronPartitionTimetable | PartitionedAtRuntime:
     if cron == "none":
         return PartitionedAtRuntime()
     return CronPartitionTimetable(cron, timezone="UTC", run_offset=-1, key_format=KEY_FORMAT)
+
+
+def materialize_parts() -> list[int]:
+    """The parts that the feature views of a day are spread over, by the setting `materialize_tasks`."""
+    return list(range(load_settings().materialize_tasks))

@@ -100,6 +100,12 @@ class Settings(BaseSettings):
     explored_share: float = Field(
         0.02, ge=0, le=0.03, description="spend moved at most to learn how the market answers; 0: nothing is tried"
     )
+    lateness_days: int = Field(
+        3, ge=0, le=60, description="days before its own that a materialisation reads again, for rows that came late"
+    )
+    materialize_tasks: int = Field(
+        1, ge=1, le=16, description="Airflow tasks that the feature views of a day are spread over"
+    )
     spend_cap: float = Field(
         1.2, ge=1, description="spend of a day at a partner at most, over what its bids are expected to cost"
     )

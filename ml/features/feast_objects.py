@@ -26,11 +26,16 @@ with light_import():
 _TYPES = {"int64": Int64, "float64": Float64}
 
 
-def feast_config(home: Path, market: str) -> RepoConfig:
-    """`feature_repo/feature_store.yaml` filled in for a market; makes the folder that Feast writes into."""
+def feast_config(home: Path, market: str, *, writer: str = "") -> RepoConfig:
+    """`feature_repo/feature_store.yaml` filled in for a market; makes the folder that Feast writes into.
+
+    A named writer has a registry of its own.
+    """
     text = files("feature_repo").joinpath("feature_store.yaml").read_text()
     values = yaml.safe_load(Template(text).substitute(BIDWRIGHT_HOME=home.as_posix(), BIDWRIGHT_MARKET=market))
-    folder = Path(values["registry"]).parent
+    registry = Path(values["registry"])
+    values["registry"] = (registry.with_stem(f"{registry.stem}-{writer}") if writer else registry).as_posix()
+    folder = registry.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,6 +5,7 @@ Each step can be repeated, and none depends on more than the one before it, so a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,14 @@ SAMPLE_ROWS = 50
 
 
 def materialize_day(
-    lake: Lake, db: Database, settings: Settings, *, market: str, day: date, at: datetime
+    lake: Lake,
+    db: Database,
+    settings: Settings,
+    *,
+    market: str,
+    day: date,
+    at: datetime,
+    views: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Build a market day's features, put them online, read a sample back, advance the watermarks.
 
@@ -38,6 +46,7 @@ def materialize_day(
         market: the market.
         day: the market day.
         at: the instant of the run, for the ledger.
+        views: names of the views to do it for, where others do the rest at the same time; None for all.
 
     Returns:
         `rows`, `verified` (entities read back) and, per view, its rows, the digest of its partition and its watermark.
@@ -51,9 +60,11 @@ def materialize_day(
 
     if not any(lake.blobs.exists(lake.key(table, day)) for table in TABLES):
         raise NoData(f"the lake has nothing of {market} for {day}", next=f"run: bidwright ingest --day {day}")
-    reached = _reached(db, market)
-    rows = build_days(lake, market_views(lake).values(), [day], learned=reached)
-    return _to_online(lake, db, settings, first=day, last=max(day, reached or day), rows=rows, at=at)
+    chosen = [view for name, view in market_views(lake).items() if views is None or name in views]
+    reached = _reached(db, market, [view.name for view in chosen])
+    rows = build_days(lake, chosen, [day], learned=reached)
+    writer = "" if views is None else "-".join(sorted(rows))
+    return _to_online(lake, db, settings, first=day, last=max(day, reached or day), rows=rows, at=at, writer=writer)
 
 
 def materialize_history(
@@ -65,24 +76,33 @@ def materialize_history(
     """
     from ml.features.build import build_days, market_views
 
-    reached = _reached(db, market)
-    rows = build_days(lake, market_views(lake).values(), days_between(first, last), learned=reached)
+    chosen = market_views(lake)
+    reached = _reached(db, market, chosen)
+    rows = build_days(lake, chosen.values(), days_between(first, last), learned=reached)
     return _to_online(lake, db, settings, first=last, last=max(last, reached or last), rows=rows, at=at)
 
 
-def _reached(db: Database, market: str) -> date | None:
-    """The newest market day that any view holds online."""
-    return max(watermarks.all_views(db, market).values(), default=None)
+def _reached(db: Database, market: str, views: Collection[str]) -> date | None:
+    """The newest market day that any of the views holds online."""
+    return max((day for view, day in watermarks.all_views(db, market).items() if view in views), default=None)
 
 
 def _to_online(
-    lake: Lake, db: Database, settings: Settings, *, first: date, last: date, rows: dict[str, int], at: datetime
+    lake: Lake,
+    db: Database,
+    settings: Settings,
+    *,
+    first: date,
+    last: date,
+    rows: dict[str, int],
+    at: datetime,
+    writer: str = "",
 ) -> dict[str, Any]:
     from ml.features.store import FeatureStore
 
-    store = FeatureStore.open(settings, lake)
+    store = FeatureStore.open(settings, lake, writer=writer)
     store.apply()
-    store.materialize(first, last)
+    store.materialize(first, last, views=list(rows))
     verified = {name: _verified(store, name, last, seed=settings.seed) for name in rows}
     for name in rows:
         watermarks.advance(db, lake.market, name, last, at)

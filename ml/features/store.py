@@ -27,8 +27,6 @@ from ml.lake.lake import Lake
 with light_import():
     from feast import FeatureStore as FeastStore
 
-LATENESS_DAYS = 3
-"""Days before the first one that a materialisation reads again, for entities whose row came late."""
 
 @dataclass(frozen=True)
 class Verification:
@@ -42,15 +40,19 @@ class Verification:
 class FeatureStore:
     """One market's features in Feast: DuckDB over the lake's partitions offline, the embedded store online."""
 
-    def __init__(self, store: FeastStore, lake: Lake, home: Path) -> None:
-        self._feast, self._lake, self._home = store, lake, home
+    def __init__(self, store: FeastStore, lake: Lake, home: Path, *, late_days: int) -> None:
+        self._feast, self._lake, self._home, self._late_days = store, lake, home, late_days
         self.views: Mapping[str, FeatureView] = market_views(lake)
 
     @classmethod
-    def open(cls, settings: Settings, lake: Lake) -> FeatureStore:
-        """The store of the lake's market below `settings.home`; its folder is made, nothing else is written."""
-        config = feast_config(settings.home, lake.market)
-        return cls(FeastStore(config=config), lake, settings.home)
+    def open(cls, settings: Settings, lake: Lake, *, writer: str = "") -> FeatureStore:
+        """The store of the lake's market below `settings.home`; its folder is made, nothing else is written.
+
+        Writers that work side by side, on different views, each need a name: Feast writes its registry at every step, and
+        not all at once, so that none may be shared.
+        """
+        config = feast_config(settings.home, lake.market, writer=writer)
+        return cls(FeastStore(config=config), lake, settings.home, late_days=settings.lateness_days)
 
     def apply(self) -> None:
         """Tell Feast of the market's views; idempotent. A damaged registry is made anew, for it holds nothing else."""
@@ -62,19 +64,24 @@ class FeatureStore:
                 self._feast = FeastStore(config=self._feast.config)
                 self._apply()
 
-    def materialize(self, first: date, last: date) -> None:
-        """Put the newest row of each entity, from `first` (and LATENESS_DAYS before it) to `last`, into the online store.
+    def materialize(self, first: date, last: date, *, views: Collection[str] | None = None) -> None:
+        """Put the newest row of each entity, from `first` (and the days of lateness before it) to `last`, online.
+
+        Args:
+            first, last: market days.
+            views: names of feature views; None for all.
 
         Raises:
             CorruptArtefact: a partition holds rows that are dated in its future; nothing of it is written.
             StoreUnavailable: the online store cannot be written.
         """
-        start = first - timedelta(days=LATENESS_DAYS)
-        for view in self.views.values():
+        start = first - timedelta(days=self._late_days)
+        names = list(self.views if views is None else views)
+        for view in map(self._view, names):
             mirror(self._lake, view, self._home, first=start, last=last)
             self._refuse_future(view, first=start, last=last)
         with _clear_errors():
-            self._feast.materialize(start_date=known_by(start), end_date=known_by(last), feature_views=list(self.views))
+            self._feast.materialize(start_date=known_by(start), end_date=known_by(last), feature_views=names)
 
     def read_online(self, view: str, entities: pd.DataFrame, *, day: date | None = None) -> pd.DataFrame:
         """The online features of entities.

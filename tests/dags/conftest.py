@@ -23,7 +23,8 @@ class RecordedPipeline:
         default_factory=lambda: {
             "ingest": {"accepted": 10, "quarantined": 1},
             "settle": {"outcomes": 3},
-            "materialize": {"rows": 4},
+            "materialize_part": {"rows": 4},
+            "materialized": {"rows": 4},
             "check_drift": {"verdict": "PASS"},
             "train": {"due": True, "reason": "no champion yet", "candidate": CANDIDATE},
             "judge": {

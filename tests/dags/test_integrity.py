@@ -46,7 +46,7 @@ def test_a_dag_has_an_owner_tags_docs_and_retries_and_runs_one_day_at_a_time(dag
 
 
 def test_the_online_store_has_one_writer(dagbag: Any) -> None:
-    assert dagbag.get_dag("materialize_features").get_task("materialize").pool == "online_store"
+    assert dagbag.get_dag("materialize_features").get_task("put_online").pool == "online_store"
 
 
 def test_the_calendar_runs_each_day_for_the_day_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

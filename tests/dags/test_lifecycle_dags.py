@@ -16,7 +16,6 @@ DAY = "2026-03-02"
 PLAIN = [
     ("ingest_market", "ingest", "market_day"),
     ("settle_outcomes", "settle", None),
-    ("materialize_features", "materialize", "features"),
     ("check_drift", "check_drift", "drift_checked"),
     ("train_bid_model", "train", "bid_candidate"),
     ("publish_bids", "publish_bids", None),
@@ -36,7 +35,25 @@ def test_a_dag_runs_its_use_case_for_the_day_and_hands_the_key_on(
     assert outcome.events == expected
 
 
-@pytest.mark.parametrize("dag_id", [*(row[0] for row in PLAIN), "promote_bid_model"])
+def test_the_days_features_go_online_in_parts_and_wake_the_next_dag_once(run_day: Any, pipeline: Any) -> None:
+    outcome = run_day("materialize_features", DAY)
+    assert outcome.state == "success"
+    assert pipeline.names() == ["materialize_part", "materialized"]
+    (_, day, part), (_, _, whole) = pipeline.calls
+    assert (day, part["part"], part["parts"]) == (DAY, 0, 1)
+    assert whole["results"] == [pipeline.answers["materialize_part"]]
+    assert outcome.events == [("features", DAY, pipeline.answers["materialized"])]
+
+
+def test_a_part_that_fails_leaves_the_day_unrecorded_and_wakes_nothing(run_day: Any, pipeline: Any) -> None:
+    pipeline.answers["materialize_part"] = DayRejected("the store is not what was written")
+    outcome = run_day("materialize_features", DAY)
+    assert outcome.state == "failed"
+    assert "materialized" not in pipeline.names()
+    assert outcome.events == []
+
+
+@pytest.mark.parametrize("dag_id", [*(row[0] for row in PLAIN), "materialize_features", "promote_bid_model"])
 def test_a_run_without_a_key_fails_at_once_and_says_how_to_give_one(
     dag_id: str, run_day: Any, pipeline: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +49,28 @@ def test_an_import_leaves_its_read_back_and_a_repeat_of_the_day_what_was_served(
     assert set(first["hotel_traffic"]["equal"].values()) == {first["hotel_traffic"]["compared"]}
     assert pipeline.materialize(platform, day)["parity"] == first
     assert record(platform, day)["parity"] == first
+
+
+def test_parts_side_by_side_make_the_day_that_one_task_would_have_made(market: tuple[Platform, date]) -> None:
+    platform, day = market
+    whole = pipeline.materialize(platform, day)
+    with ThreadPoolExecutor(2) as pool:
+        parts = list(pool.map(lambda part: pipeline.materialize_part(platform, day, part=part, parts=2), range(2)))
+    assert [set(part["views"]) for part in parts] == [
+        {"agent_history", "company_history"},
+        {"hotel_traffic", "segment_history"},
+    ]
+    assert pipeline.materialized(platform, day, results=parts) == whole
+    assert record(platform, day) == whole
+
+
+def test_more_parts_than_views_leave_some_with_nothing_to_do(market: tuple[Platform, date]) -> None:
+    platform, day = market
+    parts = [pipeline.materialize_part(platform, day, part=part, parts=9) for part in range(9)]
+    assert sum(bool(part["views"]) for part in parts) == 4
+    assert set(pipeline.materialized(platform, day, results=parts)["views"]) == set(
+        watermarks.all_views(platform.db, platform.market)
+    )
 
 
 def test_a_feature_that_the_champion_reads_is_not_dropped(
