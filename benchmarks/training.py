@@ -99,12 +99,14 @@ def _fits(platform: Any, day: date) -> dict[str, dict[str, float]]:
     from ml.core.units import known_by
     from ml.models import PAIRS
     from ml.models.rows import training_rows
+    from ml.models.training import prepare
 
     as_of = known_by(day - timedelta(days=platform.settings.holdout_days))
     found = {}
-    for name, rows in training_rows(platform, as_of=as_of, exclude_days=()).items():
+    rows = training_rows(platform, as_of=as_of, exclude_days=())
+    for name in (name for name in rows if name in PAIRS):
         model, baseline = PAIRS[name]
-        prepared = model.prepare(rows, as_of=as_of)
+        prepared = prepare(name, rows, as_of=as_of)
         with stopwatch() as ours:
             model.fit_prepared(prepared, seed=platform.settings.seed)
         with stopwatch() as peer:

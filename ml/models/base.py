@@ -23,6 +23,7 @@ from ml.models.logistic import Logistic
 from ml.models.maturity import Knowledge
 from ml.models.numbers import Bools, Floats
 from ml.models.reference import reference
+from ml.models.rival_level import RivalLevel
 
 REFERENCE_ROWS = 20_000
 """Reference statistics are of so many of the latest rows."""
@@ -40,6 +41,7 @@ class Prepared:
         known: what is known of open bookings; none for models of clicks.
         hotels: the hotel of each row, where a model learns an effect of it; n names.
         known_share: shape (n,); the share of each row's events known so far, where it matters to such a model.
+        level: how high rivals bid, where it is one of the columns.
     """
 
     encoder: Encoder
@@ -49,6 +51,7 @@ class Prepared:
     known: Knowledge | None = None
     hotels: tuple[str, ...] | None = None
     known_share: Floats | None = None
+    level: RivalLevel | None = None
 
     def counts(self) -> dict[str, int]:
         """How many rows there are, how many are certain, and how many enter corrected."""
@@ -113,9 +116,13 @@ class Task(ABC):
         """Names of the columns that the design is made of, in order."""
         return self.fitted.encoder.names
 
+    def frame(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the design for rows with the inputs: those of the task, and what only the fitted model knows."""
+        return self.context(rows)
+
     def probability(self, rows: pd.DataFrame) -> Floats:
         """Probability of the label of each row, shape (rows,)."""
-        return self.fitted.probability(self.context(rows))
+        return self.fitted.probability(self.frame(rows))
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The outputs for each row, under the index of `rows`; on one thread."""
@@ -130,7 +137,7 @@ class Task(ABC):
         latest = rows.tail(REFERENCE_ROWS)
         said = self.predict(latest)
         predictions = {name: said[name].to_numpy(dtype=float) for name in self.outputs}
-        return reference(self.fitted.encoder, self.context(latest), predictions, importance=self.importance())
+        return reference(self.fitted.encoder, self.frame(latest), predictions, importance=self.importance())
 
 
 class TreeModel(Task):

@@ -1,7 +1,9 @@
 """The conversion model: how probable it is that a click books.
 
-It reads the search and the price, and no history that our own bids have written; the hotel enters as a shrunk multiplier
-(`ml.models.hotel_effect`).
+It reads the search and the price, and no history that our own bids have written. How high rivals bid for such a search
+at this hotel (`ml.models.rival_level`) is one column more, learned from auctions whose bids are conditioned on; how far
+that is to be believed is learned from our bookings. What a hotel books beyond it is a shrunk multiplier
+(`ml.models.hotel_effect`). Bookings are few: a line in log-odds carries the whole, and small trees only add to it.
 
 A click of the last days may still book. Its label is what is known, and the share F of bookings known at its age,
 partner and lead time (`ml.models.delay`) enters as an offset in log-odds, `logit(p F) - logit(p)` at the mean p, so
@@ -19,7 +21,7 @@ import pandas as pd
 
 from ml.market.buckets import lead_buckets
 from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_each, enough_rows, in_order
-from ml.models.boosted import Boosted, Examples
+from ml.models.boosted import Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
 from ml.models.delay import Completion
 from ml.models.encoding import Column, Encoder, as_times, known_before
@@ -27,17 +29,20 @@ from ml.models.hotel_effect import fit_hotels, hotel_artefacts, load_hotels, of_
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
 from ml.models.numbers import Bools, Floats, logit
+from ml.models.over_line import OverLine
+from ml.models.rival_level import LEVEL, RivalLevel
 from ml.models.shrinkage import Multipliers
 
 MATURE_DAYS = 7
 """From this age on a click counts as mature: 95 % of its bookings are known."""
 
 RECIPE = Recipe(
-    rounds=150,
+    rounds=100,
     learning_rate=0.05,
-    num_leaves=8,
+    num_leaves=4,
     min_rows_in_leaf=100,
     feature_fraction=0.9,
+    l2=30.0,
     max_bins=63,
     falling=("price_gap", "dearer_by"),
 )
@@ -53,17 +58,30 @@ class ConversionTask(Task):
     inputs: ClassVar[tuple[str, ...]] = SEARCH_INPUTS
     outputs: ClassVar[tuple[str, ...]] = ("p_book",)
     hotels: Multipliers
+    level: RivalLevel | None
+
+    def frame(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the design, with what rivals bid where it is known."""
+        return _with_level(self.context(rows), self.level)
 
     def probability(self, rows: pd.DataFrame) -> Floats:
         """Probability of a booking of each row, shape (rows,)."""
         return of_hotels(self.hotels, rows, super().probability(rows))
 
     @classmethod
-    def prepare(cls, rows: pd.DataFrame, *, as_of: datetime, completion: Completion | None = None) -> Prepared:
+    def prepare(
+        cls,
+        rows: pd.DataFrame,
+        *,
+        as_of: datetime,
+        completion: Completion | None = None,
+        auctions: pd.DataFrame | None = None,
+    ) -> Prepared:
         """Clicks known before `as_of` (`click_known_at`, `booked`, `booking_known_at`), at least a day old.
 
         `completion` gives the share of bookings known by age, learned from more clicks than these (`completion_of`);
         it is needed where these are of a few days only, which have no matured cohort to learn it from.
+        `auctions` (`ml.models.rival_level.AUCTION_COLUMNS`) tell how high rivals bid; without them nothing is read of it.
         """
         old_enough = known_before(rows["click_known_at"], as_of - timedelta(days=1))
         rows = in_order(rows[old_enough], time="ts", key="click_id")
@@ -73,14 +91,15 @@ class ConversionTask(Task):
         cell = delay_cells(rows)
         learned = Completion.fit(age, delay, booked, cell=cell) if completion is None else completion
         factor = learned.at(age, cell)
-        frame = search_context(rows)
-        encoder = Encoder.fit(cls.columns, frame)
+        level = None if auctions is None else RivalLevel.fit(auctions[known_before(auctions["known_at"], as_of)])
+        frame = _with_level(search_context(rows), level)
+        encoder = Encoder.fit(cls.columns if level is None else (*cls.columns, LEVEL), frame)
         examples = Examples(
             encoder.matrix(frame), booked.astype(float), np.ones(len(rows)), delay_offset(factor, booked)
         )
         hotels = tuple(rows["hotel_id"].astype(str))
         certain = booked | (age >= MATURE_DAYS)
-        return Prepared(encoder, examples, certain=certain, days=age, hotels=hotels, known_share=factor)
+        return Prepared(encoder, examples, certain=certain, days=age, hotels=hotels, known_share=factor, level=level)
 
     @classmethod
     def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
@@ -94,53 +113,70 @@ class ConversionTask(Task):
 
 
 class ConversionModel(ConversionTask, TreeModel):
-    """Trees over the search and the price, and a multiplier per hotel."""
+    """A line and small trees over the search, the price and what rivals bid, and a multiplier per hotel."""
 
     name: ClassVar[str] = "conversion"
 
-    def __init__(self, fitted: Boosted, hotels: Multipliers) -> None:
+    def __init__(self, fitted: OverLine, hotels: Multipliers, level: RivalLevel | None) -> None:
         super().__init__(fitted)
-        self.hotels = hotels
+        self.hotels, self.level = hotels, level
 
     @classmethod
     def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:
         """Fit; the trees are few and small, so that they need no calibration beyond their intercept."""
-        fitted = Boosted.fit(prepared.encoder, prepared.examples, recipe=RECIPE, seed=seed)
-        return cls(fitted, fit_hotels(prepared, fitted.raw(prepared.examples.matrix)))
+        fitted = OverLine.over(
+            Logistic.fit(prepared.encoder, prepared.examples), prepared.examples, recipe=RECIPE, seed=seed
+        )
+        return cls(fitted, fit_hotels(prepared, fitted.raw(prepared.examples.matrix)), prepared.level)
 
     def artefacts(self) -> dict[str, bytes]:
-        """Those of the trees, and `conversion/hotels.json`."""
-        return super().artefacts() | hotel_artefacts(self.name, self.hotels)
+        """Those of line and trees, `conversion/hotels.json` and, where known, `conversion/rival_level.json`."""
+        return super().artefacts() | _own_artefacts(self.name, self.hotels, self.level)
 
     @classmethod
     def load(cls, artefacts: Mapping[str, bytes]) -> Self:
         """Read back `artefacts`; CorruptArtefact when a file is missing or not of its form."""
-        return cls(cls.load_fitted(artefacts), load_hotels(cls.name, artefacts))
+        fitted = OverLine.load(cls.name, artefacts)
+        return cls(fitted, load_hotels(cls.name, artefacts), _level_of(cls.name, fitted.encoder, artefacts))
 
 
 class ConversionBaseline(ConversionTask, LogisticModel):
-    """The same task, columns, labels, offsets and hotels with a logistic regression."""
+    """The same task, columns, labels, offsets and hotels with a logistic regression alone."""
 
     name: ClassVar[str] = "conversion_baseline"
 
-    def __init__(self, fitted: Logistic, hotels: Multipliers) -> None:
+    def __init__(self, fitted: Logistic, hotels: Multipliers, level: RivalLevel | None) -> None:
         super().__init__(fitted)
-        self.hotels = hotels
+        self.hotels, self.level = hotels, level
 
     @classmethod
     def fit_prepared(cls, prepared: Prepared, *, seed: int) -> Self:  # noqa: ARG003  (nothing random here)
         """Fit."""
         fitted = Logistic.fit(prepared.encoder, prepared.examples)
-        return cls(fitted, fit_hotels(prepared, fitted.raw(prepared.examples.matrix)))
+        return cls(fitted, fit_hotels(prepared, fitted.raw(prepared.examples.matrix)), prepared.level)
 
     def artefacts(self) -> dict[str, bytes]:
-        """That of the regression, and `conversion_baseline/hotels.json`."""
-        return super().artefacts() | hotel_artefacts(self.name, self.hotels)
+        """That of the regression, `conversion_baseline/hotels.json` and, where known, `.../rival_level.json`."""
+        return super().artefacts() | _own_artefacts(self.name, self.hotels, self.level)
 
     @classmethod
     def load(cls, artefacts: Mapping[str, bytes]) -> Self:
-        """Read back `artefacts`; CorruptArtefact when the file is missing or not of its form."""
-        return cls(cls.load_fitted(artefacts), load_hotels(cls.name, artefacts))
+        """Read back `artefacts`; CorruptArtefact when a file is missing or not of its form."""
+        fitted = cls.load_fitted(artefacts)
+        return cls(fitted, load_hotels(cls.name, artefacts), _level_of(cls.name, fitted.encoder, artefacts))
+
+
+def _with_level(frame: pd.DataFrame, level: RivalLevel | None) -> pd.DataFrame:
+    return frame if level is None else frame.assign(**{LEVEL.name: level.of(frame)})
+
+
+def _own_artefacts(name: str, hotels: Multipliers, level: RivalLevel | None) -> dict[str, bytes]:
+    return hotel_artefacts(name, hotels) | ({} if level is None else level.artefacts(name))
+
+
+def _level_of(name: str, encoder: Encoder, artefacts: Mapping[str, bytes]) -> RivalLevel | None:
+    """What the column of that name is made with; none where the model does not read it."""
+    return RivalLevel.load(name, artefacts) if LEVEL.name in encoder.names else None
 
 
 def completion_of(clicks: pd.DataFrame, *, as_of: datetime) -> Completion:

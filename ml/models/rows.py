@@ -23,15 +23,20 @@ OFFER_DAYS = 28
 OFFER_ROWS = 300_000
 """At most about so many offers shown; beyond that a fixed share of them."""
 
+AUCTIONS, AUCTION_ROWS = "auctions", 150_000
+"""Name of the rows of all auctions of the same weeks, lost ones too, and about how many there are at most."""
+
 
 def training_rows(platform: Platform, *, as_of: datetime, exclude_days: Sequence[date]) -> dict[str, pd.DataFrame]:
-    """Rows for each model that the source has data for.
+    """Rows for each model that the source has data for, and all `AUCTIONS`, which the conversion model reads too.
 
     Raises:
         NoData: the lake lacks a table or its features.
     """
     from ml.evaluation.rows import traffic_share
+    from ml.features.place_rows import place_rows
     from ml.features.training_set import booking_rows, click_rows, opportunity_rows
+    from ml.models.rival_level import AUCTION_COLUMNS
 
     last = (as_of - timedelta(microseconds=1)).date()
     lake = platform.lake
@@ -48,6 +53,10 @@ def training_rows(platform: Platform, *, as_of: datetime, exclude_days: Sequence
         first_click, first_offer = last - timedelta(days=CLICK_DAYS - 1), last - timedelta(days=OFFER_DAYS - 1)
         share = traffic_share(platform, last, days=OFFER_DAYS, rows=OFFER_ROWS)
         rows["conversion"] = click_rows(lake, as_of=as_of, first=first_click, exclude_days=exclude_days)
+        share_of_all = traffic_share(platform, last, days=OFFER_DAYS, rows=AUCTION_ROWS)
+        rows[AUCTIONS] = place_rows(
+            lake, AUCTION_COLUMNS, as_of=as_of, first=first_offer, exclude_days=exclude_days, share=share_of_all
+        )
         rows["click"] = opportunity_rows(lake, as_of=as_of, first=first_offer, exclude_days=exclude_days, share=share)
     return rows
 

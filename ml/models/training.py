@@ -11,9 +11,11 @@ import pandas as pd
 
 from ml.core.digests import canonical_json
 from ml.models import PAIRS, baseline_of
-from ml.models.base import LogisticModel, TreeModel
+from ml.models.base import LogisticModel, Prepared, TreeModel
+from ml.models.conversion import ConversionModel
 from ml.models.golden import golden
 from ml.models.protocol import BidModel
+from ml.models.rows import AUCTIONS
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def train(rows: Mapping[str, pd.DataFrame], *, as_of: datetime, seed: int) -> Tr
     """Fit the models named in `rows`, and their baselines.
 
     Args:
-        rows: for each model its rows, with outcomes as known before `as_of`.
+        rows: from `ml.models.rows.training_rows`: for each model its rows, with outcomes as known before `as_of`.
         as_of: the instant of knowledge.
         seed: of every random choice; with the same rows it gives the same bytes.
 
@@ -64,10 +66,23 @@ def train(rows: Mapping[str, pd.DataFrame], *, as_of: datetime, seed: int) -> Tr
     baselines: dict[str, LogisticModel] = {}
     counts: dict[str, Mapping[str, int]] = {}
     shares: dict[str, float] = {}
-    for name, frame in rows.items():
+    for name in (name for name in rows if name in PAIRS):
         model, baseline = PAIRS[name]
-        prepared = model.prepare(frame, as_of=as_of)
+        prepared = prepare(name, rows, as_of=as_of)
         models[name] = model.fit_prepared(prepared, seed=seed)
         baselines[name] = baseline.fit_prepared(prepared, seed=seed)
         counts[name], shares[name] = prepared.counts(), prepared.share()
     return Trained(models, baselines, counts, shares)
+
+
+def prepare(name: str, rows: Mapping[str, pd.DataFrame], *, as_of: datetime) -> Prepared:
+    """The rows of a model made ready for it and its baseline; NoData when there are too few.
+
+    Args:
+        name: of the model, a key of `PAIRS`.
+        rows: as in `train`.
+        as_of: the instant of knowledge.
+    """
+    if name == ConversionModel.name:
+        return ConversionModel.prepare(rows[name], as_of=as_of, auctions=rows.get(AUCTIONS))
+    return PAIRS[name][0].prepare(rows[name], as_of=as_of)
