@@ -50,9 +50,20 @@ class Expected:
     cost_micros: int
     profit_micros: int
 
-    def budget_micros(self, spend_cap: float) -> int | None:
-        """The daily budget that lets a partner charge `spend_cap` times what is expected; None where nothing is."""
-        return round(spend_cap * self.cost_micros) or None
+
+def daily_budgets(expected: Mapping[str, Expected], spend_cap: float) -> dict[str, int | None]:
+    """What each partner may charge on a day, in micros; None where nothing is expected of it.
+
+    All together they come to `spend_cap` times what is expected of all. What is above the expected cost is shared out by
+    the standard deviation of a day's cost, `cost / sqrt(clicks)`: of fifty clicks a day strays further than of five
+    hundred, and a partner whose budget is spent shows us no more, whatever the others have left.
+
+    >>> daily_budgets({"big": Expected(400, 80_000_000, 0), "small": Expected(25, 5_000_000, 0)}, 1.2)
+    {'big': 93600000, 'small': 8400000}
+    """
+    spread = {name: one.cost_micros / max(one.clicks, 1.0) ** 0.5 for name, one in expected.items()}
+    beyond = (spend_cap - 1.0) * sum(one.cost_micros for one in expected.values()) / (sum(spread.values()) or 1.0)
+    return {name: round(one.cost_micros + beyond * spread[name]) or None for name, one in expected.items()}
 
 
 @dataclass(frozen=True)

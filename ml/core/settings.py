@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         1, ge=1, le=16, description="Airflow tasks that the feature views of a day are spread over"
     )
     spend_cap: float = Field(
-        1.2, ge=1, description="spend of a day at a partner at most, over what its bids are expected to cost"
+        1.2, ge=1, description="spend of a day at most, of all partners, over what the bids are expected to cost"
     )
     max_bid_micros: int = Field(5_000_000, gt=0, description="cap of any bid per click, in micros")
     max_bid_change: float = Field(

@@ -26,8 +26,9 @@ BANDS = 5
 """Cells of a partner and device are told apart by the worth of a click, in at most so many equal parts of the traffic: a
 reserve price is high for cheap clicks and nothing for dear ones."""
 
-CLICKS_OF_A_CURVE, CLICKS_OF_A_PRICE = 250.0, 150.0
-"""A band has at least so many clicks to learn its curve, or what a click costs in it, from."""
+CLICKS_OF_A_CURVE, CLICKS_OF_A_PRICE = 60.0, 60.0
+"""A band has at least so many clicks to learn its curve, or what a click costs in it, from. Few will do: places count with
+their probability of a click, which has little noise, and of a pooled curve the reserve price is blurred."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def wanted_bids(
     if (codes < 0).any():
         codes = np.where(codes < 0, _nearest(response, kinds), codes)
     eligible = _eligible(cells, auctions, days_seen(platform, day))
+    # What the other auctions of the partner come to: their cells take the bids of the nearest coarser ones.
+    eligible = eligible / cells["partner"].map(auctions.groupby("partner")["in_cells"].first()).fillna(1.0).to_numpy()
     landscape = landscape_of(response, codes, worth, eligible, policy=policy)
     limits = Limits(daily_budget_micros=settings.daily_budget_micros, poas_floor=settings.poas_floor)
     allocation = optimise(landscape, limits)
@@ -114,7 +117,7 @@ def auctions_of(platform: Platform, day: date, cells: pd.DataFrame, traffic: pd.
     """Every auction of the recent days with its cell's `worth_micros` and the click probability of the place we had.
 
     None where the scored traffic has no click probabilities. Auctions whose cell was never shown are left out: nobody
-    knows what a click would be worth there.
+    knows what a click would be worth there. `in_cells` is the share of the partner's auctions that stayed.
     """
     from ml.bidding.worth import CLICK_LEVELS
     from ml.features.traffic_rows import auction_rows
@@ -128,7 +131,9 @@ def auctions_of(platform: Platform, day: date, cells: pd.DataFrame, traffic: pd.
         as_of=known_by(day),
         exclude_days=held_days(platform, day),
     )
+    every = rows.groupby("partner").size()
     rows = rows.merge(cells[[*CLICK_LEVELS, "worth_micros"]], on=list(CLICK_LEVELS), how="inner", validate="m:1")
+    rows = rows.assign(in_cells=rows["partner"].map(rows.groupby("partner").size() / every).astype(float))
     p_click = traffic.set_index("opportunity_id")["p_click"].reindex(rows["opportunity_id"]).fillna(0.0)
     return rows.assign(p_click=np.where(rows["shown"], p_click.to_numpy(dtype=float), 0.0))
 

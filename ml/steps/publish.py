@@ -35,6 +35,7 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         return {"published": 0, "partners": {}, "reason": "no champion yet"}
     if day in held_days(platform, day):
         return {"published": 0, "partners": {}, "reason": "the day is held; the bids published before stand"}
+    from ml.bidding.say import daily_budgets
     from ml.promotion.bundle import load_models, read_bundle
     from ml.steps.switch import honour
 
@@ -43,9 +44,11 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
     built = build_bids(platform, day, models, policy=policy, limit_change=True)
     held = honour(platform, day, {name: bids for name, bids in built.items() if bids.verdict is not Verdict.FAIL})
     said, by_switch = held.said, held.switches
+    expected = {partner: bids.expected for partner, bids in said.items() if bids.expected is not None}
+    budgets = daily_budgets(expected, platform.settings.spend_cap)
     partners = {
         partner: publish_said(
-            platform, day, partner, bids,
+            platform, day, partner, bids, budget_micros=budgets.get(partner),
             version=live.digest, generation=live.generation, policy=policy, switches=by_switch.get(partner, ()),
         )
         for partner, bids in said.items()
@@ -58,7 +61,7 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         "generation": live.generation,
         "for_day": (day + timedelta(days=1)).isoformat(),
         "portfolio": next((dict(bids.basis) for bids in built.values()), {}),
-        "expected": {partner: asdict(bids.expected) for partner, bids in said.items() if bids.expected is not None},
+        "expected": {partner: asdict(one) for partner, one in expected.items()},
         "language_loss": {partner: bids.language_loss for partner, bids in said.items()},
         "reasons": {partner: found for partner, found in reasons.items() if found},
     }
@@ -217,6 +220,7 @@ def publish_said(
     version: str,
     generation: int,
     policy: BidPolicy,
+    budget_micros: int | None = None,
     switches: tuple[int, ...] = (),
 ) -> int:
     """Write a partner's table and files and record them as the day's publication; how many rows.
@@ -229,14 +233,21 @@ def publish_said(
         version: digest of the champion whose bids they are.
         generation: of that champion.
         policy: the bid policy that they were made under.
+        budget_micros: what the partner may charge on a day for bids of which something is expected; None: its own share
+            of `daily_budgets`, as if it were alone.
         switches: ids of the kill switches that shaped them.
 
     Raises:
         StaleGeneration: bids of a newer champion stand published for that day.
     """
     from ml.bidding.publish import publish_table
+    from ml.bidding.say import daily_budgets
     from ml.ledger import publications
 
+    if said.expected is None:
+        budget_micros = _budget_that_stands(platform, day, partner)
+    elif budget_micros is None:
+        budget_micros = daily_budgets({partner: said.expected}, platform.settings.spend_cap)[partner]
     published = publish_table(
         platform.blobs,
         said.table,
@@ -248,7 +259,7 @@ def publish_said(
         generation=generation,
         policy=policy.digest(),
         expected=None if said.expected is None else asdict(said.expected),
-        daily_budget_micros=_daily_budget(platform, day, partner, said),
+        daily_budget_micros=budget_micros,
     )
     publications.record(
         platform.db,
@@ -268,17 +279,15 @@ def publish_said(
     return published.rows
 
 
-def _daily_budget(platform: Platform, day: date, partner: str, said: SaidBids) -> int | None:
-    """What the partner may charge for these bids on a day, in micros.
+def _budget_that_stands(platform: Platform, day: date, partner: str) -> int | None:
+    """What the partner may charge on a day, in micros, as last published.
 
-    Bids of which nothing is expected, such as those of a kill switch, keep to the budget that stands: what stops a model
-    may not lift the cap on its spend.
+    Bids of which nothing is expected, such as those of a kill switch, keep to it: what stops a model may not lift the cap
+    on its spend.
     """
     from ml.bidding.publish import read_budget
     from ml.ledger import publications
 
-    if said.expected is not None:
-        return said.expected.budget_micros(platform.settings.spend_cap)
     last = publications.latest(platform.db, platform.market, partner, before=day + timedelta(days=1))
     return None if last is None else read_budget(platform.blobs, last.uri)
 

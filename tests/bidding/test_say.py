@@ -14,7 +14,7 @@ from ml.bidding.exploration import ExplorationPolicy
 from ml.bidding.landscape import Landscape
 from ml.bidding.plan import Exploration
 from ml.bidding.policy import BidPolicy
-from ml.bidding.say import Expected, Objective, SaidBids, say
+from ml.bidding.say import Expected, Objective, SaidBids, daily_budgets, say
 from ml.core.errors import UsageError
 from ml.core.verdict import Verdict
 from ml.market.buckets import LEAD_BUCKETS, LOS_BUCKETS
@@ -135,8 +135,17 @@ def test_bids_say_what_they_are_expected_to_do_as_they_are_said_where_a_landscap
 
 
 def test_a_daily_budget_is_the_expected_cost_times_the_cap_and_none_where_nothing_is_expected() -> None:
-    assert Expected(12.0, 1_000_000, 5).budget_micros(1.2) == 1_200_000
-    assert Expected(0.0, 0, 0).budget_micros(1.2) is None
+    assert daily_budgets({"google": Expected(12.0, 1_000_000, 5)}, 1.2) == {"google": 1_200_000}
+    assert daily_budgets({"google": Expected(0.0, 0, 0)}, 1.2) == {"google": None}
+    assert daily_budgets({}, 1.2) == {}
+
+
+def test_daily_budgets_come_to_the_cap_in_all_and_leave_more_to_a_partner_of_few_clicks() -> None:
+    expected = {"google": Expected(320.0, 60_000_000, 0), "tripadvisor": Expected(50.0, 8_000_000, 0)}
+    found = daily_budgets(expected, 1.2)
+    assert sum(budget or 0 for budget in found.values()) == pytest.approx(1.2 * 68_000_000, abs=2)
+    over = {name: (budget or 0) / expected[name].cost_micros for name, budget in found.items()}
+    assert 1.0 < over["google"] < 1.2 < over["tripadvisor"]
 
 
 def test_what_is_tried_is_published_with_its_density_and_moves_little_money() -> None:
