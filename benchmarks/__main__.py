@@ -8,7 +8,14 @@ import sys
 
 import benchmarks
 
-_NO_BENCHMARKS = {"common", "off_policy_log", "off_policy_models", "policy_scenarios", "__main__"}
+_NO_BENCHMARKS = {
+    "common",
+    "feature_store_online",
+    "off_policy_log",
+    "off_policy_models",
+    "policy_scenarios",
+    "__main__",
+}
 
 
 def names() -> list[str]:

@@ -6,7 +6,8 @@ import errno
 import fcntl
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ import numpy.typing as npt
 from ml.core.errors import StoreUnavailable
 from ml.features.online.manifest import Piece
 
+_SYNCS = 8
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Appended:
-    """A file that is written from an offset on; `close` syncs it and tells which piece was written."""
+    """A file that is written from an offset on; `close` tells which piece was written. `sync_files` makes it last."""
 
     def __init__(self, path: Path, begin: int) -> None:
         self._file = path.open("r+b" if begin else "wb", buffering=0)
@@ -44,29 +46,25 @@ class Appended:
         self._length += len(data)
 
     def close(self) -> Piece:
-        """Sync the file."""
-        with self._file:
-            os.fsync(self._file.fileno())
+        """Close the file; also what is left open by an error, whose piece nothing names."""
+        self._file.close()
         return self._begin, self._length, self._crc
 
-    def abandon(self) -> None:
-        """Close without a sync; nothing names what was written."""
-        self._file.close()
 
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file, sync it, and give it its name at once; the folder is synced by `sync_folder`."""
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+def sync_files(folder: Path, names: Iterable[str]) -> None:
+    """Make files and their names last. At once, because a disk syncs ten files in little more time than one."""
+    with ThreadPoolExecutor(_SYNCS) as pool:
+        list(pool.map(_sync, (folder / name for name in names)))
+    _sync(folder)
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last."""
-    handle = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

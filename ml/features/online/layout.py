@@ -68,7 +68,7 @@ def _files(folder: Path, manifest: Manifest) -> Iterator[dict[str, Appended]]:
         yield files
     finally:
         for file in files.values():
-            file.abandon()
+            file.close()
 
 
 def _lay(files: dict[str, Appended], manifest: Manifest, block: Block) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.core.errors import CorruptArtefact, SchemaBreak
-from ml.features.online.files import clear_errors, one_writer, sync_folder, write_whole
+from ml.features.online.files import clear_errors, one_writer, sync_files, sync_folder
 from ml.features.online.keys import hashed
 from ml.features.online.layout import append, write_index
 from ml.features.online.manifest import CURRENT, Manifest, candidates
@@ -25,7 +25,7 @@ from ml.features.online.reader import newest
 from ml.features.online.schema import Flags, Ints, Places, Rows, Schema, Source, Words, widened
 from ml.features.online.snapshot import Snapshot
 
-STEPS: Final = ("locked", "part", "data", "index", "manifest", "current", "swapped", "cleared")
+STEPS: Final = ("locked", "part", "data", "index", "manifest", "synced", "swapped", "cleared")
 """What a write has done when `on_step` is called with the name; `part` comes once for each part of the rows."""
 _REPLACED_SHARE = 1 / 3
 _PIECES = 64
@@ -169,12 +169,13 @@ def _commit(write: _Write, manifest: Manifest, hashes: npt.NDArray[np.uint64], r
     folder = write.folder
     manifest = write_index(folder, manifest, hashes, rows)
     write.on_step("index")
-    write_whole(folder / manifest.name, manifest.to_bytes())
-    sync_folder(folder)
-    write.on_step("manifest")
     fresh = folder / f"{CURRENT}.next"
-    write_whole(fresh, manifest.name.encode())
-    write.on_step("current")
+    (folder / manifest.name).write_bytes(manifest.to_bytes())
+    fresh.write_bytes(manifest.name.encode())
+    write.on_step("manifest")
+    touched = [name for name, pieces in manifest.pieces.items() if pieces[-1][1]]
+    sync_files(folder, [*touched, manifest.name, fresh.name])
+    write.on_step("synced")
     fresh.replace(folder / CURRENT)
     sync_folder(folder)
     write.on_step("swapped")

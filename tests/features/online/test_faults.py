@@ -103,8 +103,8 @@ def test_a_second_writer_is_refused_and_a_dead_one_holds_nothing(folder: Path) -
             sys.executable,
             "-c",
             "import fcntl,sys; f=open(sys.argv[1],'ab'); fcntl.flock(f,2); print('held',flush=True); input()",
-        ]
-        + [str(folder / "LOCK")],
+            str(folder / "LOCK"),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
