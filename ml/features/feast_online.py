@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +19,7 @@ from ml.features.online.keys import words_of, words_of_arrow
 from ml.features.online.reader import Reader
 from ml.features.online.schema import NEVER, Ints, KeyType, Rows, Schema, Words
 from ml.features.online.writer import drop, upsert
+from ml.features.online_place import view_folder
 
 with light_import():
     from feast import utils
@@ -178,7 +178,7 @@ class EmbeddedOnlineStore(OnlineStore):  # type: ignore[misc]
         if config.repo_path and not root.is_absolute():
             root = Path(config.repo_path) / root
         name = compute_versioned_name(view, config.registry.enable_online_feature_view_versioning)
-        return root / quote(config.project, safe="") / quote(name, safe="")
+        return view_folder(root, config.project, name)
 
     def reader(self, config: Any, view: Any) -> Reader:
         """The one reader of a view in this process."""

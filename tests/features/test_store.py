@@ -21,6 +21,7 @@ from ml.core.settings import Settings
 from ml.core.units import days_between, known_by
 from ml.features.build import build_days, market_views
 from ml.features.definitions import FEATURE_VIEWS
+from ml.features.online_place import direct_reader
 from ml.features.store import FeatureStore
 from ml.features.training_set import decision_rows
 from ml.lake.lake import Lake
@@ -77,6 +78,22 @@ def test_a_later_day_replaces_an_earlier_one(store: FeatureStore, built: Lake) -
         store.materialize(day, day)
         online = features_of(store, built, "agent_history", day)
         assert set(online["event_timestamp"]) == {known_by(day)}
+
+
+@pytest.mark.parametrize("name", FEATURE_VIEWS)
+def test_the_direct_read_gives_the_same_values_without_feast(
+    name: str, store: FeatureStore, settings: Settings
+) -> None:
+    store.materialize(LAST, LAST)
+    view = FEATURE_VIEWS[name]
+    asked = store._lake.read(view.table, LAST)[list(view.entity)]
+    unknown = pd.DataFrame([["nobody"] * len(view.entity)], columns=list(view.entity))
+    asked = pd.concat([asked, unknown], ignore_index=True)
+    names = list(view.feature_names)
+    direct = direct_reader(settings.home, "m", name, names)
+    matrix = direct.read(*(asked[key].tolist() for key in sorted(view.entity)))
+    np.testing.assert_array_equal(matrix, store.read_online(name, asked)[names].to_numpy())
+    assert np.isnan(matrix[-1]).all() and not np.isnan(matrix[:-1]).all()
 
 
 def test_an_unknown_entity_is_absent_and_the_index_is_kept(store: FeatureStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,13 @@ def test_rows_older_than_asked_for_count_as_absent(folder: Path) -> None:
     absent = np.isnan(direct.read(["h1", "h2", "h9"], not_before_us=20)).all(axis=1)
     assert absent.tolist() == [True, False, True]
     assert not np.isnan(direct.read(["h1"], not_before_us=10)).all()
+
+
+def test_a_direct_reader_imports_neither_feast_nor_pandas() -> None:
+    code = "import sys, ml.features.online_place; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    root = Path(__file__).parents[3]
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert {"feast", "pandas", "duckdb", "ibis"} & set(run.stdout.split()) == set()
 
 
 def test_what_cannot_be_read_is_said(folder: Path) -> None:
