@@ -110,7 +110,11 @@ def _figure(runs: Sequence[Found], key: str, limit: float | None, unit: str, *, 
 def _job(folder: Path, port: int, name: str, kind: str, entities: int) -> Found:
     """One measurement in its own process."""
     arguments = [str(folder), str(port), name, kind, str(entities)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+    }
     command = [sys.executable, "-m", "benchmarks.feature_store_online", *arguments]
     run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: Found = json.loads(run.stdout.splitlines()[-1])

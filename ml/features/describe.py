@@ -16,6 +16,9 @@ training and bidding alike. Its `event_timestamp` is 00:00 UTC of the next day: 
 that (`known_at`), and a decision may use it from that instant on. Its `created_timestamp` says from when the row
 itself was known; it is later only for rows that were built again after their day was restated. A window of w days
 ends with the row's market day. Money is in micros, millionths of the market's currency.
+
+Online, the newest row of each entity is served from the embedded store: [how it works, how to read it, and where Feast's
+own stores differ](online-store.md).
 """
 
 Users = Mapping[str, Sequence[str]]

@@ -5,7 +5,7 @@ Feast's own extension point: `batch_engine` in feature_store.yaml names this cla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ml.features.feast_import import light_import
@@ -104,11 +104,7 @@ class EmbeddedComputeEngine(ComputeEngine):  # type: ignore[misc]
                 end_time=task.end_time,
                 column_info=columns,
             )
-        rows = job.to_arrow()
-        if mapping:
-            rows = rows.rename_columns([mapping.get(name, name) for name in rows.column_names])
-        if rows.num_rows:
-            self.online_store.write_arrow(self.repo_config, view, rows)
+        self.online_store.write_arrow(self.repo_config, view, _renamed(job.to_arrow(), mapping))
 
     def _is_plain(self, view: Any) -> bool:
         """Whether rows go from the source into the embedded store as they are."""
@@ -129,3 +125,8 @@ class EmbeddedComputeEngine(ComputeEngine):  # type: ignore[misc]
         return LocalComputeEngine(
             repo_config=self.repo_config, offline_store=self.offline_store, online_store=self.online_store
         )
+
+
+def _renamed(rows: Any, mapping: Mapping[str, str] | None) -> Any:
+    """The table with the names that the view has for its source's columns."""
+    return rows.rename_columns([mapping.get(name, name) for name in rows.column_names]) if mapping else rows

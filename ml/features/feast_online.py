@@ -17,7 +17,7 @@ from ml.features.feast_response import ColumnarResponse, Plan, plan_of
 from ml.features.feast_values import from_arrow, from_protos, key_type, schema_of, to_protos
 from ml.features.online.keys import words_of, words_of_arrow
 from ml.features.online.reader import Reader
-from ml.features.online.schema import NEVER, Ints, KeyType, Rows, Schema, Words
+from ml.features.online.schema import NEVER, Batches, Ints, KeyType, Rows, Schema, Words
 from ml.features.online.writer import drop, upsert
 from ml.features.online_place import view_folder
 
@@ -93,13 +93,11 @@ class EmbeddedOnlineStore(OnlineStore):  # type: ignore[misc]
                 left=_NOTHING,
                 next="correct the source or the definition of the feature view",
             )
-        keys = [_key_array(rows, name) for name, _ in schema.keys]
-        words = words_of_arrow(schema.key_types, keys, names=[name for name, _ in schema.keys])
-        columns = {column.name: from_arrow(column, _whole(rows, column.name)) for column in schema.columns}
-        event = _instants(rows, source.timestamp_field, table.name)
-        created = _instants(rows, created_column, None) if created_column else np.full(len(rows), NEVER)
-        self._refuse_future(config, table, event)
-        upsert(self.folder(config, table), schema, Rows(words, event, created, columns))
+        parts = [_batch(batch, schema, source, table.name) for batch in rows.to_batches() if batch.num_rows]
+        if parts:
+            whole = parts[0] if len(parts) == 1 else Batches(parts)
+            self._refuse_future(config, table, whole.event_us)
+            upsert(self.folder(config, table), schema, whole)
 
     def online_read(
         self, config: Any, table: Any, entity_keys: Sequence[Any], requested_features: Sequence[str] | None = None
@@ -254,21 +252,27 @@ def _micros(at: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * _MICROS + delta.microseconds
 
 
-def _whole(rows: pa.Table, name: str) -> pa.Array:
-    column = rows.column(name)
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+def _batch(rows: pa.RecordBatch, schema: Schema, source: Any, view: str) -> Rows:
+    """A batch of Arrow's as one of ours, on the same memory."""
+    created = source.created_timestamp_column
+    names = [name for name, _ in schema.keys]
+    return Rows(
+        words_of_arrow(schema.key_types, [_key_array(rows.column(name)) for name in names], names=names),
+        _instants(rows, source.timestamp_field, view),
+        _instants(rows, created, None) if created else np.full(rows.num_rows, NEVER),
+        {column.name: from_arrow(column, rows.column(column.name)) for column in schema.columns},
+    )
 
 
-def _key_array(rows: pa.Table, name: str) -> pa.Array:
-    array = _whole(rows, name)
+def _key_array(array: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
     return array.cast(pa.timestamp("s")).cast(pa.int64()) if pa.types.is_timestamp(array.type) else array
 
 
-def _instants(rows: pa.Table, name: str, view: str | None) -> Ints:
+def _instants(rows: pa.RecordBatch, name: str, view: str | None) -> Ints:
     """A column of timestamps in microseconds; without one, NEVER, or an error that names the view."""
-    array = _whole(rows, name)
+    array = rows.column(name)
     if not pa.types.is_timestamp(array.type):
         raise SchemaBreak(
             f"the column {name} is {array.type}, not a timestamp", left=_NOTHING, next="correct the source"

@@ -195,6 +195,52 @@ class Rows:
         return found.take(rows) if isinstance(found, Ragged) else None
 
 
+class Batches:
+    """Several batches as one, without copying their columns."""
+
+    def __init__(self, parts: Sequence[Rows]) -> None:
+        width = max(part.words.shape[1] for part in parts)
+        self._parts = tuple(parts)
+        self._starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.words = np.concatenate([widened(part.words, width) for part in parts])
+        self.event_us = np.concatenate([part.event_us for part in parts])
+        self.created_us = np.concatenate([part.created_us for part in parts])
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def block(self, rows: Places, schema: Schema, width: int) -> Block:
+        """See `Source`; the rows ascend."""
+        bounds = np.searchsorted(rows, self._starts)
+        found = [
+            part.block(rows[begin:end] - start, schema, width)
+            for part, start, begin, end in zip(self._parts, self._starts[:-1], bounds[:-1], bounds[1:], strict=True)
+            if end > begin
+        ]
+        return found[0] if len(found) == 1 else _joined(found)
+
+    def keys_of(self, rows: Places) -> Words:
+        """See `Source`."""
+        return self.words[rows]
+
+
+def _joined(blocks: Sequence[Block]) -> Block:
+    first = blocks[0]
+    return Block(
+        np.concatenate([block.words for block in blocks]),
+        np.concatenate([block.times for block in blocks]),
+        np.concatenate([block.flags for block in blocks]),
+        {kind: np.concatenate([block.dense[kind] for block in blocks]) for kind in first.dense},
+        {
+            name: (
+                np.concatenate([block.ragged[name][0] for block in blocks]),
+                np.concatenate([block.ragged[name][1] for block in blocks]),
+            )
+            for name in first.ragged
+        },
+    )
+
+
 def _span(rows: Places) -> slice | Places:
     """Ascending rows without a gap as a slice, which numpy takes many times faster."""
     gapless = len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows)

@@ -22,7 +22,7 @@ from ml.features.online.keys import hashed
 from ml.features.online.layout import append, write_index
 from ml.features.online.manifest import CURRENT, Manifest, candidates
 from ml.features.online.reader import newest
-from ml.features.online.schema import Flags, Ints, Places, Rows, Schema, Source, Words, widened
+from ml.features.online.schema import Batches, Flags, Ints, Places, Rows, Schema, Source, Words, widened
 from ml.features.online.snapshot import Snapshot
 
 STEPS: Final = ("locked", "part", "data", "index", "manifest", "synced", "swapped", "cleared")
@@ -34,7 +34,9 @@ _PIECES = 64
 Step = Callable[[str], None]
 
 
-def upsert(folder: Path, schema: Schema, rows: Rows, *, on_step: Step = lambda _name: None) -> Manifest | None:
+def upsert(
+    folder: Path, schema: Schema, rows: Rows | Batches, *, on_step: Step = lambda _name: None
+) -> Manifest | None:
     """Keep the newest row of each entity: by event timestamp, then created timestamp, then the order of writing.
 
     Args:
@@ -123,7 +125,7 @@ def _writing(folder: Path, on_step: Step) -> Iterator[tuple[Snapshot | None, boo
             yield before, damage is None
 
 
-def _write(write: _Write, rows: Rows, chosen: Places, replaced: Places) -> Manifest:
+def _write(write: _Write, rows: Rows | Batches, chosen: Places, replaced: Places) -> Manifest:
     before = write.before
     if before is None:
         return _rewrite(write, rows.words.shape[1], [(rows, chosen)])
@@ -209,7 +211,7 @@ def _next(folder: Path) -> int:
     return 1 + max((int(path.name.split(".")[0]) for path in folder.glob("[0-9]*.*")), default=0)
 
 
-def _newest_of_each(rows: Rows) -> Places:
+def _newest_of_each(rows: Rows | Batches) -> Places:
     """The places of the newest row of each key in a batch, ascending."""
     found = hashed(rows.words)
     order = np.argsort(found, kind="stable")
@@ -223,7 +225,7 @@ def _newest_of_each(rows: Rows) -> Places:
     return np.sort(order[last])
 
 
-def _not_older(before: Snapshot, replaced: Places, rows: Rows, chosen: Places) -> Flags:
+def _not_older(before: Snapshot, replaced: Places, rows: Rows | Batches, chosen: Places) -> Flags:
     """Which of the chosen rows are new, or at least as new as the row that they would replace."""
     if not len(before.times):
         return np.ones(len(chosen), dtype=np.bool_)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,9 +20,11 @@ from ml.core.errors import SchemaBreak, UsageError
 from ml.features.online import snapshot as snapshots
 from ml.features.online.keys import words_of, words_of_arrow
 from ml.features.online.reader import Reader
-from ml.features.online.schema import Column, Dense, KeyType, Rows, Schema
+from ml.features.online.schema import Batches, Column, Dense, KeyType, Rows, Schema
 from ml.features.online.writer import compact, delete, drop, upsert
 from tests.features.online.batches import COLUMNS, batch, put, schema_of, versions
+
+ROOT = Path(__file__).parents[3]
 
 
 def base_of(folder: Path) -> int:
@@ -43,7 +49,7 @@ def test_a_small_change_is_appended_and_a_large_one_written_anew(folder: Path) -
 def test_many_writes_in_any_order_end_with_the_newest_rows(key: KeyType, folder: Path) -> None:
     rng = np.random.default_rng(0)
     newest: dict[Any, int] = {}
-    for version in rng.permutation(np.arange(1, 120)).tolist():
+    for version in rng.permutation(np.arange(1, 80)).tolist():
         chosen = rng.choice(300, size=rng.integers(1, 30), replace=False).tolist()
         keys = [f"h{number}" * 1 for number in chosen] if key == "text" else chosen
         put(folder, keys, version, key=key)
@@ -62,6 +68,19 @@ def test_a_batch_without_a_newer_row_writes_nothing(folder: Path) -> None:
     before = sorted(path.name for path in folder.iterdir())
     assert upsert(folder, schema_of(), batch([1, 2], 4)) is None
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_several_batches_are_written_as_one(folder: Path) -> None:
+    long = ["h" + "0" * 20 + str(number) for number in range(5)]
+    parts = [
+        batch([f"h{number}" for number in range(40)], 2, key="text"),
+        batch(long, 1, key="text"),
+        batch([f"h{number}" for number in range(30, 60)], 3, key="text"),
+        batch(["h0", "h1"], 1, key="text"),
+    ]
+    upsert(folder, schema_of("text"), Batches(parts))
+    assert versions(folder, [f"h{number}" for number in range(61)]) == [2] * 30 + [3] * 30 + [None]
+    assert versions(folder, long) == [1] * 5
 
 
 def test_an_empty_batch_makes_an_empty_view(folder: Path) -> None:
@@ -140,7 +159,7 @@ def test_a_reader_sees_each_generation_whole_while_a_writer_goes_on(folder: Path
     thread = threading.Thread(target=read)
     thread.start()
     try:
-        for version in range(2, 40):
+        for version in range(2, 20):
             put(folder, keys, version)
     finally:
         stop.set()
@@ -148,6 +167,42 @@ def test_a_reader_sees_each_generation_whole_while_a_writer_goes_on(folder: Path
     assert all(len(each) == 1 for each in seen), "a mixture of two writes was read"
     order = [version for each in seen for version in each if version is not None]
     assert order == sorted(order)
+
+
+READING = """
+import json, sys
+from pathlib import Path
+from ml.features.online.reader import Reader
+from tests.features.online.batches import versions
+
+folder, reader, seen = Path(sys.argv[1]), Reader(Path(sys.argv[1])), []
+print("ready", flush=True)
+while not seen or seen[-1] != [int(sys.argv[2])]:
+    now = sorted(set(versions(folder, range(300), reader=reader)))
+    if not seen or seen[-1] != now:
+        seen.append(now)
+print(json.dumps(seen))
+"""
+
+
+def test_reading_processes_see_whole_generations_in_their_order(folder: Path) -> None:
+    put(folder, range(300), 1)
+    command = [sys.executable, "-c", READING, str(folder), "12"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    readers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for reader in readers:
+            assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
+        for version in range(2, 13):
+            put(folder, range(300), version)
+        answers = [reader.communicate(timeout=120)[0] for reader in readers]
+    finally:
+        for reader in readers:
+            reader.kill()
+    for answer in answers:
+        seen = json.loads(answer)
+        assert all(len(each) == 1 for each in seen), "a mixture of two writes was read"
+        assert seen == sorted(seen) and seen[-1] == [12]
 
 
 TEXT = st.text(max_size=40)
