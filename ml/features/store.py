@@ -28,7 +28,6 @@ with light_import():
     from feast import FeatureStore as FeastStore
 
 
-
 @dataclass(frozen=True)
 class Verification:
     """What a read-back of the online store showed: entities compared, and the first values that differed."""
