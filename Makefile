@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test lint check browser bench lock clean
+.PHONY: help install demo down test lint check debian bench lock clean
 
 PYTHON ?= python3
 SOURCE ?= simulator
@@ -45,16 +45,17 @@ lint: install  ## ruff: rules and format
 	.venv/bin/ruff check --quiet $(CODE)
 	.venv/bin/ruff format --quiet --check $(CODE)
 
-check: install browser
+check: install debian
 	.venv/bin/mypy
 	MYPYPATH=dags:plugins .venv/bin/mypy --explicit-package-bases --allow-untyped-decorators --allow-subclassing-any dags plugins
 	$(PY) -m pytest $(TESTS)
 
-# The browser of the end-to-end test. Where it cannot be installed the test skips and says so.
-browser:
-	@command -v chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
-	  && apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium > /dev/null; } \
-	  || echo "no chromium here, and no right to install it: the browser test will be skipped"
+# The browser of the end-to-end test and the Redis of the online store's. Where they cannot be installed these tests skip
+# and say so. The package starts no server: each test starts its own.
+debian:
+	@{ command -v chromium && command -v redis-server; } > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
+	  && apt-get update -qq && RUNLEVEL=1 apt-get install -qq --yes --no-install-recommends chromium redis-server > /dev/null; } \
+	  || echo "no chromium or no redis-server here, and no right to install them: their tests will be skipped"
 
 bench: install  ## every benchmark, one line of JSON each
 	@$(PY) -m benchmarks --json

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     explored_share: float = Field(
         0.02, ge=0, le=0.03, description="spend moved at most to learn how the market answers; 0: nothing is tried"
     )
+    redis: str = Field(
+        "",
+        description="Redis that serves the online features: host:port,db=0,password=...,ssl=true; empty: the embedded store",
+    )
     lateness_days: int = Field(
         3, ge=0, le=60, description="days before its own that a materialisation reads again, for rows that came late"
     )

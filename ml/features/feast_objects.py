@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from ml.core.digests import digest_bytes
 from ml.core.errors import StoreUnavailable
 from ml.features.build import market_views
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureView
@@ -26,15 +27,25 @@ with light_import():
 _TYPES = {"int64": Int64, "float64": Float64}
 
 
-def feast_config(home: Path, market: str, *, writer: str = "") -> RepoConfig:
+def feast_config(home: Path, market: str, *, redis: str = "", writer: str = "") -> RepoConfig:
     """`feature_repo/feature_store.yaml` filled in for a market; makes the folder that Feast writes into.
 
-    A named writer has a registry of its own.
+    Args:
+        home: the working folder.
+        market: the market.
+        redis: connection string of a Redis that takes the place of the embedded store.
+        writer: a named writer has a registry of its own.
     """
     text = files("feature_repo").joinpath("feature_store.yaml").read_text()
     values = yaml.safe_load(Template(text).substitute(BIDWRIGHT_HOME=home.as_posix(), BIDWRIGHT_MARKET=market))
     registry = Path(values["registry"])
     values["registry"] = (registry.with_stem(f"{registry.stem}-{writer}") if writer else registry).as_posix()
+    if redis:
+        # Feast would leave out a row that is not later than what is there, so that a correction of the same day never came
+        # through. What reaches the store here is the newest of each entity, never of the future, from one writer a view.
+        values["project"] = f"{values['project']}_{digest_bytes(market.encode())[:12]}"  # several markets may share it
+        values["online_store"] = {"type": "redis", "connection_string": redis, "skip_dedup": True}
+        del values["batch_engine"]
     folder = registry.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

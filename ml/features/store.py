@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Verification:
 
 
 class FeatureStore:
-    """One market's features in Feast: DuckDB over the lake's partitions offline, the embedded store online."""
+    """One market's features in Feast: DuckDB over the lake's partitions offline, the embedded store or Redis online."""
 
     def __init__(self, store: FeastStore, lake: Lake, home: Path, *, late_days: int) -> None:
         self._feast, self._lake, self._home, self._late_days = store, lake, home, late_days
@@ -51,7 +52,7 @@ class FeatureStore:
         Writers that work side by side, on different views, each need a name: Feast writes its registry at every step, and
         not all at once, so that none may be shared.
         """
-        config = feast_config(settings.home, lake.market, writer=writer)
+        config = feast_config(settings.home, lake.market, redis=settings.redis, writer=writer)
         return cls(FeastStore(config=config), lake, settings.home, late_days=settings.lateness_days)
 
     def apply(self) -> None:
@@ -197,11 +198,11 @@ def _clear_errors() -> Iterator[None]:
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             yield
-    except OSError as error:
+    except (OSError, *_redis_errors()) as error:
         raise StoreUnavailable(
             f"the online store cannot be used: {error}",
             left="the watermark was not moved",
-            next="check the working folder and its disk, and run it again",
+            next="check the working folder and its disk, or the Redis that the settings name, and run it again",
         ) from error
     except duckdb.Error as error:
         raise CorruptArtefact(
@@ -209,3 +210,9 @@ def _clear_errors() -> Iterator[None]:
             left="the watermark was not moved",
             next="build their days again with: bidwright history --from YYYY-MM-DD --to YYYY-MM-DD",
         ) from error
+
+
+def _redis_errors() -> tuple[type[Exception], ...]:
+    """What the Redis client raises, where Feast has loaded it."""
+    redis = sys.modules.get("redis")
+    return (redis.RedisError,) if redis else ()

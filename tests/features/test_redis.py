@@ -1,0 +1,99 @@
+"""Redis in place of the embedded store: the platform's own rules hold where Feast's store alone would lose a correction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ml.core.errors import CorruptArtefact, StoreUnavailable
+from ml.core.settings import Settings
+from ml.core.units import days_between
+from ml.features.build import build_days, market_views
+from ml.features.definitions import FEATURE_VIEWS
+from ml.features.feast_objects import feast_config
+from ml.features.store import FeatureStore
+from ml.lake.lake import Lake
+from tests.features.online.feast_repo import redis_server, why_no_redis
+
+Copy = Callable[[Path, Path], Lake]
+FIRST, LAST = date(2024, 2, 8), date(2024, 2, 12)
+VIEW = FEATURE_VIEWS["hotel_traffic"]
+
+pytestmark = pytest.mark.skipif(why_no_redis() is not None, reason=why_no_redis() or "")
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as found:
+        yield found
+
+
+@pytest.fixture
+def built(landed_folder: Path, copy_lake: Copy, tmp_path: Path) -> Lake:
+    lake = copy_lake(landed_folder, tmp_path)
+    build_days(lake, market_views(lake).values(), days_between(FIRST, LAST))
+    return lake
+
+
+def opened(settings: Settings, lake: Lake, port: int) -> FeatureStore:
+    store = FeatureStore.open(settings.model_copy(update={"redis": f"127.0.0.1:{port}"}), lake)
+    store.apply()
+    return store
+
+
+def served(store: FeatureStore, lake: Lake) -> pd.DataFrame:
+    return store.read_online(VIEW.name, lake.read(VIEW.table, LAST)[list(VIEW.entity)])
+
+
+def test_what_is_read_from_redis_is_what_lies_offline(built: Lake, settings: Settings, port: int) -> None:
+    store = opened(settings, built, port)
+    store.materialize(LAST, LAST)
+    for name, view in store.views.items():
+        offline = built.read(view.table, LAST)
+        assert store.verify_sample(name, LAST, n=len(offline), seed=0).equal == len(offline) > 0
+
+
+def test_a_correction_of_the_same_day_reaches_redis(built: Lake, settings: Settings, port: int) -> None:
+    store = opened(settings, built, port)
+    store.materialize(LAST, LAST)
+    rows = built.read(VIEW.table, LAST)
+    built.write(VIEW.table, LAST, rows.assign(traffic_clicks_7d=777))
+    store.materialize(LAST, LAST)
+    assert set(served(store, built)["traffic_clicks_7d"]) == {777.0}
+
+
+def test_a_row_of_the_future_does_not_reach_redis(built: Lake, settings: Settings, port: int) -> None:
+    store = opened(settings, built, port)
+    store.materialize(LAST, LAST)
+    before = served(store, built)
+    rows = built.read(VIEW.table, LAST)
+    built.write(VIEW.table, LAST, rows.assign(event_timestamp=rows["event_timestamp"] + timedelta(days=400)))
+    with pytest.raises(CorruptArtefact, match="another time"):
+        store.materialize(LAST, LAST)
+    built.write(VIEW.table, LAST, rows)
+    pd.testing.assert_frame_equal(served(store, built), before)
+
+
+def test_an_older_day_materialised_again_does_not_take_the_newest_away(
+    built: Lake, settings: Settings, port: int
+) -> None:
+    store = opened(settings, built, port)
+    store.materialize(LAST, LAST)
+    before = served(store, built)
+    store.materialize(FIRST, LAST)
+    pd.testing.assert_frame_equal(served(store, built), before)
+
+
+def test_two_markets_share_a_redis_under_names_of_their_own(settings: Settings, port: int) -> None:
+    ours, theirs = (feast_config(settings.home, market, redis=f"127.0.0.1:{port}").project for market in ("m", "n"))
+    assert ours != theirs
+
+
+def test_a_redis_that_does_not_answer_is_said_in_one_sentence(built: Lake, settings: Settings) -> None:
+    store = opened(settings, built, 1)
+    with pytest.raises(StoreUnavailable, match="the online store cannot be used"):
+        store.materialize(LAST, LAST)
