@@ -28,6 +28,8 @@ from ml.lake.lake import Lake
 with light_import():
     from feast import FeatureStore as FeastStore
 
+_NEVER = int(np.datetime64("NaT", "us").astype(np.int64))
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -98,7 +100,8 @@ class FeatureStore:
         """
         definition = self._view(view)
         values = self._read(definition, entities)
-        stamps = pd.to_datetime(pd.Series(values.pop(EVENT_TIMESTAMP)), unit="s", utc=True).dt.as_unit("us")
+        known_at = [_NEVER if stamp is None else round(stamp * 1e6) for stamp in values.pop(EVENT_TIMESTAMP)]
+        stamps = pd.Series(np.array(known_at, dtype="datetime64[us]")).dt.tz_localize("UTC")
         frame = pd.DataFrame(values, index=entities.index, columns=list(definition.feature_names), dtype="float64")
         frame = frame.assign(**{EVENT_TIMESTAMP: stamps.array})
         if day is not None:
@@ -198,7 +201,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             yield
-    except (OSError, *_redis_errors()) as error:
+    except _store_errors() as error:
         raise StoreUnavailable(
             f"the online store cannot be used: {error}",
             left="the watermark was not moved",
@@ -212,7 +215,7 @@ def _clear_errors() -> Iterator[None]:
         ) from error
 
 
-def _redis_errors() -> tuple[type[Exception], ...]:
-    """What the Redis client raises, where Feast has loaded it."""
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What the online stores raise; of the Redis client where Feast has loaded it."""
     redis = sys.modules.get("redis")
-    return (redis.RedisError,) if redis else ()
+    return (OSError, redis.RedisError) if redis else (OSError,)
