@@ -48,7 +48,7 @@ def _tell(stack: Stack, scenario: Scenario) -> list[str]:
     stack.claim(scenario.toml())
     os.environ["BIDWRIGHT_HOME"] = str(stack.home)
     screen.opening(stack.home, scenario)
-    _ready_to_sign()
+    ready_to_sign()
     try:
         bring_up(stack, scenario)
     except BidwrightError:
@@ -79,7 +79,7 @@ def _tell(stack: Stack, scenario: Scenario) -> list[str]:
     return missing
 
 
-def _ready_to_sign() -> None:
+def ready_to_sign() -> None:
     """Make the working folder's development key, or complain of the keys in the settings, before anything is started."""
     from ml.core.settings import load_settings
     from ml.promotion.keyring import signing_keyring
