@@ -2,7 +2,10 @@
 
 **What it does.** Asks the ledger whether a retrain is due (no champion yet, its age, an open drift incident). If so, it
 fits the models on what was known at the end of the market day, evaluates them on outcomes that are certain, writes the
-bundle and registers a candidate. A candidate is not live.
+bundle, signs it and registers a candidate. A candidate is not live.
+
+**Signs** with `BIDWRIGHT_SIGNING_KEY`, else with the password of the connection `bidwright_signing`; on a machine whose
+settings name no keys, with the working folder's development key.
 
 **Woken by** `drift_checked`, with the same key.
 
@@ -20,7 +23,7 @@ from typing import Any
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from lifecycle import CANDIDATE, DRIFT_CHECKED, LIFECYCLE, run_stage
+from lifecycle import CANDIDATE, DRIFT_CHECKED, LIFECYCLE, run_stage, signing_settings
 
 
 @dag(schedule=PartitionedAssetTimetable(assets=DRIFT_CHECKED), doc_md=__doc__, **LIFECYCLE)
@@ -31,7 +34,7 @@ def train_bid_model() -> None:
     def train(*, dag_run: Any, outlet_events: Any) -> dict[str, Any]:
         from ml import pipeline
 
-        trained = run_stage(pipeline.train, dag_run)
+        trained = run_stage(pipeline.train, dag_run, settings=signing_settings())
         if trained["candidate"] is None:
             raise AirflowSkipException(trained["reason"])
         outlet_events[CANDIDATE].extra = trained

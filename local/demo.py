@@ -48,6 +48,7 @@ def _tell(stack: Stack, scenario: Scenario) -> list[str]:
     stack.claim(scenario.toml())
     os.environ["BIDWRIGHT_HOME"] = str(stack.home)
     screen.opening(stack.home, scenario)
+    ready_to_sign()
     try:
         bring_up(stack, scenario)
     except BidwrightError:
@@ -76,6 +77,18 @@ def _tell(stack: Stack, scenario: Scenario) -> list[str]:
     missing = missing_steps({day: stage_results(platform, day) for day in scenario.days}, mails=_mails(platform))
     screen.closing(stack, missing=missing, seconds=time.monotonic() - began)
     return missing
+
+
+def ready_to_sign() -> None:
+    """Make the working folder's development key, or complain of the keys in the settings, before anything is started."""
+    from ml.core.settings import load_settings
+    from ml.promotion.keyring import signing_keyring
+
+    keys = signing_keyring(load_settings())
+    if keys.secret is not None and not keys.refuses_development:
+        screen.say(
+            f"Bundles are signed by the development key {keys.secret.public.id}, which counts in this folder only"
+        )
 
 
 def stage_results(platform: Platform, day: date) -> StageResults:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ml.lake.lake import Lake
     from ml.ledger.database import Database
     from ml.market.source import MarketSource
+    from ml.promotion.keyring import Keyring
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ class Platform:
         return open_blobs(
             self.settings.blobs, cache=self.settings.home / "cache" / "blobs", endpoint=self.settings.s3_endpoint
         )
+
+    @property
+    def keys(self) -> Keyring:
+        """Whose signatures of bundles count here; read anew each time, because a training may make the first key."""
+        from ml.promotion.keyring import keyring
+
+        return keyring(self.settings)
 
     @cached_property
     def lake(self) -> Lake:

@@ -2,6 +2,7 @@
 
 from lifecycle.assets import CANDIDATE, CHAMPION, DRIFT_CHECKED, FEATURES, MARKET_DAY
 from lifecycle.settings import LIFECYCLE, ONLINE_STORE_POOL, market_calendar, materialize_parts
+from lifecycle.signing import signing_settings
 from lifecycle.stages import market_day, run_stage
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "market_day",
     "materialize_parts",
     "run_stage",
+    "signing_settings",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,14 +38,16 @@ def market_day(run: Run) -> date:
     return parse_day(run.partition_key)
 
 
-def open_platform() -> Platform:
-    """The platform as the settings describe it, on the machine's clock."""
+def open_platform(**settings: object) -> Platform:
+    """The platform as the settings describe it, with those given here in front, on the machine's clock."""
     from ml.platform import Platform
 
-    return Platform.from_environment()
+    return Platform.from_environment(**settings)
 
 
-def run_stage(use_case: Callable[..., dict[str, Any]], run: Run, **arguments: Any) -> dict[str, Any]:
+def run_stage(
+    use_case: Callable[..., dict[str, Any]], run: Run, *, settings: Mapping[str, object] | None = None, **arguments: Any
+) -> dict[str, Any]:
     """Run a use case for the run's market day and return its result, small enough for an XCom."""
     day = market_day(run)
-    return use_case(open_platform(), day, run_id=run.run_id, **arguments)
+    return use_case(open_platform(**(settings or {})), day, run_id=run.run_id, **arguments)

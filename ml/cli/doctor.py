@@ -49,6 +49,7 @@ def examine() -> list[Check]:
         ("free disk", _disk),
         ("platform database", _database),
         ("market source", _source),
+        ("signing keys", _keys),
         ("champion", _champion),
         ("mail server", _smtp),
     ]
@@ -122,8 +123,26 @@ def _champion(platform: Platform) -> str:
         return "none yet"
     from ml.promotion.bundle import read_bundle
 
-    read_bundle(platform.blobs, live.digest)
-    return f"{live.digest[:12]}, generation {live.generation}; its bundle verifies"
+    bundle = read_bundle(platform.blobs, live.digest, platform.keys)
+    return f"{live.digest[:12]}, generation {live.generation}; its bundle verifies, signed by {bundle.signed_by}"
+
+
+def _keys(platform: Platform) -> str:
+    keys = platform.keys
+    if keys.refuses_development and not keys.trusted:
+        raise BidwrightError(
+            f"no key is trusted, so every bundle is refused ({keys.refuses_development})",
+            next="set BIDWRIGHT_TRUSTED_KEYS; bidwright keys new makes a pair",
+        )
+    if keys.secret is not None:
+        keys.check_signer(keys.secret)
+    if not keys.refuses_development:
+        made = (
+            f"development key {keys.secret.public.id}" if keys.secret else "the first training makes a development key"
+        )
+        return f"{made}; its signatures count in this working folder only, set BIDWRIGHT_TRUSTED_KEYS for production"
+    signs = f"signs by {keys.secret.public.id}" if keys.secret else "signs nothing"
+    return f"trusts {', '.join(key.id for key in keys.trusted)}; {signs}"
 
 
 def _smtp(platform: Platform) -> str:

@@ -69,7 +69,7 @@ def explain(platform: Platform, version: str, *, as_json: bool) -> None:
     """Everything known of a version."""
     from ml.promotion.explain import explain as explain_version
 
-    found = explain_version(platform.db, platform.blobs, platform.market, version)
+    found = explain_version(platform.db, platform.blobs, platform.market, version, keys=platform.keys)
     if as_json:
         output.show_json(found)
         return

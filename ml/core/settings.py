@@ -35,7 +35,7 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """Where things live and how the platform behaves; frozen once read."""
 
-    model_config = SettingsConfigDict(env_prefix="BIDWRIGHT_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="BIDWRIGHT_", frozen=True, extra="forbid", hide_input_in_errors=True)
 
     home: Path = Field(default_factory=default_home, description="working folder for everything the platform writes")
     source: str = Field("simulator", description="market source, a key of ml.market.SOURCES")
@@ -50,6 +50,18 @@ class Settings(BaseSettings):
     blobs_url: str = Field("", description="blob store for bundles and reports: a folder or s3://bucket/prefix")
     s3_endpoint: str = Field("", description="endpoint of an S3 server other than AWS")
     mlflow_url: str = Field("", description="MLflow tracking store; empty means SQLite in the working folder")
+
+    production: bool = Field(
+        False,
+        description="bundles signed by a development key are refused; on by rule with PostgreSQL, S3 or keys of your own",
+    )
+    trusted_keys: tuple[str, ...] = Field(
+        (), description="public keys whose signatures of bundles count; bidwright keys new makes a pair"
+    )
+    signing_key: SecretStr = Field(
+        SecretStr(""),
+        description="secret key that signs bundles; set it in the environment, and only where models are trained",
+    )
 
     smtp_host: str = Field("127.0.0.1", description="SMTP server for mail")
     smtp_port: int = Field(1025, ge=1, le=65535, description="its port")
@@ -161,6 +173,19 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """SQLAlchemy URL of the platform database."""
         return self.database_url or f"sqlite:///{self.home / 'bidwright.db'}"
+
+    @property
+    def refuses_development_keys(self) -> str:
+        """Why signatures by a development key do not count here, as the end of a sentence; empty where they may."""
+        reasons = {
+            "the setting production is on": self.production,
+            "trusted_keys is set": bool(self.trusted_keys),
+            "signing_key is set": bool(self.signing_key.get_secret_value()),
+            "the platform database is not SQLite": not self.database.startswith("sqlite:"),
+            "the blob store is on S3": "://" in self.blobs,
+            "the lake is on S3": "://" in self.lake,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
 
     @property
     def lake(self) -> str:

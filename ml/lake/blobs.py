@@ -24,6 +24,14 @@ class BlobStore(Protocol):
         """The bytes under `key`; NoData if there are none, StoreUnavailable if the store cannot be read."""
         ...
 
+    def read(self, key: str, *, limit: int) -> bytes:
+        """The first `limit` bytes under `key`, so that a huge blob never gets into memory.
+
+        NoData if there are none, StoreUnavailable as for `get`; UsageError where a symbolic link stands in a folder
+        store, which would lead elsewhere.
+        """
+        ...
+
     def exists(self, key: str) -> bool:
         """Whether there is a blob under `key`."""
         ...

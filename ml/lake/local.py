@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ml.core.errors import NoData, StoreUnavailable
+from ml.core.errors import NoData, StoreUnavailable, UsageError
 from ml.lake.blobs import check_key
 
 _TEMPORARY = ".writing-"  # files with this start are unfinished writes and belong to nobody
+
+_MOST_LINKS = 4  # one behind another, from the root of a store to a blob
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -42,6 +45,28 @@ class LocalBlobs:
                 return path.read_bytes()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise _absent(key, self.root) from None
+
+    def read(self, key: str, *, limit: int) -> bytes:
+        """The first `limit` bytes under `key`; NoData if there are none, UsageError where a link is on the way."""
+        path = self._path(key)
+        with _clear_errors(f"{path} could not be read"):
+            on_the_way = [path, *path.parents][: key.count("/") + 1]
+            if link := next((place for place in on_the_way if place.is_symlink()), None):
+                raise UsageError(
+                    f"{link} is a symbolic link",
+                    left="nothing was read through it",
+                    next="put what it points to in its place",
+                )
+            try:
+                # Not blocking, so that a named pipe cannot hold us up; no link, if one came in just now.
+                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except (FileNotFoundError, NotADirectoryError):
+                raise _absent(key, self.root) from None
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                os.close(handle)
+                raise _absent(key, self.root)
+            with os.fdopen(handle, "rb") as file:
+                return file.read(limit)
 
     def exists(self, key: str) -> bool:
         """Whether there is a blob under `key`."""
@@ -95,8 +120,12 @@ def _remove_if_empty(folder: Path) -> bool:
     return True
 
 
-def _walk(folder: Path, base: str, prefix: str) -> Iterator[str]:
-    """Keys below `folder`, whose own key is `base`; folders that cannot hold a match are not opened."""
+def _walk(folder: Path, base: str, prefix: str, *, links: int = 0) -> Iterator[str]:
+    """Keys below `folder`, whose own key is `base`; folders that cannot hold a match are not opened.
+
+    `links` is how many links to folders led here: a person may have moved a folder elsewhere, but a circle of links
+    would never end.
+    """
     try:
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -105,7 +134,10 @@ def _walk(folder: Path, base: str, prefix: str) -> Iterator[str]:
         key = base + entry.name
         if entry.is_dir():
             if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/"):
-                yield from _walk(folder / entry.name, f"{key}/", prefix)
+                followed = links + entry.is_symlink()
+                if followed > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), key)
+                yield from _walk(folder / entry.name, f"{key}/", prefix, links=followed)
         elif key.startswith(prefix) and not entry.name.startswith(_TEMPORARY):
             yield key
 

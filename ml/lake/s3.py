@@ -49,9 +49,25 @@ class S3Blobs:
             data: bytes = self._client.get_object(Bucket=self.bucket, Key=self._name(key))["Body"].read()
             return data
 
+    def read(self, key: str, *, limit: int) -> bytes:
+        """The first `limit` bytes under `key`, from the local copy unless the object is larger."""
+        listed = self._listed(key)
+        if listed["Size"] <= limit:
+            copy = self._copy(key, listed["ETag"])
+            try:
+                return copy.read_bytes()[:limit]
+            except OSError as error:
+                raise StoreUnavailable(
+                    f"the copy of {key} in {self.cache} could not be read: {error.strerror or error}",
+                    next="remove the cache, and run it again",
+                ) from error
+        with self._clear_errors(key):
+            data: bytes = self._client.get_object(Bucket=self.bucket, Key=self._name(key))["Body"].read(limit)
+            return data
+
     def exists(self, key: str) -> bool:
         """Whether there is an object under `key`."""
-        return self._etag(key) is not None
+        return self._find(key) is not None
 
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with `prefix`, sorted."""
@@ -67,9 +83,10 @@ class S3Blobs:
 
     def local_path(self, key: str) -> Path:
         """A cached copy named after the object's ETag, so that a changed object is fetched again."""
-        etag = self._etag(key)
-        if etag is None:
-            raise NoData(f"there is no {key} in s3://{self.bucket}/{self.prefix}")
+        return self._copy(key, self._listed(key)["ETag"])
+
+    def _copy(self, key: str, etag: str) -> Path:
+        etag = etag.strip('"')
         where = hashlib.sha256(f"{self.endpoint}|{self.bucket}|{self._name(key)}".encode()).hexdigest()
         path = self.cache / where / f"{etag}{Path(key).suffix}"
         if not path.exists():
@@ -88,12 +105,19 @@ class S3Blobs:
     def _name(self, key: str) -> str:
         return f"{self.prefix}/{check_key(key)}" if self.prefix else check_key(key)
 
-    def _etag(self, key: str) -> str | None:
-        """The ETag, or None; by a listing, because only that tells a missing bucket from a missing object."""
+    def _listed(self, key: str) -> dict[str, Any]:
+        """What the listing says of the object; NoData if there is none."""
+        listed = self._find(key)
+        if listed is None:
+            raise NoData(f"there is no {key} in s3://{self.bucket}/{self.prefix}")
+        return listed
+
+    def _find(self, key: str) -> dict[str, Any] | None:
+        """ETag and size, or None; by a listing, because only that tells a missing bucket from a missing object."""
         name = self._name(key)
         with self._clear_errors(key):
             found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=name, MaxKeys=1).get("Contents", [])
-        return found[0]["ETag"].strip('"') if found and found[0]["Key"] == name else None
+        return found[0] if found and found[0]["Key"] == name else None
 
     @contextmanager
     def _clear_errors(self, key: str) -> Iterator[None]:

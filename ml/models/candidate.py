@@ -1,4 +1,4 @@
-"""Build the candidate of a market day: gather, train, evaluate, bundle, verify, log, register.
+"""Build the candidate of a market day: gather, train, evaluate, bundle, verify, sign, log, register.
 
 It knows what was known `holdout_days` before the end of the day, and is judged on what became certain since: the
 version that is judged is the version that goes live. The same data gives the same digest, so that a task that is
@@ -38,15 +38,19 @@ def build_candidate(platform: Platform, day: date) -> Version:
 
     Raises:
         NoData: too little is known yet to train on; nothing is left.
-        CorruptArtefact: the bundle does not parse or does not repeat its predictions; it is not registered.
+        UsageError: there is no key to sign with that counts here; nothing was trained.
+        CorruptArtefact: the bundle does not parse or does not repeat its predictions; it is not signed, stored or
+            registered.
     """
     from ml.evaluation.rows import evaluation_rows
     from ml.ledger import partitions, stages, versions
     from ml.models.rows import days_used, training_rows
     from ml.models.training import train
-    from ml.promotion.bundle import read_bundle, write_bundle
+    from ml.promotion.bundle import pack, read_bundle, write_bundle
+    from ml.promotion.keyring import signing_keyring
     from ml.promotion.sandbox import verify_in_child
 
+    keys = signing_keyring(platform.settings)
     through = day - timedelta(days=platform.settings.holdout_days)
     as_of = known_by(through)
     held = stages.held_days(platform.db, platform.market, last=day)
@@ -69,14 +73,17 @@ def build_candidate(platform: Platform, day: date) -> Version:
         SERVES: serves,
         "metrics": metrics,
     }
-    digest = write_bundle(platform.blobs, artefacts=trained.artefacts(rows), meta=meta)
-    known = versions.get(platform.db, platform.market, digest)
+    made = pack(trained.artefacts(rows), meta)
+    known = versions.get(platform.db, platform.market, made.digest)
     if known is not None:
+        write_bundle(platform.blobs, artefacts=made.artefacts, meta=meta, keys=keys)
         return known
     with ThreadPoolExecutor(1) as pool:
         # Drawn while the child process imports what it verifies with; errors are those of the log, which stops nothing.
         drawn = pool.submit(_plots, day, trained, judged, metrics)
-        verify_in_child(read_bundle(platform.blobs, digest))
+        verify_in_child(made)
+    digest = write_bundle(platform.blobs, artefacts=made.artefacts, meta=meta, keys=keys)
+    read_bundle(platform.blobs, digest, keys)
     version = versions.Version(
         digest=digest,
         market=platform.market,

@@ -15,14 +15,16 @@ from ml.promotion.evidence import to_json
 if TYPE_CHECKING:
     from ml.lake.blobs import BlobStore
     from ml.ledger.database import Database
+    from ml.promotion.keyring import Keyring
 
 
-def explain(db: Database, blobs: BlobStore, market: str, prefix: str) -> dict[str, Any]:
+def explain(db: Database, blobs: BlobStore, market: str, prefix: str, *, keys: Keyring) -> dict[str, Any]:
     """Everything about the version whose digest begins with `prefix`, as JSON.
 
     Returns:
         `digest`, `market`, `version` (what the ledger registered: day, data digest, last day it was trained
-        on, metrics, MLflow run), `bundle` (files and meta of the manifest, or `error` when it cannot be read),
+        on, metrics, MLflow run), `bundle` (files and meta of the manifest and whose signature it has, or `error` when
+        it is refused),
         `money` (what errors of worth cost, per model and baseline: `ml.evaluation.worth.money_of`; empty for versions
         from before it was measured),
         `decisions` (oldest first, each with its gates and their numbers), and `champion` (one entry per
@@ -38,20 +40,25 @@ def explain(db: Database, blobs: BlobStore, market: str, prefix: str) -> dict[st
         "digest": version.digest,
         "market": market,
         "version": {name: value for name, value in known.items() if name not in {"digest", "market"}},
-        "bundle": _bundle(blobs, version.digest),
+        "bundle": _bundle(blobs, version.digest, keys),
         "decisions": [to_json(decision) for decision in decisions.for_version(db, market, version.digest)],
         "champion": _reigns(db, market, version.digest),
         "money": money_of(version.metrics),
     }
 
 
-def _bundle(blobs: BlobStore, digest: Digest) -> dict[str, Any]:
-    """The manifest; a bundle that cannot be read is a finding here, not a failure."""
+def _bundle(blobs: BlobStore, digest: Digest, keys: Keyring) -> dict[str, Any]:
+    """The manifest; a bundle that is refused is a finding here, not a failure."""
     try:
-        manifest = read_manifest(blobs, digest)
+        manifest, signed_by = read_manifest(blobs, digest, keys)
     except BidwrightError as error:
         return {"error": str(error)}
-    return {"format_version": manifest.format_version, "files": to_json(manifest.files), "meta": to_json(manifest.meta)}
+    return {
+        "format_version": manifest.format_version,
+        "signed_by": signed_by,
+        "files": to_json(manifest.files),
+        "meta": to_json(manifest.meta),
+    }
 
 
 def _reigns(db: Database, market: str, digest: Digest) -> list[dict[str, Any]]:

@@ -101,11 +101,9 @@ def oversize(sizes: Mapping[str, int]) -> str | None:
     return f"{total} bytes in all; at most {MAX_BUNDLE_BYTES} are allowed" if total > MAX_BUNDLE_BYTES else None
 
 
-def corrupt(fault: str) -> CorruptArtefact:
+def corrupt(fault: str, *, next: str = "restore it or train the version again") -> CorruptArtefact:
     """The error for a bundle, naming its fault."""
-    return CorruptArtefact(
-        f"the bundle is corrupt: {fault}", left="nothing of it was loaded", next="restore it or train the version again"
-    )
+    return CorruptArtefact(f"the bundle is refused: {fault}", left="nothing of it was loaded", next=next)
 
 
 def _entry(name: str, entry: Mapping[str, Any]) -> Entry:

@@ -92,9 +92,9 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
     from ml.promotion.bundle import load_models, read_bundle
     from ml.promotion.evidence import Evidence
 
-    bundle = read_bundle(platform.blobs, version.digest)
+    bundle = read_bundle(platform.blobs, version.digest, platform.keys)
     models = load_models(bundle)
-    champion_models = load_models(read_bundle(platform.blobs, live.digest)) if live else None
+    champion_models = load_models(read_bundle(platform.blobs, live.digest, platform.keys)) if live else None
     known_from = datetime.fromisoformat(bundle.meta["trained_known_by"])
     holdouts = evaluation_rows(platform, day, known_from=known_from)
     judged = [name for name in models if not name.endswith("_baseline")]

@@ -76,7 +76,7 @@ def refuse_dropped(platform: Platform) -> None:
         return
     known = {name for table in TABLES.values() for name in table.names}
     known |= {name for view in FEATURE_VIEWS.values() for name in view.feature_names}
-    for model, training in read_bundle(platform.blobs, live.digest).meta["training"].items():
+    for model, training in read_bundle(platform.blobs, live.digest, platform.keys).meta["training"].items():
         gone = sorted(set(training["inputs"]) - known)
         if gone:
             raise SchemaBreak(

@@ -39,7 +39,7 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
     from ml.promotion.bundle import load_models, read_bundle
     from ml.steps.switch import honour
 
-    models = load_models(read_bundle(platform.blobs, live.digest))
+    models = load_models(read_bundle(platform.blobs, live.digest, platform.keys))
     policy = bid_policy(platform)
     built = build_bids(platform, day, models, policy=policy, limit_change=True)
     held = honour(platform, day, {name: bids for name, bids in built.items() if bids.verdict is not Verdict.FAIL})

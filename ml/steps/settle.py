@@ -97,5 +97,5 @@ def _expected(platform: Platform, rows: pd.DataFrame, live: Champion | None) -> 
     from ml.models.scoring import score_bookings
     from ml.promotion.bundle import load_models, read_bundle
 
-    models = load_models(read_bundle(platform.blobs, live.digest))
+    models = load_models(read_bundle(platform.blobs, live.digest, platform.keys))
     return score_bookings(models, rows)["net_value_micros"].astype("Float64")

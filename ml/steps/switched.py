@@ -266,7 +266,7 @@ def _baseline_bids(platform: Platform, day: date) -> dict[str, pd.DataFrame]:
     live = champion.current(platform.db, platform.market)
     if live is None:
         return {}
-    models: dict[str, BidModel] = load_models(read_bundle(platform.blobs, live.digest))
+    models: dict[str, BidModel] = load_models(read_bundle(platform.blobs, live.digest, platform.keys))
     simple = {name: models[baseline_of(name)] for name in PAIRS if baseline_of(name) in models}
     built = build_bids(platform, day, models | simple, policy=bid_policy(platform), limit_change=False)
     return {partner: said.table for partner, said in built.items() if said.verdict is not Verdict.FAIL}

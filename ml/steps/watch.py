@@ -72,7 +72,7 @@ def _champion(platform: Platform, live: Champion | None) -> tuple[Models | None,
         return None, {column.name: {"kind": column.kind, "importance": 0.0} for column in ValueModel.columns}
     from ml.promotion.bundle import load_models, read_bundle
 
-    bundle = read_bundle(platform.blobs, live.digest)
+    bundle = read_bundle(platform.blobs, live.digest, platform.keys)
     return load_models(bundle), json.loads(bundle.artefacts["reference.json"])["value"]["features"]
 
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 OWNERS = {
     "airflow": {"dags", "plugins", "local"},
     "boto3": {"ml/lake"},
+    "cryptography": {"ml/promotion"},
     "sqlalchemy": {"ml/ledger"},
     "alembic": {"ml/ledger"},
     "evidently": {"monitoring"},

@@ -137,3 +137,42 @@ def test_a_folder_without_permission_says_so(tmp_path: Path) -> None:
             open_blobs(str(tmp_path / "store"), cache=tmp_path).put("a", b"x")
     finally:
         tmp_path.chmod(0o700)
+
+
+def test_no_more_than_the_limit_is_read(blobs: BlobStore) -> None:
+    blobs.put("a/b.txt", b"three")
+    assert (blobs.read("a/b.txt", limit=3), blobs.read("a/b.txt", limit=9)) == (b"thr", b"three")
+    for key in ("nothing", "a", "a/b.txt/below"):
+        with pytest.raises(NoData, match=key):
+            blobs.read(key, limit=3)
+
+
+def test_a_limited_read_goes_through_no_link(blobs: BlobStore, tmp_path: Path) -> None:
+    blobs.put("a/b.txt", b"here")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.txt").write_bytes(b"there")
+    (tmp_path / "store" / "folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "store" / "a" / "link.txt").symlink_to(tmp_path / "elsewhere" / "b.txt")
+    for key in ("folder/b.txt", "a/link.txt"):
+        with pytest.raises(UsageError, match="is a symbolic link"):
+            blobs.read(key, limit=9)
+    (tmp_path / "linked").symlink_to(tmp_path / "store")  # where the store itself lies is its owner's affair
+    assert open_blobs(str(tmp_path / "linked"), cache=tmp_path).read("a/b.txt", limit=9) == b"here"
+
+
+def test_a_named_pipe_is_no_blob(blobs: BlobStore, tmp_path: Path) -> None:
+    blobs.put("a/b.txt", b"here")
+    os.mkfifo(tmp_path / "store" / "a" / "pipe")
+    with pytest.raises(NoData, match="a/pipe"):
+        blobs.read("a/pipe", limit=9)
+
+
+def test_a_folder_that_was_moved_is_listed_and_a_circle_of_links_ends(blobs: BlobStore, tmp_path: Path) -> None:
+    blobs.put("a/b.txt", b"here")
+    (tmp_path / "store" / "a").rename(tmp_path / "moved")
+    (tmp_path / "store" / "a").symlink_to(tmp_path / "moved")
+    assert blobs.list("a/") == ["a/b.txt"]
+    for name in ("one", "two"):
+        (tmp_path / "moved" / name).symlink_to(tmp_path / "moved")
+    with pytest.raises(StoreUnavailable, match="symbolic links"):
+        blobs.list("a/")

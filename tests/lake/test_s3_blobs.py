@@ -91,6 +91,15 @@ def test_the_local_copy_follows_the_object(blobs: BlobStore, tmp_path: Path) -> 
     assert second.suffix == ".parquet"
 
 
+def test_no_more_than_the_limit_is_read_of_an_object(blobs: BlobStore, tmp_path: Path) -> None:
+    blobs.put("a.txt", b"three")
+    assert blobs.read("a.txt", limit=3) == b"thr"
+    assert not (tmp_path / "cache").exists(), "what is too large is not copied"
+    assert blobs.read("a.txt", limit=9) == b"three"
+    with pytest.raises(NoData, match=r"b\.txt"):
+        blobs.read("b.txt", limit=3)
+
+
 def test_the_lake_gives_the_same_digests_and_rows_on_s3_as_in_a_folder(blobs: BlobStore, tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]})
     there, here = Lake(blobs, "m"), Lake(open_blobs(str(tmp_path / "lake"), cache=tmp_path), "m")
@@ -109,6 +118,7 @@ def test_a_missing_bucket_is_store_unavailable_whatever_is_asked(endpoint: str, 
     for ask in (
         lambda: store.put("a", b"x"),
         lambda: store.get("a"),
+        lambda: store.read("a", limit=1),
         lambda: store.exists("a"),
         lambda: store.list(""),
         lambda: store.local_path("a"),

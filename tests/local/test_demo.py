@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from local.airflow import environment, keep_secrets
-from local.demo import missing_steps
+from local.demo import missing_steps, ready_to_sign
 from local.ports import LOOPBACK, free_port
 from local.stack import Stack
 from local.supervisor import Supervisor, processes_of
@@ -156,3 +156,22 @@ def test_a_step_that_did_not_happen_is_named() -> None:
     assert missing_steps({day: lived | {"publish": {"published": 3, "generation": 0}}}, mails=1) == [
         "publish_bids on 2026-03-02"
     ]
+
+
+def test_a_demo_makes_its_development_key_first_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BIDWRIGHT_HOME", str(tmp_path))
+    ready_to_sign()
+    assert (tmp_path / "keys" / "development.key").stat().st_mode & 0o777 == 0o600
+    assert "development key" in capsys.readouterr().out
+
+
+def test_a_demo_of_a_production_platform_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIDWRIGHT_HOME", str(tmp_path))
+    monkeypatch.setenv("BIDWRIGHT_PRODUCTION", "true")
+    with pytest.raises(UsageError, match="no key to sign bundles with"):
+        ready_to_sign()
+    assert not (tmp_path / "keys").exists()

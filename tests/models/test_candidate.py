@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ml.core.clock import FixedClock
-from ml.core.errors import CorruptArtefact, NoData
+from ml.core.errors import CorruptArtefact, NoData, UsageError
 from ml.core.settings import load_settings
 from ml.core.units import days_between, known_by
 from ml.ledger import stages, versions
@@ -72,7 +72,7 @@ def test_it_is_built_verified_and_registered(platform: Platform) -> None:
     version = build_candidate(platform, day)
     assert versions.get(platform.db, platform.market, version.digest) == version
     assert version.trained_through == day - timedelta(days=HOLDOUT_DAYS)
-    bundle = read_bundle(platform.blobs, version.digest)
+    bundle = read_bundle(platform.blobs, version.digest, platform.keys)
     models = load_models(bundle)
     assert set(models) == {
         "value", "conversion", "click", "value_baseline", "conversion_baseline", "click_baseline",
@@ -109,14 +109,14 @@ def test_the_same_data_give_the_same_digest(market: Path, platform: Platform, tm
 
 def test_what_became_known_in_the_holdout_does_not_reach_the_models(platform: Platform) -> None:
     day = last_day(platform)
-    before = read_bundle(platform.blobs, build_candidate(platform, day).digest)
+    before = read_bundle(platform.blobs, build_candidate(platform, day).digest, platform.keys)
     through = day - timedelta(days=HOLDOUT_DAYS)
     for later in days_between(through + timedelta(days=1), day):
         events = platform.lake.read("booking_events", later)
         swapped = events.assign(kind=events["kind"].map({"cancelled": "stayed", "stayed": "cancelled"}))
         assert len(events)
         platform.lake.write("booking_events", later, swapped)
-    after = read_bundle(platform.blobs, build_candidate(platform, day).digest)
+    after = read_bundle(platform.blobs, build_candidate(platform, day).digest, platform.keys)
     assert after.artefacts == before.artefacts
     assert after.meta["metrics"] != before.meta["metrics"]
 
@@ -128,7 +128,7 @@ def test_held_days_are_left_out(platform: Platform) -> None:
     stages.record(platform.db, key, status="stopped", result={}, at=platform.clock.now())
     rows = training_rows(platform, as_of=known_by(day - timedelta(days=HOLDOUT_DAYS)), exclude_days=[held])
     assert all(held not in set(frame["known_at"].dt.date) for frame in rows.values())
-    meta = read_bundle(platform.blobs, build_candidate(platform, day).digest).meta
+    meta = read_bundle(platform.blobs, build_candidate(platform, day).digest, platform.keys).meta
     assert meta["held_days"] == [held.isoformat()]
     assert meta["unfit_days_used"] == []
 
@@ -141,6 +141,26 @@ def test_a_bundle_that_does_not_verify_is_not_registered(platform: Platform, mon
     with pytest.raises(CorruptArtefact):
         build_candidate(platform, last_day(platform))
     assert versions.newest(platform.db, platform.market, 9) == []
+    assert platform.blobs.list("bundles/") == [], "neither stored nor signed"
+
+
+def test_without_a_key_that_counts_nothing_is_trained(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml.models.rows.training_rows", lambda *_, **__: pytest.fail("it was trained"))
+    production = open_platform(platform.settings.home, production=True)
+    with pytest.raises(
+        UsageError, match=r"no key to sign bundles with; a development key does not count here, because"
+    ):
+        build_candidate(production, last_day(platform))
+
+
+def test_a_registered_version_without_its_signature_is_signed_again_by_the_same_training(platform: Platform) -> None:
+    day = last_day(platform)
+    version = build_candidate(platform, day)
+    platform.blobs.delete(f"bundles/{version.digest}/signature.json")
+    with pytest.raises(CorruptArtefact, match=r"signature\.json is missing, so nobody vouches for it"):
+        read_bundle(platform.blobs, version.digest, platform.keys)
+    assert build_candidate(platform, day) == version
+    assert read_bundle(platform.blobs, version.digest, platform.keys).signed_by
 
 
 def test_too_little_history_is_said_and_leaves_nothing(platform: Platform) -> None:
@@ -158,7 +178,7 @@ def test_what_a_person_reads_is_json_without_gaps(platform: Platform) -> None:
 
 def test_where_the_trees_show_no_gain_their_baseline_serves(platform: Platform) -> None:
     """Forty-five small days show little; what the version says must be what predicts."""
-    bundle = read_bundle(platform.blobs, build_candidate(platform, last_day(platform)).digest)
+    bundle = read_bundle(platform.blobs, build_candidate(platform, last_day(platform)).digest, platform.keys)
     serves = bundle.meta["serves"]
     assert set(serves) == {"value", "conversion", "click"}
     assert "click_baseline" in serves.values() or "conversion_baseline" in serves.values()

@@ -14,11 +14,15 @@ from ml.ledger.database import Database
 from ml.promotion.bundle import write_bundle
 from ml.promotion.evidence import BidEvidence, Evidence
 from ml.promotion.explain import explain
+from ml.promotion.keyring import Keyring
 from ml.promotion.policy import POLICY
 from ml.promotion.promote import judge_candidate, move_champion
+from ml.promotion.signature import Kind, SecretKey
 
 DAY = date(2025, 3, 10)
 AT = datetime(2025, 3, 11, 6, tzinfo=UTC)
+SECRET = SecretKey.generate(Kind.RELEASE)
+KEYS = Keyring((SECRET.public,), SECRET)
 
 
 def promote(db: Database, evidence: Evidence, digest: Digest, *, day: date) -> None:
@@ -38,7 +42,7 @@ def promote(db: Database, evidence: Evidence, digest: Digest, *, day: date) -> N
 def test_a_version_is_explained_from_its_bundle_to_the_days_it_was_live(
     db: Database, blobs: LocalBlobs, good: Evidence
 ) -> None:
-    digest = write_bundle(blobs, artefacts={"value/model.txt": b"1"}, meta={"seed": 7})
+    digest = write_bundle(blobs, artefacts={"value/model.txt": b"1"}, meta={"seed": 7}, keys=KEYS)
     known = versions.newest(db, "simulator", 1)[0]
     versions.register(db, replace(known, digest=digest), AT)
     first = replace(good, champion_generation=0, bids=BidEvidence(published_before=False))
@@ -46,7 +50,7 @@ def test_a_version_is_explained_from_its_bundle_to_the_days_it_was_live(
     promote(db, good, Digest("c" * 64), day=DAY + timedelta(days=7))
     promote(db, replace(good, champion_generation=2), digest, day=DAY + timedelta(days=9))
 
-    found = explain(db, blobs, "simulator", digest[:8])
+    found = explain(db, blobs, "simulator", digest[:8], keys=KEYS)
 
     assert json.loads(canonical_json(found)) == found
     assert (found["digest"], found["market"]) == (digest, "simulator")
@@ -54,6 +58,7 @@ def test_a_version_is_explained_from_its_bundle_to_the_days_it_was_live(
     assert found["version"]["metrics"] == {"auc": 0.8}
     assert found["money"] == []  # a version from before money was measured
     assert found["bundle"]["meta"] == {"seed": 7}
+    assert found["bundle"]["signed_by"] == SECRET.public.id
     assert found["bundle"]["files"]["value/model.txt"]["bytes"] == 1
     assert [decision["verdict"] for decision in found["decisions"]] == ["PASS", "PASS"]
     assert {gate["gate"] for gate in found["decisions"][0]["gates"]} == {gate.name for gate in POLICY.gates}
@@ -64,11 +69,19 @@ def test_a_version_is_explained_from_its_bundle_to_the_days_it_was_live(
 
 
 def test_a_version_whose_bundle_is_lost_is_still_explained(db: Database, blobs: LocalBlobs) -> None:
-    found = explain(db, blobs, "simulator", "cccc")
+    found = explain(db, blobs, "simulator", "cccc", keys=KEYS)
     assert "manifest.json is missing" in found["bundle"]["error"]
     assert (found["decisions"], found["champion"]) == ([], [])
 
 
+def test_a_version_that_another_key_signed_is_explained_with_the_refusal(db: Database, blobs: LocalBlobs) -> None:
+    digest = write_bundle(blobs, artefacts={"value/model.txt": b"1"}, meta={"seed": 7}, keys=KEYS)
+    versions.register(db, replace(versions.newest(db, "simulator", 1)[0], digest=digest), AT)
+    other = SecretKey.generate(Kind.RELEASE)
+    found = explain(db, blobs, "simulator", digest[:8], keys=Keyring((other.public,), other))
+    assert f"signed by the key {SECRET.public.id}, which is not trusted here" in found["bundle"]["error"]
+
+
 def test_an_unknown_version_is_a_wrong_call(db: Database, blobs: LocalBlobs) -> None:
     with pytest.raises(UsageError, match="no version of simulator begins with 0123"):
-        explain(db, blobs, "simulator", "0123")
+        explain(db, blobs, "simulator", "0123", keys=KEYS)
