@@ -6,7 +6,7 @@ Each step can be repeated, and none depends on more than the one before it, so a
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml.core.errors import NoData, StoreUnavailable
@@ -72,14 +72,17 @@ def materialize_history(
 ) -> dict[str, Any]:
     """Build the features of many market days at once, each from what was known by its end; then as `materialize_day`.
 
-    Only the last day's rows go online: they hold every entity of the longest window.
+    The newest row of each entity goes online as far back as it counts: an entity that was last seen weeks ago is served the
+    row that the training set has of it.
     """
     from ml.features.build import build_days, market_views
 
     chosen = market_views(lake)
     reached = _reached(db, market, chosen)
     rows = build_days(lake, chosen.values(), days_between(first, last), learned=reached)
-    return _to_online(lake, db, settings, first=last, last=max(last, reached or last), rows=rows, at=at)
+    counts = max(view.ttl_days for view in chosen.values())
+    earliest = max(first, last - timedelta(days=counts))
+    return _to_online(lake, db, settings, first=earliest, last=max(last, reached or last), rows=rows, at=at)
 
 
 def _reached(db: Database, market: str, views: Collection[str]) -> date | None:
