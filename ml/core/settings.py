@@ -51,6 +51,21 @@ class Settings(BaseSettings):
     s3_endpoint: str = Field("", description="endpoint of an S3 server other than AWS")
     mlflow_url: str = Field("", description="MLflow tracking store; empty means SQLite in the working folder")
 
+    feature_engine: Literal["duckdb", "spark"] = Field(
+        "duckdb", description="what computes features and training sets: duckdb, or spark (needs Java 17 or newer)"
+    )
+    engine_memory: str = Field(
+        "2GB",
+        pattern=r"^[1-9][0-9]*(MB|GB)$",
+        description="memory that DuckDB takes at most, in MB or GB, before it spills to disk",
+    )
+    spark_master: str = Field(
+        "local[2]", description="where Spark runs: local[N] for N threads of this machine, or the URL of a cluster"
+    )
+    spark_options: dict[str, str] = Field(
+        default_factory=dict, description="further Spark properties by name, such as spark.driver.memory"
+    )
+
     smtp_host: str = Field("127.0.0.1", description="SMTP server for mail")
     smtp_port: int = Field(1025, ge=1, le=65535, description="its port")
     smtp_user: str = Field("", description="user name, where the SMTP server wants one")
