@@ -34,7 +34,12 @@ def decided(rows: Any, *, time: str) -> Any:
 def with_features(
     backend: Engine, lake: Lake, rows: Any, *, views: Collection[FeatureView], last: date | None, order: Sequence[str]
 ) -> pd.DataFrame:
-    """Decided rows with the features of the views, as a frame in a fixed order.
+    """Decided rows with the features of the views, as a frame ordered by the columns `order`; see `joined`."""
+    return to_pandas(backend, joined(backend, lake, rows, views=views, last=last).order_by(*order))
+
+
+def joined(backend: Engine, lake: Lake, rows: Any, *, views: Collection[FeatureView], last: date | None) -> Any:
+    """Decided rows with the features of the views, each as known at its decision.
 
     Args:
         backend: the engine.
@@ -42,7 +47,9 @@ def with_features(
         rows: an Ibis table from `decided`.
         views: what to join.
         last: the last market day of which anything may be known.
-        order: columns to sort by.
+
+    Returns:
+        An Ibis table of the engine: the rows' columns and those of `join_features`, in any order.
 
     Raises:
         NoData: a view was never built for the days that the rows could see.
@@ -50,13 +57,13 @@ def with_features(
     decisions = backend.keep("decisions", rows)
     bounds = backend.to_pyarrow(decisions.aggregate(earliest=decisions[DECISION_AT].min()))
     earliest = bounds["earliest"][0].as_py()
-    joined = decisions
+    found = decisions
     for view in views:
         features = feature_table(backend, lake, view, earliest=earliest, last=last)
         late = backend.to_pyarrow(late_rows(features))["late_rows"][0].as_py()
-        joined = join_features(joined, features, view, learned_late=bool(late), asof=backend.has_asof)
+        found = join_features(found, features, view, learned_late=bool(late), asof=backend.has_asof)
     names = [name for view in views for name in (*view.feature_names, view.name + KNOWN_FROM_SUFFIX)]
-    return to_pandas(backend, joined.select(*decisions.columns, *names).order_by(*order))
+    return found.select(*decisions.columns, *names)
 
 
 def to_pandas(backend: Engine, rows: Any) -> pd.DataFrame:

@@ -106,10 +106,15 @@ def _window_join(rows: Any, known: Any, view: FeatureView) -> Any:
         _is_row=ibis.literal(1, "int8"),
         _known=ibis.null(struct.type()(nullable=True)),
     )
-    # At the same instant what is known comes before who asks.
-    until_now = ibis.cumulative_window(group_by=list(view.entity), order_by=["_at", "_is_row"])
+    # At the same instant what is known comes before who asks. A feature row opens a turn, and whoever asks in it sees
+    # it; turns spare a "last that is not null", which Ibis does not say alike to every engine.
+    in_order = ["_at", "_is_row"]
     together = ibis.union(learned, asked)
-    seen = together.mutate(_known=together["_known"].last(include_null=False).over(until_now))
+    turns = together.mutate(
+        _turn=(1 - together["_is_row"]).sum().over(ibis.cumulative_window(group_by=list(view.entity), order_by=in_order))
+    )
+    in_turn = ibis.cumulative_window(group_by=[*view.entity, "_turn"], order_by=in_order)
+    seen = turns.mutate(_known=turns["_known"].first().over(in_turn))
     seen = seen.filter(seen["_is_row"] == 1)
     return seen.select(*rows.columns, **{name: seen["_known"][name] for name in carried})
 

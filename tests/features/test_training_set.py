@@ -222,6 +222,16 @@ def test_the_digest_is_of_the_rows(built: Lake) -> None:
     assert TrainingSet(one.rows.iloc[1:]).digest != one.digest
 
 
+def test_what_lies_beneath_a_null_is_not_part_of_the_digest() -> None:
+    mask = np.array([False, True])
+    one, other = (
+        TrainingSet(pd.DataFrame({"n": pd.arrays.IntegerArray(np.array([1, hidden]), mask)})) for hidden in (7, 8)
+    )
+    assert one.digest == other.digest
+    assert one.digest != TrainingSet(pd.DataFrame({"n": pd.array([1, 7], dtype="Int64")})).digest
+    assert one.digest != TrainingSet(pd.DataFrame({"n": pd.array([1, 0], dtype="Int64")})).digest
+
+
 def test_bookings_by_id_are_the_same_rows(built: Lake) -> None:
     everything = decision_rows(built, market="m", last=LAST)
     wanted = everything.iloc[[3, 50, 300]]
