@@ -111,7 +111,9 @@ def _window_join(rows: Any, known: Any, view: FeatureView) -> Any:
     in_order = ["_at", "_is_row"]
     together = ibis.union(learned, asked)
     turns = together.mutate(
-        _turn=(1 - together["_is_row"]).sum().over(ibis.cumulative_window(group_by=list(view.entity), order_by=in_order))
+        _turn=(1 - together["_is_row"])
+        .sum()
+        .over(ibis.cumulative_window(group_by=list(view.entity), order_by=in_order))
     )
     in_turn = ibis.cumulative_window(group_by=[*view.entity, "_turn"], order_by=in_order)
     seen = turns.mutate(_known=turns["_known"].first().over(in_turn))
