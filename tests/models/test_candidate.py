@@ -179,4 +179,4 @@ def test_the_ledger_keeps_what_each_model_was_fitted_on_and_by_which_queries(pla
     for entry in kept:
         assert (entry.digest, entry.rows) == (again[entry.model].digest, len(again[entry.model].rows))
         assert (entry.query, entry.as_of) == (again[entry.model].query, as_of)
-        assert "decision_at" in entry.query
+        assert "known_at" in entry.query and "day=" in entry.query
