@@ -54,12 +54,13 @@ class Platform:
     def lake(self) -> Lake:
         """Canonical and derived tables, one Parquet file per table and market day."""
         from ml.lake.blobs import open_blobs
+        from ml.lake.compute import Compute
         from ml.lake.lake import Lake
 
         blobs = open_blobs(
             self.settings.lake, cache=self.settings.home / "cache" / "lake", endpoint=self.settings.s3_endpoint
         )
-        return Lake(blobs, self.market)
+        return Lake(blobs, self.market, Compute.from_settings(self.settings))
 
     @cached_property
     def db(self) -> Database:

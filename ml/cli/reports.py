@@ -74,6 +74,7 @@ def explain(platform: Platform, version: str, *, as_json: bool) -> None:
         output.show_json(found)
         return
     money = found.pop("money")
+    found["training_sets"] = [{name: kept[name] for name in kept if name != "query"} for kept in found["training_sets"]]
     output.show_mapping(f"version {version}", found)
     if not money:
         output.show_line("what errors of worth cost was not measured of this version")

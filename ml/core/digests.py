@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NewType
+from typing import TYPE_CHECKING, Any, NewType
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 Digest = NewType("Digest", str)
 """A SHA-256 in lower-case hex, 64 characters."""
@@ -26,6 +30,28 @@ def digest_file(path: Path) -> Digest:
         while chunk := file.read(_CHUNK_BYTES):
             hasher.update(chunk)
     return Digest(hasher.hexdigest())
+
+
+class Hashed(io.RawIOBase):
+    """A file to write to that keeps the digest of its bytes and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hasher = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """It is for writing."""
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        """Take the bytes; returns how many."""
+        self._hasher.update(data)
+        return memoryview(data).nbytes
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of all bytes so far."""
+        return Digest(self._hasher.hexdigest())
 
 
 def canonical_json(value: Any) -> bytes:

@@ -62,6 +62,20 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="secret key that signs bundles; set it in the environment, and only where models are trained",
     )
+    feature_engine: Literal["duckdb", "spark"] = Field(
+        "duckdb", description="what computes features and training sets: duckdb, or spark (needs Java 17 or newer)"
+    )
+    engine_memory: str = Field(
+        "2GB",
+        pattern=r"^[1-9][0-9]*(MB|GB)$",
+        description="memory that DuckDB takes at most, in MB or GB, before it spills to disk",
+    )
+    spark_master: str = Field(
+        "local[2]", description="where Spark runs: local[N] for N threads of this machine, or the URL of a cluster"
+    )
+    spark_options: dict[str, str] = Field(
+        default_factory=dict, description="further Spark properties by name, such as spark.driver.memory"
+    )
 
     smtp_host: str = Field("127.0.0.1", description="SMTP server for mail")
     smtp_port: int = Field(1025, ge=1, le=65535, description="its port")

@@ -140,6 +140,7 @@ def _fill(source: MarketSource, settings: Settings, *, first: date, last: date) 
     """Land everything from `first` to the end of the source, and build the features up to the last day scored."""
     from ml.features.build import build_days, market_views
     from ml.lake.blobs import open_blobs
+    from ml.lake.compute import Compute
     from ml.lake.lake import Lake
     from ml.ledger.database import Database
     from ml.market.ingest import ingest_range
@@ -152,6 +153,7 @@ def _fill(source: MarketSource, settings: Settings, *, first: date, last: date) 
     lake = Lake(
         open_blobs(settings.lake, cache=settings.home / "cache" / "lake", endpoint=settings.s3_endpoint),
         settings.market_name,
+        Compute.from_settings(settings),
     )
     # The log is of a scratch database: its instants mean nothing, but must not depend on the wall clock.
     ingest_range(

@@ -1,4 +1,4 @@
-"""Compute feature rows from the lake with DuckDB and write them back, one partition per view and market day."""
+"""Compute feature rows from the lake with its engine and write them back, one partition per view and market day."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from ml.core.errors import NoData
 from ml.core.units import known_by
 from ml.features.definitions import EVENT_TIMESTAMP, FeatureView, views_for
-from ml.features.engine import engine, open_canonical
+from ml.features.engine import Engine, engine, open_canonical
 from ml.features.exits import YEAR_DAYS
 from ml.features.guard import check_view
 from ml.features.versions import keep_versions
@@ -72,12 +72,12 @@ def _compute(lake: Lake, views: Collection[FeatureView], days: list[date]) -> It
             expression = makes(tables, as_of)
             for view in sharing:
                 check_view(view, expression)
-            facts = backend.create_table(f"facts_{number}", expression, temp=True)
+            facts = backend.keep(f"facts_{number}", expression)
             for view in sharing:
                 yield view, backend.to_pyarrow(view.roll(facts, as_of))
 
 
-def _open(backend: Any, lake: Lake, views: Collection[FeatureView], days: list[date]) -> Mapping[str, Any]:
+def _open(backend: Engine, lake: Lake, views: Collection[FeatureView], days: list[date]) -> Mapping[str, Any]:
     """The canonical tables that the views read, as far back as their windows reach."""
     first = days[0] - timedelta(days=max(view.lookback_days for view in views) + _REACH_DAYS)
     names = sorted({name for view in views for name in view.tables})

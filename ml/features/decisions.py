@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from ml.core.errors import NoData, UsageError
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FEATURE_VIEWS, FeatureView
-from ml.features.engine import open_files
+from ml.features.engine import Engine
 from ml.features.facts import bucket_label, day_number
-from ml.features.point_in_time import DECISION_AT, KNOWN_FROM_SUFFIX, join_features
+from ml.features.point_in_time import DECISION_AT, KNOWN_FROM_SUFFIX, join_features, late_rows
 from ml.lake.lake import Lake
 from ml.lake.parquet import to_pandas as from_arrow
 from ml.market.buckets import LEAD_BUCKETS, LEAD_STARTS, LOS_BUCKETS, LOS_STARTS
@@ -32,9 +32,14 @@ def decided(rows: Any, *, time: str) -> Any:
 
 
 def with_features(
-    backend: Any, lake: Lake, rows: Any, *, views: Collection[FeatureView], last: date | None, order: Sequence[str]
+    backend: Engine, lake: Lake, rows: Any, *, views: Collection[FeatureView], last: date | None, order: Sequence[str]
 ) -> pd.DataFrame:
-    """Decided rows with the features of the views, as a frame in a fixed order.
+    """Decided rows with the features of the views, as a frame ordered by the columns `order`; see `joined`."""
+    return to_pandas(backend, joined(backend, lake, rows, views=views, last=last).order_by(*order))
+
+
+def joined(backend: Engine, lake: Lake, rows: Any, *, views: Collection[FeatureView], last: date | None) -> Any:
+    """Decided rows with the features of the views, each as known at its decision.
 
     Args:
         backend: the engine.
@@ -42,21 +47,26 @@ def with_features(
         rows: an Ibis table from `decided`.
         views: what to join.
         last: the last market day of which anything may be known.
-        order: columns to sort by.
+
+    Returns:
+        An Ibis table of the engine: the rows' columns and those of `join_features`, in any order.
 
     Raises:
         NoData: a view was never built for the days that the rows could see.
     """
-    decisions = backend.create_table("decisions", rows, temp=True)
-    earliest = decisions[DECISION_AT].min().to_pyarrow().as_py()
-    joined = decisions
+    decisions = backend.keep("decisions", rows)
+    bounds = backend.to_pyarrow(decisions.aggregate(earliest=decisions[DECISION_AT].min()))
+    earliest = bounds["earliest"][0].as_py()
+    found = decisions
     for view in views:
-        joined = join_features(joined, feature_table(backend, lake, view, earliest=earliest, last=last), view)
+        features = feature_table(backend, lake, view, earliest=earliest, last=last)
+        late = backend.to_pyarrow(late_rows(features))["late_rows"][0].as_py()
+        found = join_features(found, features, view, learned_late=bool(late), asof=backend.has_asof)
     names = [name for view in views for name in (*view.feature_names, view.name + KNOWN_FROM_SUFFIX)]
-    return to_pandas(backend, joined.select(*decisions.columns, *names).order_by(*order))
+    return found.select(*decisions.columns, *names)
 
 
-def to_pandas(backend: Any, rows: Any) -> pd.DataFrame:
+def to_pandas(backend: Engine, rows: Any) -> pd.DataFrame:
     """The frame of an Ibis table: text as object, times as datetime64[us, UTC], integers with nulls as Int64."""
     table = backend.to_pyarrow(rows)
     fields = [field.with_nullable(table.column(field.name).null_count > 0) for field in table.schema]
@@ -89,7 +99,9 @@ def check_market(lake: Lake, market: str) -> None:
         raise UsageError(f"the lake holds {lake.market}, not {market}", next="open the lake of the market you mean")
 
 
-def feature_table(backend: Any, lake: Lake, view: FeatureView, *, earliest: datetime | None, last: date | None) -> Any:
+def feature_table(
+    backend: Engine, lake: Lake, view: FeatureView, *, earliest: datetime | None, last: date | None
+) -> Any:
     """The rows that a decision at `earliest` or later can see: the view's ttl bounds how far back that is."""
     first = earliest.date() - timedelta(days=view.ttl_days + 1) if earliest else None
     paths = lake.paths(view.table, first, last)
@@ -98,7 +110,7 @@ def feature_table(backend: Any, lake: Lake, view: FeatureView, *, earliest: date
             f"the feature view {view.name} of {lake.market} has no rows for these days",
             next="build them with: bidwright materialize --day YYYY-MM-DD",
         )
-    table = open_files(backend, paths)
+    table = backend.read(paths, view.table)
     missing = sorted(set(view.columns) - set(table.columns))
     if missing:
         raise NoData(

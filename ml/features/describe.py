@@ -19,6 +19,19 @@ ends with the row's market day. Money is in micros, millionths of the market's c
 
 Online, the newest row of each entity is served from the embedded store: [how it works, how to read it, and where Feast's
 own stores differ](online-store.md).
+
+## Engines
+
+The expressions run on DuckDB, or with the setting `feature_engine = "spark"` on Spark (Java 17 or newer; `spark_master` names a
+cluster, whose machines must all see the lake's folder). A test compares the two row by row; only the last bit of a logarithm
+may differ. DuckDB keeps within `engine_memory` and spills the rest to disk.
+
+## Training sets
+
+A decision gets the newest feature row that was known by then: neither its `event_timestamp` nor its `created_timestamp` lies after
+the decision. The join has no cap on rows. With each version the ledger keeps the digest of every model's rows and the queries
+that made them: `bidwright explain VERSION --json`. What those queries leave open, the outcome of each booking as known
+at the instant of training, is `ml.features.training_set.with_outcomes`.
 """
 
 Users = Mapping[str, Sequence[str]]

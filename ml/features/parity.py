@@ -118,7 +118,7 @@ def _known_at_start(lake: Lake, view: FeatureView, sample: pd.DataFrame, day: da
     with engine(lake) as backend:
         decisions = ibis.memtable(asked)
         known = feature_table(backend, lake, view, earliest=start, last=day - timedelta(days=1))
-        return to_pandas(backend, join_features(decisions, known, view).order_by("row"))
+        return to_pandas(backend, join_features(decisions, known, view, asof=backend.has_asof).order_by("row"))
 
 
 def _same(offline: pd.Series[Any], online: pd.Series[Any]) -> Any:

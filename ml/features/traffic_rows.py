@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ml.features.decisions import chosen_views, decided, last_day_before, to_pandas, with_features, without_days
-from ml.features.engine import engine, open_canonical
+from ml.features.engine import Engine, engine, open_canonical
 from ml.features.facts import first_known
 from ml.lake.lake import Lake
 
@@ -132,7 +132,7 @@ def auction_rows(
 
 
 def _known(
-    backend: Any,
+    backend: Engine,
     lake: Lake,
     name: str,
     *,

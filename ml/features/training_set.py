@@ -6,7 +6,7 @@ on the instant of training, so `with_outcomes` is computed for each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from ml.core.digests import Digest, digest_bytes
+from ml.core.digests import Digest, Hashed
 from ml.core.units import day_start
 from ml.features.decisions import (
     check_market,
@@ -31,6 +31,7 @@ from ml.features.decisions import (
 )
 from ml.features.engine import engine, open_canonical
 from ml.features.facts import OUTCOMES, first_known
+from ml.features.queries import recorded
 from ml.features.traffic_rows import click_rows, opportunity_rows
 from ml.lake.lake import Lake
 from ml.market.tables import TABLES
@@ -57,18 +58,37 @@ _ORDER = ("booked_at", "booking_id")
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows and their digest; equal rows in equal order have equal digests."""
+    """Rows, their digest, and the queries that made them; equal rows in equal order have equal digests."""
 
     rows: pd.DataFrame
+    query: str = ""
+
+    @classmethod
+    def made_by(cls, read: Callable[[], pd.DataFrame]) -> TrainingSet:
+        """The rows that `read` returns, with the text of every query that it asked of an engine."""
+        with recorded() as queries:
+            rows = read()
+        return cls(rows, ";\n\n".join(queries))
 
     @cached_property
     def digest(self) -> Digest:
         """SHA-256 over the rows in Arrow's stream format."""
-        table = pa.Table.from_pandas(self.rows, preserve_index=False).replace_schema_metadata(None)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
+        table = _without_leftovers(pa.Table.from_pandas(self.rows, preserve_index=False))
+        hashed = Hashed()
+        with pa.PythonFile(hashed, mode="w") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
-        return digest_bytes(sink.getvalue().to_pybytes())
+        return hashed.digest
+
+
+def _without_leftovers(table: pa.Table) -> pa.Table:
+    """Numbers and times that are null as zero beside a column that says which: what lies beneath a null is chance."""
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count and not (pa.types.is_string(column.type) or pa.types.is_null(column.type)):
+            columns[f"{name} is known"] = column.is_valid()
+            column = column.fill_null(pa.scalar(0, pa.int64()).cast(column.type))  # noqa: PLW2901
+        columns[name] = column
+    return pa.table(columns)
 
 
 def booking_rows(

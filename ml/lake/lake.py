@@ -14,14 +14,18 @@ from ml.core.digests import Digest, digest_bytes
 from ml.core.errors import CorruptArtefact, NoData
 from ml.core.units import parse_day
 from ml.lake.blobs import BlobStore
+from ml.lake.compute import DUCKDB, Compute
 from ml.lake.parquet import encode, to_pandas
 
 
 class Lake:
-    """The tables of one market. A partition is written whole, replaces itself, and has a digest."""
+    """The tables of one market. A partition is written whole, replaces itself, and has a digest.
 
-    def __init__(self, blobs: BlobStore, market: str) -> None:
-        self.blobs, self.market = blobs, market
+    `compute` is the engine that `ml.features.engine` opens over them.
+    """
+
+    def __init__(self, blobs: BlobStore, market: str, compute: Compute = DUCKDB) -> None:
+        self.blobs, self.market, self.compute = blobs, market, compute
 
     def write(self, table: str, day: date, frame: pd.DataFrame | pa.Table) -> Digest:
         """Store the day's rows in the order given; the digest is that of the file. Equal rows, equal digest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, MetaData, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, MetaData, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ml.ledger.columns import CanonicalJson, UtcDateTime
@@ -88,6 +88,23 @@ class VersionRow(Base):
     metrics: Mapped[Any]
     mlflow_run_id: Mapped[str]
     registered_at: Mapped[datetime]
+
+
+class TrainingSetRow(Base):
+    """The rows that one model of a version was fitted on: their digest, and the queries that made them."""
+
+    __tablename__ = "training_sets"
+    __table_args__ = (
+        ForeignKeyConstraint(["market", "version"], ["versions.market", "versions.digest"]),
+        CheckConstraint("row_count >= 0", name="row_count"),
+    )
+    market: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str]
+    row_count: Mapped[int]
+    as_of: Mapped[datetime]
+    query: Mapped[str] = mapped_column(Text)
 
 
 class DecisionRow(Base):

@@ -43,8 +43,9 @@ def build_candidate(platform: Platform, day: date) -> Version:
             registered.
     """
     from ml.evaluation.rows import evaluation_rows
-    from ml.ledger import partitions, stages, versions
-    from ml.models.rows import days_used, training_rows
+    from ml.ledger import partitions, stages, training_sets, versions
+    from ml.models.rows import days_used
+    from ml.models.rows import training_sets as read_sets
     from ml.models.training import train
     from ml.promotion.bundle import pack, read_bundle, write_bundle
     from ml.promotion.keyring import signing_keyring
@@ -54,7 +55,12 @@ def build_candidate(platform: Platform, day: date) -> Version:
     through = day - timedelta(days=platform.settings.holdout_days)
     as_of = known_by(through)
     held = stages.held_days(platform.db, platform.market, last=day)
-    rows = training_rows(platform, as_of=as_of, exclude_days=held)
+    sets = read_sets(platform, as_of=as_of, exclude_days=held)
+    rows = {name: made.rows for name, made in sets.items()}
+    learned_from = [
+        training_sets.Entry(model=name, digest=made.digest, rows=len(made.rows), as_of=as_of, query=made.query)
+        for name, made in sets.items()
+    ]
     trained = train(rows, as_of=as_of, seed=platform.settings.seed)
     judged = evaluation_rows(platform, day, known_from=as_of)
     metrics = evaluate(trained, judged, seed=platform.settings.seed)
@@ -94,7 +100,10 @@ def build_candidate(platform: Platform, day: date) -> Version:
         metrics={**metrics, SERVES: serves, "unfit_days_used": meta["unfit_days_used"]},
         mlflow_run_id=_log(platform, day, digest, meta, plots=drawn.result),
     )
-    return versions.register(platform.db, version, platform.clock.now())
+    with platform.db.session() as session:
+        registered = versions.register(session, version, platform.clock.now())
+        training_sets.record(session, platform.market, digest, learned_from)
+    return registered
 
 
 def evaluate(trained: Trained, judged: Mapping[str, Holdout], *, seed: int) -> dict[str, Any]:

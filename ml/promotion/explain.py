@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ml.core.digests import Digest
 from ml.core.errors import BidwrightError
 from ml.evaluation.worth import money_of
-from ml.ledger import champion, decisions, versions
+from ml.ledger import champion, decisions, training_sets, versions
 from ml.promotion.bundle import read_manifest
 from ml.promotion.evidence import to_json
 
@@ -25,6 +25,8 @@ def explain(db: Database, blobs: BlobStore, market: str, prefix: str, *, keys: K
         `digest`, `market`, `version` (what the ledger registered: day, data digest, last day it was trained
         on, metrics, MLflow run), `bundle` (files and meta of the manifest and whose signature it has, or `error` when
         it is refused),
+        `training_sets` (per model: digest and number of its rows, the instant before which they were known, and the
+        queries that made them; empty for versions from before they were kept),
         `money` (what errors of worth cost, per model and baseline: `ml.evaluation.worth.money_of`; empty for versions
         from before it was measured),
         `decisions` (oldest first, each with its gates and their numbers), and `champion` (one entry per
@@ -43,6 +45,7 @@ def explain(db: Database, blobs: BlobStore, market: str, prefix: str, *, keys: K
         "bundle": _bundle(blobs, version.digest, keys),
         "decisions": [to_json(decision) for decision in decisions.for_version(db, market, version.digest)],
         "champion": _reigns(db, market, version.digest),
+        "training_sets": [to_json(found) for found in training_sets.of_version(db, market, version.digest)],
         "money": money_of(version.metrics),
     }
 

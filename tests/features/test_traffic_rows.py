@@ -89,3 +89,31 @@ def test_nothing_is_taken_from_an_excluded_day(built: Lake) -> None:
     assert set(rows["clicked_known_at"].dropna().dt.date).isdisjoint(held)
     everything = opportunity_rows(built, as_of=AS_OF)
     assert set(everything["clicked_known_at"].dropna().dt.date) >= set(held)
+
+
+@pytest.mark.parametrize("rows_of", [opportunity_rows, click_rows])
+def test_no_correction_backfill_or_row_of_the_future_reaches_a_decision_before_it_was_known(
+    rows_of: Callable[..., pd.DataFrame], built: Lake, tmp_path: Path, copy_lake: Callable[[Path, Path], Lake]
+) -> None:
+    """Planted into the feature table: a correction and a backfilled day that were learned five days later, and rows that
+    speak of 2031. By the time the first two were known there were newer rows, so none of them is ever seen."""
+    lake = copy_lake(Path(built.paths("clicks")[0]).parents[3], tmp_path)
+    corrected, backfilled, ahead = date(2024, 2, 3), date(2024, 2, 10), date(2024, 2, 17)
+    poison = {feature.name: 987_654_321 for feature in VIEW.features}
+    late = pd.Timedelta(5, "D")
+    for day in (corrected, backfilled, ahead):
+        rows = lake.read(VIEW.table, day)
+        planted = rows.assign(**poison).astype(rows.dtypes.to_dict())
+        if day == ahead:
+            planted["event_timestamp"] = pd.Timestamp("2031-01-01", tz="UTC").as_unit("us")
+        else:
+            planted["created_timestamp"] += late
+        lake.write(VIEW.table, day, planted if day == backfilled else pd.concat([planted, rows]))
+    found = rows_of(lake, as_of=AS_OF)
+    clean = rows_of(built, as_of=AS_OF)
+    seen = found[(found[list(VIEW.feature_names)] == 987_654_321).any(axis=1)]
+    assert seen.empty, seen[["decision_at"]]  # the day after each has newer rows, known before it was learned
+    unlearned = found["decision_at"] < pd.Timestamp(backfilled, tz="UTC")
+    pd.testing.assert_frame_equal(found[unlearned], clean[unlearned])
+    assert (found["hotel_traffic_known_from"] <= found["decision_at"])[found["hotel_traffic_known_from"].notna()].all()
+    assert unlearned.any()

@@ -14,6 +14,7 @@ from ml.core.errors import NoData, UsageError
 from ml.core.units import day_start, days_between, known_by
 from ml.features.build import build_days, market_views
 from ml.features.definitions import FEATURE_VIEWS, FeatureView
+from ml.features.queries import recorded
 from ml.features.training_set import (
     TrainingSet,
     booking_rows,
@@ -90,6 +91,18 @@ def by_the_book(lake: Lake, rows: pd.DataFrame, view: FeatureView) -> pd.DataFra
         empty = pd.Series(np.nan, index=list(view.feature_names))
         found.append(seen.iloc[-1][list(view.feature_names)] if len(seen) else empty)
     return pd.DataFrame(found).astype("float64").reset_index(drop=True)
+
+
+def test_without_rows_learned_late_the_short_way_gives_the_same_rows(full: Lake) -> None:
+    """Versions are sorted only where there are any."""
+    view = FEATURE_VIEWS["segment_history"]
+    build_days(full, [view], days_between(FIRST, LAST))
+    with recorded() as queries:
+        rows = decision_rows(full, market="m", last=LAST, views=[view.name])
+    assert not any("LEAD(" in query for query in queries)
+    expected = by_the_book(full, rows, view)
+    pd.testing.assert_frame_equal(rows[list(expected.columns)], expected, check_exact=True)
+    assert expected.notna().any(axis=None)
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -220,6 +233,16 @@ def test_the_digest_is_of_the_rows(built: Lake) -> None:
     one, again = (TrainingSet(booking_rows(built, market="m", as_of=AS_OF)) for _ in range(2))
     assert one.digest == again.digest
     assert TrainingSet(one.rows.iloc[1:]).digest != one.digest
+
+
+def test_what_lies_beneath_a_null_is_not_part_of_the_digest() -> None:
+    mask = np.array([False, True])
+    one, other = (
+        TrainingSet(pd.DataFrame({"n": pd.arrays.IntegerArray(np.array([1, hidden]), mask)})) for hidden in (7, 8)
+    )
+    assert one.digest == other.digest
+    assert one.digest != TrainingSet(pd.DataFrame({"n": pd.array([1, 7], dtype="Int64")})).digest
+    assert one.digest != TrainingSet(pd.DataFrame({"n": pd.array([1, 0], dtype="Int64")})).digest
 
 
 def test_bookings_by_id_are_the_same_rows(built: Lake) -> None:

@@ -22,6 +22,8 @@ OWNERS = {
     "feast": {"ml/features", "feature_repo"},
     "lightgbm": {"ml/models"},
     "mlflow": {"ml/evaluation"},
+    "pyspark": {"ml/features"},
+    "py4j": {"ml/features"},
     "smtplib": {"monitoring"},
 }
 """Each outside service and the one room that may speak to it."""

@@ -14,9 +14,10 @@ from ml.core.clock import FixedClock
 from ml.core.errors import CorruptArtefact, NoData, UsageError
 from ml.core.settings import load_settings
 from ml.core.units import days_between, known_by
-from ml.ledger import stages, versions
+from ml.ledger import stages, training_sets, versions
 from ml.models.candidate import build_candidate
 from ml.models.rows import training_rows
+from ml.models.rows import training_sets as read_sets
 from ml.platform import Platform
 from ml.promotion.bundle import load_models, read_bundle
 
@@ -185,3 +186,17 @@ def test_where_the_trees_show_no_gain_their_baseline_serves(platform: Platform) 
     models = load_models(bundle)
     for name, by in serves.items():
         assert type(models[name]).name == by
+
+
+def test_the_ledger_keeps_what_each_model_was_fitted_on_and_by_which_queries(platform: Platform) -> None:
+    """The rows that the kept digest speaks of come again from the lake at the same instant."""
+    day = last_day(platform)
+    version = build_candidate(platform, day)
+    kept = training_sets.of_version(platform.db, platform.market, version.digest)
+    as_of = known_by(day - timedelta(days=HOLDOUT_DAYS))
+    again = read_sets(platform, as_of=as_of, exclude_days=[])
+    assert [entry.model for entry in kept] == sorted(again)
+    for entry in kept:
+        assert (entry.digest, entry.rows) == (again[entry.model].digest, len(again[entry.model].rows))
+        assert (entry.query, entry.as_of) == (again[entry.model].query, as_of)
+        assert "known_at" in entry.query and "day=" in entry.query
