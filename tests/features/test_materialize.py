@@ -213,6 +213,27 @@ def test_a_day_of_which_nothing_landed_is_refused(run: Run, landed: Lake) -> Non
     assert date(2035, 1, 1) not in landed.days(AGENTS.table)
 
 
+def test_after_an_import_an_entity_last_seen_weeks_ago_is_served_the_row_that_still_counts(
+    full: Lake, db: Database, settings: Settings
+) -> None:
+    gone, last = date(2024, 2, 1), date(2024, 3, 5)
+    for table in ("opportunities", "clicks", "bookings"):
+        for day in set(days_between(gone, last)) & set(full.days(table)):
+            rows = full.read(table, day)
+            kept = rows["click_id"].isna() if table == "bookings" else rows["hotel_id"] != "h1"
+            full.write(table, day, rows[kept].reset_index(drop=True))
+    materialize_history(full, db, settings, market="m", first=date(2024, 1, 25), last=last, at=AT)
+    view = FEATURE_VIEWS["hotel_traffic"]
+    until = max(day for day in full.days(view.table) if "h1" in set(full.read(view.table, day)["hotel_id"]))
+    assert timedelta(days=settings.lateness_days) < last - until < timedelta(days=view.ttl_days)
+    asked = pd.DataFrame({"hotel_id": ["h1"], "partner": ["google"]})
+    served = FeatureStore.open(settings, full).read_online(view.name, asked, day=last)
+    rows = full.read(view.table, until)
+    offline = rows[rows["hotel_id"] == "h1"].reset_index(drop=True)
+    names = list(view.feature_names)
+    pd.testing.assert_frame_equal(served[names], offline[names].astype("float64"))
+
+
 def test_history_in_bulk_is_the_same_as_day_by_day(
     landed: Lake, db: Database, settings: Settings, template: Path, tmp_path: Path, copy_lake: Copy
 ) -> None:
