@@ -32,6 +32,16 @@ A decision gets the newest feature row that was known by then: neither its `even
 the decision. The join has no cap on rows. With each version the ledger keeps the digest of every model's rows and the queries
 that made them: `bidwright explain VERSION --json`. What those queries leave open, the outcome of each booking as known
 at the instant of training, is `ml.features.training_set.with_outcomes`.
+
+Two million decisions with two million feature rows take 1.15 s and 0.98 GB on two cores, where stock Feast takes 6.1 s and 2.9 GB
+and DuckDB's own ASOF JOIN, which knows neither the second clock nor the ttl, 0.87 s and 0.82 GB; ten million with ten million take
+5.6 s and 3.1 GB (`python -m benchmarks.training_set --json`, and with `--rows 10000000`). All give the same rows.
+
+## What was served
+
+Each day, before its features go online, a sample of 200 entities of its decisions is read from the online store as a request would
+have been answered, and compared value by value with the join above. The share of exact matches is kept with the day's
+record; the gate `feature_parity`, the drift check and its mail rest on it.
 """
 
 Users = Mapping[str, Sequence[str]]
