@@ -14,8 +14,12 @@ from local.stack import Stack
 from ml.core.errors import UsageError
 
 
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM: everything that runs is to be ended."""
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM: everything that runs is to be ended.
+
+    No `Exception`, as Python's own KeyboardInterrupt is none: library code that was interrupted must not take it for an
+    error of its own (a thread that was just being started would be forgotten while it runs).
+    """
 
 
 @contextmanager
