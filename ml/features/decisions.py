@@ -79,6 +79,11 @@ def without_days(rows: Any, days: Sequence[date]) -> Any:
     return rows.filter(~day_number(rows["known_at"]).isin([(day - epoch).days for day in days])) if days else rows
 
 
+def share_of(rows: Any, key: str, share: float) -> Any:
+    """A share of the rows of an Ibis table, above 0 to 1, chosen by a hash of their key: the same choice always."""
+    return rows if share >= 1.0 else rows.filter(rows[key].hexdigest("md5") < f"{int(share * 16**8):08x}")
+
+
 def chosen_views(names: Collection[str] | None, *, source: Literal["bookings", "opportunities"]) -> list[FeatureView]:
     """The views of these names, or every view of the kind; UsageError for an unknown name."""
     known = {name: view for name, view in FEATURE_VIEWS.items() if view.for_sources_with == source}

@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 import pandas as pd
 
-from ml.features.decisions import last_day_before, to_pandas, without_days
+from ml.features.decisions import last_day_before, share_of, to_pandas, without_days
 from ml.features.engine import engine, open_canonical
 from ml.lake.lake import Lake
 
@@ -37,7 +37,5 @@ def place_rows(
     with engine(lake) as backend:
         rows = open_canonical(backend, lake, "opportunities", first=first, last=last_day_before(as_of))
         rows = without_days(rows, exclude_days)
-        rows = rows.filter(rows["known_at"] < as_of)
-        if share < 1.0:
-            rows = rows.filter(rows["opportunity_id"].hexdigest("md5") < f"{int(share * 16**8):08x}")
+        rows = share_of(rows.filter(rows["known_at"] < as_of), "opportunity_id", share)
         return to_pandas(backend, rows.select(*columns).order_by("opportunity_id"))

@@ -9,7 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from ml.features.decisions import chosen_views, decided, last_day_before, to_pandas, with_features, without_days
+from ml.features.decisions import (
+    chosen_views,
+    decided,
+    last_day_before,
+    share_of,
+    to_pandas,
+    with_features,
+    without_days,
+)
 from ml.features.engine import Engine, engine, open_canonical
 from ml.features.facts import first_known
 from ml.lake.lake import Lake
@@ -49,9 +57,7 @@ def opportunity_rows(
     with engine(lake) as backend:
         read = partial(_known, backend, lake, first=first, exclude_days=exclude_days, as_of=as_of)
         shown = read("opportunities", last=until)
-        shown = shown.filter(shown["shown"])
-        if share < 1.0:
-            shown = shown.filter(shown["opportunity_id"].hexdigest("md5") < f"{int(share * 16**8):08x}")
+        shown = share_of(shown.filter(shown["shown"]), "opportunity_id", share)
         clicks = read("clicks", last=None)
         first_click = clicks.group_by("opportunity_id").agg(
             clicked_known_at=clicks["known_at"].min(), click_count=clicks.count()
