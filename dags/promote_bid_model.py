@@ -24,7 +24,7 @@ from airflow.sdk import PartitionedAssetTimetable, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from lifecycle import CANDIDATE, CHAMPION, LIFECYCLE, run_stage
-from lifecycle.approval import APPROVAL_BODY, DECISION, approval_of, evidence_table
+from lifecycle.approval import APPROVAL_BODY, DECISION, approval_of, evidence_table, slice_table
 
 
 @dag(schedule=PartitionedAssetTimetable(assets=CANDIDATE), doc_md=__doc__, **LIFECYCLE)
@@ -36,7 +36,9 @@ def promote_bid_model() -> None:
         from ml import pipeline
 
         decision = run_stage(pipeline.judge, dag_run)
-        ti.xcom_push(key=DECISION, value=decision | {"table": evidence_table(decision)})
+        ti.xcom_push(
+            key=DECISION, value=decision | {"table": evidence_table(decision), "slice_table": slice_table(decision)}
+        )
         if decision["verdict"] != "PASS":
             return None
         return "approve" if decision["needs_approval"] else "promote"
@@ -62,7 +64,7 @@ def promote_bid_model() -> None:
             pipeline.promote,
             dag_run,
             decision_id=decision["decision_id"],
-            approval=approval_of(ti.xcom_pull("approve")),
+            approval=approval_of(ti.xcom_pull("approve"), decision),
         )
         if not moved["moved"]:
             raise AirflowSkipException(moved.get("reason", "the champion did not move"))

@@ -7,7 +7,7 @@ why, opens an incident, puts a mail in the outbox, and raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,7 +137,7 @@ def judge(platform: Platform, day: date, *, run_id: str = "") -> Result:
 
 
 def promote(
-    platform: Platform, day: date, *, decision_id: int, approval: dict[str, str] | None = None, run_id: str = ""
+    platform: Platform, day: date, *, decision_id: int, approval: Mapping[str, Any] | None = None, run_id: str = ""
 ) -> Result:
     """Carry out a decision: move the champion on PASS (and approval, where policy asks), else leave it."""
 
@@ -147,6 +147,13 @@ def promote(
         return carry_out(platform, day, decision_id=decision_id, approval=approval)
 
     return _stage(platform, "promote", day, work, run_id=run_id)
+
+
+def waive(platform: Platform, gate: str, *, candidate: str, why: str, by: str, days: int) -> Result:
+    """Let one candidate pass over one gate for some days; its promotion then needs a person's approval in any case."""
+    from ml.steps.promote import waive_gate
+
+    return waive_gate(platform, gate, candidate=candidate, why=why, by=by, days=days)
 
 
 def publish_bids(platform: Platform, day: date, *, run_id: str = "") -> Result:

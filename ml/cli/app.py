@@ -124,11 +124,30 @@ def promote(
     platform = open_platform(source, data)
     result = pipeline.judge(platform, when)
     if result.get("decision_id") is not None:
-        answer = {"answer": "Approve", "by": approve_by} if approve_by else None
+        seen = {name: result[name] for name in ("candidate", "generation")}
+        answer = {"answer": "Approve", "by": approve_by, **seen} if approve_by else None
         result |= pipeline.promote(platform, when, decision_id=result["decision_id"], approval=answer)
     output.show_json({"step": "promote", "day": day, **result}) if json else output.show_mapping(
         f"promote {day}", result
     )
+
+
+@app.command(
+    epilog='Example: bidwright waive calibration --candidate 3fa9c1 --by anna --why "known outage on 3 March" --json'
+)
+def waive(
+    gate: Annotated[str, typer.Argument(help="name of the gate")],
+    candidate: Annotated[str, typer.Option(help="digest of a version, or its first characters")],
+    why: Annotated[str, typer.Option("--why", help="for the record and for who approves", metavar="TEXT")],
+    by: Annotated[str, typer.Option("--by", help="who waives it", metavar="NAME")],
+    days: Annotated[int, typer.Option("--days", help="for how many days, 30 at most")] = 7,
+    source: Source = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Let one candidate pass over one gate for some days; its promotion then always needs a person's approval."""
+    result = pipeline.waive(open_platform(source, data), gate, candidate=candidate, why=why, by=by, days=days)
+    output.show_json(result) if json else output.show_mapping(f"waived {gate}", result)
 
 
 @app.command("publish-bids", epilog="Example: bidwright publish-bids --day 2016-10-01")
@@ -237,6 +256,20 @@ def champion_on(day: Day, json: Json = False) -> None:
     from ml.cli import reports
 
     reports.champion_on(open_platform(), day, as_json=json)
+
+
+@app.command(epilog="Example: bidwright served --day 2026-03-04 --at 2026-03-04T10:00 --json")
+def served(
+    day: Annotated[str, typer.Option("--day", help="the market day; else the last one", metavar="DAY")] = "",
+    at: Annotated[
+        str, typer.Option("--at", help="as things stood at this instant, UTC; else now", metavar="TIME")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """What served a market day as things stood at an instant, why, approved by whom; without options all that ever did."""
+    from ml.cli import reports
+
+    reports.served(open_platform(), day, at, as_json=json)
 
 
 @app.command(epilog="Example: bidwright mail")

@@ -154,6 +154,27 @@ def champion_on(platform: Platform, day: str, *, as_json: bool) -> None:
         )
 
 
+def served(platform: Platform, day: str, at: str, *, as_json: bool) -> None:
+    """What served a market day as things stood at an instant; without either, the whole timeline."""
+    from ml.promotion.served import parse_instant, served_on, timeline
+
+    if not (day or at):
+        reigns = timeline(platform.db, platform.market)
+        if as_json:
+            output.show_json({"market": platform.market, "timeline": reigns})
+            return
+        columns = ("from", "until", "version", "generation", "moved at", "decision", "why", "approved by")
+        rows = [
+            (r["from"], r["until"] or "now", r["digest"][:12], r["generation"], r["moved_at"], r["decision_id"], r["why"], r["approved_by"])
+            for r in reigns
+        ]  # fmt: skip
+        output.show_table("what served", columns, rows)
+        return
+    when = parse_instant(at) if at else platform.clock.now()
+    found = served_on(platform.db, platform.market, day=parse_day(day) if day else None, at=when)
+    output.show_json(found) if as_json else output.show_mapping("what served", found)
+
+
 def backtest(first: str, last: str, *, every: str, source: str | None, data: str | None, as_json: bool) -> None:
     """Walk forward in time and print the quality per quarter."""
     start, end, step = parse_day(first), parse_day(last), _every_days(every)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ml.core.digests import Digest
@@ -17,6 +17,9 @@ from ml.ledger import versions
 from ml.ledger.database import Store, reading, writing
 from ml.ledger.sql import insert, lock_key
 from ml.ledger.tables import DecisionRow
+
+APPROVED = "approve"
+"""The answer that lets a promotion go on, in any case of letters; every other one stops it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,27 @@ def latest(store: Store, market: str, n: int) -> list[Decision]:
     query = select(DecisionRow).where(DecisionRow.market == market).order_by(DecisionRow.id.desc()).limit(n)
     with reading(store) as session:
         return [_decision(row) for row in session.scalars(query)]
+
+
+def last_look(store: Store, market: str, *, generation: int, day: date, candidate: Digest) -> date | None:
+    """The last market day up to `day` on which another candidate was held against the champion of a generation."""
+    query = select(func.max(DecisionRow.day)).where(
+        DecisionRow.market == market,
+        DecisionRow.generation == generation,
+        DecisionRow.day <= day,
+        DecisionRow.candidate != candidate,
+    )
+    with reading(store) as session:
+        return session.scalars(query).one()
+
+
+def refusals(store: Store, market: str, digest: Digest) -> list[Decision]:
+    """Decisions about a version that were answered with anything but "approve", oldest first; silence was an answer too."""
+    return [
+        decision
+        for decision in for_version(store, market, digest)
+        if decision.approval is not None and str(decision.approval.get("answer", APPROVED)).casefold() != APPROVED
+    ]
 
 
 def record_approval(store: Store, decision_id: int, *, answer: str, by: str, at: datetime) -> None:

@@ -159,6 +159,24 @@ class ChampionRow(Base):
     generation: Mapped[int]
 
 
+class WaiverRow(Base):
+    """A gate that a person lets one candidate pass over until an instant; never changed or removed."""
+
+    __tablename__ = "waivers"
+    __table_args__ = (
+        ForeignKeyConstraint(["market", "candidate"], ["versions.market", "versions.digest"]),
+        Index(None, "market", "candidate"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    market: Mapped[str]
+    gate: Mapped[str]
+    candidate: Mapped[str]
+    why: Mapped[str] = mapped_column(Text)
+    waived_by: Mapped[str]
+    waived_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
 class IncidentRow(Base):
     """Something a person should know; at most one is open for a market and cause."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ml.core.digests import Digest
 from ml.evaluation.interval import Interval
+from ml.evaluation.two_way import Estimate
 
 
 class _Json:
@@ -79,7 +80,8 @@ class OrderEvidence(_Json):
 class LossEvidence(_Json):
     """One loss (lower is better) of the candidate, its baseline and the champion on the same rows.
 
-    `over_baseline` and `over_champion` are intervals of the candidate's mean loss minus theirs, by day.
+    `over_baseline` and `over_champion` are intervals of the candidate's mean loss minus theirs. `paired` is the difference from the
+    champion with its error by hotel and day, on which the claim of a gain rests.
     """
 
     name: str
@@ -88,6 +90,50 @@ class LossEvidence(_Json):
     champion: float | None = None
     over_baseline: Interval | None = None
     over_champion: Interval | None = None
+    paired: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class SliceEvidence(_Json):
+    """The primary loss in one slice: `difference` is the candidate's mean minus the champion's there."""
+
+    field: str
+    label: str
+    rows: int
+    positives: int
+    champion: float
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class FieldEvidence(_Json):
+    """What was promised in one slice over what came: `ratio` with its error.
+
+    `events` are the events expected there; `predicted` and `realised` are in money for a model of worth, else events.
+    """
+
+    field: str
+    label: str
+    rows: int
+    events: float
+    predicted: float
+    realised: float
+    ratio: Estimate
+
+
+@dataclass(frozen=True)
+class DelayEvidence(_Json):
+    """How well the completion factors of some days ago foretold what has come since.
+
+    `applies` is False for a model whose labels are not late. `error` is foretold over known by now, less 1, for clicks that were
+    `age_days` old or more then; `spread` its standard error.
+    """
+
+    applies: bool
+    age_days: int | None = None
+    bookings: int | None = None
+    error: float | None = None
+    spread: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +145,10 @@ class ModelEvidence(_Json):
     None of `losses` may get worse than the champion's. `baseline_loss` is the loss on which it must gain on its
     baseline, on rows that are fair to both: as a rule the first of `losses`. `calibration` is predicted over
     realised: net value of a value model, events of the others.
+
+    `matured_share` is the share of the judged rows' outcomes that can be known by now. `auc_over_champion` is the difference of
+    AUC with its error. `slices` compare the loss with the champion's, `fields` what was promised with what came; `cancelled` are the same in
+    cancellations, by lead bucket, of a value model. `wape` is the sum of absolute errors of net value over the net value.
     """
 
     name: str
@@ -114,6 +164,15 @@ class ModelEvidence(_Json):
     losses: tuple[LossEvidence, ...] = ()
     baseline_loss: LossEvidence | None = None
     calibration: Interval | None = None
+    matured_share: float | None = None
+    auc_over_champion: Estimate | None = None
+    slices: tuple[SliceEvidence, ...] | None = None
+    fields: tuple[FieldEvidence, ...] | None = None
+    cancelled: tuple[FieldEvidence, ...] = ()
+    wape: float | None = None
+    champion_wape: float | None = None
+    wape_over_champion: Estimate | None = None
+    delay: DelayEvidence | None = None
 
 
 @dataclass(frozen=True)
@@ -142,11 +201,57 @@ class BidEvidence(_Json):
 
 
 @dataclass(frozen=True)
+class ComparisonEvidence(_Json):
+    """What candidate and champion are, beside each other.
+
+    `data_digest` covers the data that each may have learned from, up to the market day `trained_through`. `last_look` is the last
+    day on which a candidate was held against this champion, None where none was. `incidents` are the causes of the open incidents that
+    a newer model may cure. Of a market without a champion only the candidate's are known.
+    """
+
+    candidate_data_digest: str | None = None
+    candidate_trained_through: date | None = None
+    champion: str | None = None
+    champion_data_digest: str | None = None
+    champion_trained_through: date | None = None
+    champion_since: date | None = None
+    last_look: date | None = None
+    incidents: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class RowCount(_Json):
+    """Rows of a table over the last days against what the same weekdays of the weeks before let expect; None: too young to say."""
+
+    table: str
+    rows: int | None = None
+    expected: float | None = None
+    days: int | None = None
+
+
+@dataclass(frozen=True)
+class ProfitEvidence(_Json):
+    """What the clicks that were won would have earned at bids by each model's worth (`ml.evaluation.profit`).
+
+    `applies` is False where there is no partner to bid to. Profits are in currency units, of all clicks; `difference` is the
+    candidate's minus the champion's as a share of the champion's.
+    """
+
+    applies: bool
+    clicks: int | None = None
+    bookings: int | None = None
+    candidate: float | None = None
+    champion: float | None = None
+    difference: Estimate | None = None
+
+
+@dataclass(frozen=True)
 class Evidence(_Json):
     """All that is known about a candidate on a market day.
 
     `champion_generation` is that of the champion it was compared with, 0 when there was none.
-    `model_names` are the models of the bundle; each needs its `ModelEvidence`.
+    `model_names` are the models of the bundle; each needs its `ModelEvidence`. `gathered` is False where gathering failed, and
+    `failure` says how. `rejections` are the sentences that people answered about this very candidate.
     """
 
     day: date
@@ -158,6 +263,12 @@ class Evidence(_Json):
     order: OrderEvidence | None = None
     models: tuple[ModelEvidence, ...] = ()
     bids: BidEvidence | None = None
+    gathered: bool | None = None
+    failure: str = ""
+    rejections: tuple[str, ...] | None = None
+    comparison: ComparisonEvidence | None = None
+    row_counts: tuple[RowCount, ...] | None = None
+    profit: ProfitEvidence | None = None
 
 
 def to_json(value: Any) -> Any:

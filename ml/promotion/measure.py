@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy.typing as npt
 from ml.evaluation.interval import Interval
 from ml.evaluation.metrics import auc, log_losses, mean, value_deviances
 from ml.evaluation.paired import paired_bootstrap, ratio_bootstrap
-from ml.promotion.evidence import BidChange, LossEvidence, ModelEvidence
+from ml.promotion.evidence import BidChange, DelayEvidence, LossEvidence, ModelEvidence
+from ml.promotion.measure_paired import auc_difference, difference, measure_slices, wape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +36,15 @@ class Predictions:
 class Outcomes:
     """What came of the evaluation rows: label (0 or 1), the block it is resampled with, realised net value.
 
-    Shapes (rows,). The block is the row's day, or hotel and day.
+    Shapes (rows,). The block is the row's day. With hotels given, candidate and champion are compared by hotel and day.
+    `slices` are the label of each row by field; None where slices are not measured.
     """
 
     label: npt.ArrayLike
     block: npt.ArrayLike
     value: npt.ArrayLike | None = None
+    hotel: npt.ArrayLike | None = None
+    slices: Mapping[str, npt.NDArray[np.object_]] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def measure_model(
         deviances = [_deviances(outcomes, p) for p in (candidate, baseline, champion)]
         losses.append(_loss("net_value_deviance", deviances, outcomes, seed))
         predicted, realised = candidate.value, outcomes.value
-    return ModelEvidence(
+    found = ModelEvidence(
         name=name,
         inputs=training.inputs,
         training_rows=training.rows,
@@ -90,6 +94,33 @@ def measure_model(
         losses=tuple(losses),
         baseline_loss=losses[0],
         calibration=ratio_bootstrap(predicted, realised, outcomes.block, seed=seed),
+        matured_share=1.0,
+        slices=(),
+        wape=None if candidate.value is None or outcomes.value is None else wape(outcomes.value, candidate.value),
+        delay=DelayEvidence(applies=False),
+    )
+    return found if champion is None else _beside(found, outcomes, candidate=candidate, champion=champion)
+
+
+def _beside(
+    found: ModelEvidence, outcomes: Outcomes, *, candidate: Predictions, champion: Predictions
+) -> ModelEvidence:
+    """With what is measured of candidate and champion together."""
+    labels, days, hotels = np.asarray(outcomes.label, dtype=np.float64), outcomes.block, outcomes.hotel
+    ours, theirs = log_losses(labels, candidate.probability), log_losses(labels, champion.probability)
+    slices = None if outcomes.slices is None else measure_slices(ours, theirs, labels, outcomes.slices, days, hotels)
+    ranked = auc_difference(labels, candidate.probability, champion.probability, days, hotels)
+    found = replace(found, slices=slices, auc_over_champion=ranked)
+    if candidate.value is None or champion.value is None or outcomes.value is None:
+        return found
+    came = np.asarray(outcomes.value, dtype=np.float64)
+    errors = [np.abs(came - np.asarray(said.value, dtype=np.float64)) for said in (candidate, champion)]
+    gap = difference(errors[0], errors[1], days, hotels)
+    scale = float(came.mean())
+    return replace(
+        found,
+        champion_wape=wape(came, champion.value),
+        wape_over_champion=replace(gap, mid=gap.mid / scale, error=gap.error / scale) if scale > 0 else None,
     )
 
 
@@ -186,13 +217,15 @@ def _loss(name: str, losses: Sequence[Losses | None], outcomes: Outcomes, seed: 
             return None
         return paired_bootstrap(ours, theirs, outcomes.block, seed=seed)
 
+    paired = None if ours is None or champion is None else difference(ours, champion, outcomes.block, outcomes.hotel)
     return LossEvidence(
         name=name,
         candidate=_mean(ours),
         baseline=_mean(baseline),
         champion=_mean(champion),
         over_baseline=over(baseline),
-        over_champion=over(champion),
+        over_champion=over(champion) if paired is None or outcomes.hotel is None else paired.interval(),
+        paired=paired,
     )
 
 

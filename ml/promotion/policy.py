@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ml.core.digests import Digest, digest_json
 from ml.core.errors import UsageError
-from ml.core.verdict import Verdict
+from ml.core.verdict import Verdict, worst
 from ml.promotion.evidence import Evidence
 from ml.promotion.gates import Gates
 from ml.promotion.gates.base import GateResult
@@ -15,10 +16,20 @@ from ml.promotion.gates.beats_baseline import BeatsBaseline
 from ml.promotion.gates.bid_change import BidChange
 from ml.promotion.gates.calibration import Calibration
 from ml.promotion.gates.contract_and_freshness import ContractAndFreshness
+from ml.promotion.gates.delay_backtest import DelayBacktest
+from ml.promotion.gates.discrimination import Discrimination
+from ml.promotion.gates.evidence_gathered import EvidenceGathered
 from ml.promotion.gates.feature_parity import FeatureParity
+from ml.promotion.gates.field_calibration import FieldCalibration
+from ml.promotion.gates.gains_on_champion import GainsOnChampion
 from ml.promotion.gates.label_maturity import LabelMaturity
 from ml.promotion.gates.leakage import Leakage
+from ml.promotion.gates.not_rejected import NotRejected
 from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
+from ml.promotion.gates.profit_kept import ProfitKept
+from ml.promotion.gates.row_counts import RowCounts
+from ml.promotion.gates.slices import Slices
+from ml.promotion.gates.value_error import ValueErrors
 
 APPROVAL_MODES = ("never", "first", "always")
 
@@ -43,24 +54,55 @@ class Policy:
 
 
 POLICY = Policy(
-    ContractAndFreshness()
+    EvidenceGathered()
+    & NotRejected()
+    & ContractAndFreshness()
+    & RowCounts()
     & LabelMaturity()
+    & DelayBacktest()
     & Leakage()
     & FeatureParity()
     & BeatsBaseline()
     & NotWorseThanChampion()
+    & GainsOnChampion()
+    & Discrimination()
+    & ProfitKept()
+    & Slices()
     & Calibration()
+    & FieldCalibration()
+    & ValueErrors()
     & BidChange()
 )
 """What a candidate has to show."""
 
 
-def decide(evidence: Evidence, policy: Policy) -> tuple[Verdict, list[GateResult]]:
-    """The verdict of a policy and each gate's result, in the policy's order. Never raises: what fails, holds."""
-    return policy.gates.judge(evidence)
+UNWAIVABLE = ("evidence_gathered",)
+"""Gates that no person can waive: without evidence there is nothing to approve."""
 
 
-def approval_needed(policy: Policy, mode: str, evidence: Evidence) -> tuple[str, ...]:
+def decide(
+    evidence: Evidence, policy: Policy, waivers: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Verdict, list[GateResult]]:
+    """The verdict of a policy and each gate's result, in the policy's order. Never raises: what fails, holds.
+
+    Args:
+        evidence: what was measured.
+        policy: the gates.
+        waivers: by name of the gate, who waived it, why and until when. A waived gate keeps its own verdict, and the verdict of the
+            whole does without it, if any gate is left. What passes by itself is not waived.
+    """
+    results = [
+        replace(result, waived=dict(waivers[result.gate]))
+        if waivers and result.gate in waivers and result.gate not in UNWAIVABLE and result.verdict is not Verdict.PASS
+        else result
+        for result in policy.gates.judge(evidence)[1]
+    ]
+    return worst(result.verdict for result in results if result.waived is None), results
+
+
+def approval_needed(
+    policy: Policy, mode: str, evidence: Evidence, results: Sequence[GateResult] = ()
+) -> tuple[str, ...]:
     """Why a person must approve a promotion; empty when nobody is asked.
 
     Args:
@@ -68,15 +110,17 @@ def approval_needed(policy: Policy, mode: str, evidence: Evidence) -> tuple[str,
         mode: the setting `approval`: "never", "first" (the first promotion of a market, and a change of spend
             above the policy's limit) or "always".
         evidence: what the gates judged. A number that is missing is a reason to ask.
+        results: what the gates said; one that was waived is a reason to ask in every mode.
 
     Raises:
         UsageError: the mode is not known.
     """
     if mode not in APPROVAL_MODES:
         raise UsageError(f"{mode!r} is no approval mode", next=f"set it to one of: {', '.join(APPROVAL_MODES)}")
+    waived = [f"{result.gate} was waived by {result.waived['by']}" for result in results if result.waived]
     if mode == "never":
-        return ()
-    reasons = ["the setting asks for every promotion"] if mode == "always" else []
+        return tuple(waived)
+    reasons = [*waived, *(["the setting asks for every promotion"] if mode == "always" else [])]
     if not evidence.champion_generation:
         reasons.append("first promotion of this market")
     changes = evidence.bids.changes if evidence.bids else ()

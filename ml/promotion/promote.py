@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING
 from ml.core.digests import Digest
 from ml.core.errors import StaleGeneration, UsageError
 from ml.core.verdict import Verdict
-from ml.ledger import champion, decisions
-from ml.ledger.decisions import Decision
+from ml.ledger import champion, decisions, waivers
+from ml.ledger.decisions import APPROVED, Decision
 from ml.promotion.policy import Policy, approval_needed, decide
 
 if TYPE_CHECKING:
     from ml.ledger.champion import Champion
     from ml.ledger.database import Database
     from ml.promotion.evidence import Evidence
-
-APPROVED = "approve"
-"""The answer that lets a promotion go on, in any case of letters; every other one stops it."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,9 @@ def judge_candidate(
             left="no decision was written",
             next="measure the candidate against the present champion",
         )
-    verdict, results = decide(evidence, policy)
-    reasons = approval_needed(policy, approval, evidence) if verdict is Verdict.PASS else ()
+    waived = {one.gate: one.as_json() for one in waivers.standing(db, market, candidate, at=at)}
+    verdict, results = decide(evidence, policy, waived)
+    reasons = approval_needed(policy, approval, evidence, results) if verdict is Verdict.PASS else ()
     written = Decision(
         market=market,
         day=day,
@@ -134,7 +132,11 @@ def move_champion(db: Database, *, decision_id: int, day: date, at: datetime) ->
 def _obstacle(decision: Decision) -> str | None:
     """Why the decision moves nothing; None when it may."""
     if decision.verdict is not Verdict.PASS:
-        gates = [f"{gate['gate']} {gate['verdict']}" for gate in decision.gates if gate["verdict"] != Verdict.PASS]
+        gates = [
+            f"{gate['gate']} {gate['verdict']}"
+            for gate in decision.gates
+            if gate["verdict"] != Verdict.PASS and "waived" not in gate
+        ]
         return f"the verdict is {decision.verdict}: {', '.join(gates) or 'no gate was judged'}"
     if decision.approval is None:
         return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ml.core.digests import Digest
-from ml.core.errors import NoData
+from ml.core.errors import NoData, RetryableError
 from ml.core.units import days_between
 from ml.core.verdict import Verdict
 from ml.steps.promote import tell
@@ -54,7 +54,7 @@ def judge_day(platform: Platform, day: date) -> dict[str, Any]:
         market=platform.market,
         day=day,
         candidate=version.digest,
-        evidence=gather(platform, day, version, live),
+        evidence=_gathered(platform, day, version, live),
         policy=POLICY,
         approval=platform.settings.approval,
         at=platform.clock.now(),
@@ -64,10 +64,61 @@ def judge_day(platform: Platform, day: date) -> dict[str, Any]:
     return {
         "decision_id": decision.id,
         "candidate": decision.candidate,
+        "champion": decision.champion,
+        "generation": decision.generation,
+        "policy": decision.policy_digest,
         "verdict": decision.verdict.value,
         "needs_approval": decision.approval is not None,
+        "reasons": list((decision.approval or {}).get("reasons", ())),
         "gates": [{k: v for k, v in gate.items() if k not in {"numbers", "limits"}} for gate in decision.gates],
+        "slices": slices_shown(decision.gates),
     }
+
+
+SLICES_SHOWN = 12
+"""Slices, those that lose the most, that a person sees before approving."""
+
+
+def slices_shown(gates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The slices of a decision that are furthest behind the champion, in standard errors, for people."""
+    found = [
+        {
+            "model": model,
+            "slice": f"{one['field']} {one['label']}",
+            "rows": one["rows"],
+            "change": round(one["difference"]["mid"] / one["champion"], 4),
+            "error": round(one["difference"]["error"] / one["champion"], 4),
+        }
+        for gate in gates
+        if gate["gate"] == "slices"
+        for model, numbers in gate["numbers"].get("models", {}).items()
+        for one in numbers["slices"] or ()
+        if all(isinstance(number, float) for number in (one["difference"]["mid"], one["difference"]["error"]))
+        and one["champion"]
+    ]
+    return sorted(found, key=lambda one: -one["change"] / max(one["error"], 1e-9))[:SLICES_SHOWN]
+
+
+def _gathered(platform: Platform, day: date, version: Version, live: Champion | None) -> Evidence:
+    """The evidence; where gathering it fails for good, evidence of that, on which every gate holds.
+
+    Raises:
+        RetryableError: what may pass by itself is tried again, and no decision is written meanwhile.
+    """
+    from ml.promotion.evidence import Evidence
+
+    try:
+        return gather(platform, day, version, live)
+    except RetryableError:
+        raise
+    except Exception as error:  # noqa: BLE001  (fail closed: whatever the cause, the decision is HOLD and names it)
+        return Evidence(
+            day=day,
+            candidate=version.digest,
+            champion_generation=live.generation if live else 0,
+            gathered=False,
+            failure=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}",
+        )
 
 
 def candidate_of(platform: Platform, day: date) -> Version:
@@ -91,6 +142,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
     from ml.evaluation.rows import evaluation_rows
     from ml.promotion.bundle import load_models, read_bundle
     from ml.promotion.evidence import Evidence
+    from ml.steps import judge_paired
 
     bundle = read_bundle(platform.blobs, version.digest, platform.keys)
     models = load_models(bundle)
@@ -107,17 +159,27 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
         serving=_serving(platform, day),
         order=_order(holdouts, known_from),
         models=tuple(
-            _measure(
-                name,
-                bundle.meta["training"][name],
-                holdouts,
-                models=models,
-                champion=champion_models,
-                seed=platform.settings.seed,
+            _delayed(
+                platform,
+                day,
+                _measure(
+                    name,
+                    bundle.meta["training"][name],
+                    holdouts,
+                    models=models,
+                    champion=champion_models,
+                    seed=platform.settings.seed,
+                ),
+                holdouts[name],
             )
             for name in judged
         ),
         bids=_bids(platform, day, models, champion_models),
+        gathered=True,
+        rejections=judge_paired.rejections(platform, version),
+        comparison=judge_paired.comparison(platform, day, version, live),
+        row_counts=judge_paired.row_counts(platform, day),
+        profit=judge_paired.profit(platform, day, holdouts, models, champion_models),
     )
 
 
@@ -202,6 +264,19 @@ def _order(holdouts: Mapping[str, Holdout], known_from: datetime) -> OrderEviden
     )
 
 
+def _delayed(platform: Platform, day: date, model: ModelEvidence, held_out: Holdout) -> ModelEvidence:
+    """With how mature the judged labels are, and how well their lateness was foretold."""
+    from ml.steps.judge_paired import delay_backtest
+
+    if held_out.known_share is None:
+        return model
+    return replace(
+        model,
+        matured_share=float(held_out.known_share.mean()),
+        delay=delay_backtest(platform, day, exclude_days=held_days(platform, day)),
+    )
+
+
 def _measure(
     name: str,
     training: Mapping[str, Any],
@@ -211,8 +286,12 @@ def _measure(
     champion: Models | None,
     seed: int,
 ) -> ModelEvidence:
+    import numpy as np
+
     from ml.evaluation.paired import ratio_bootstrap
+    from ml.evaluation.slices import slice_labels
     from ml.promotion.measure import Outcomes, TrainingRows, measure_model
+    from ml.steps.judge_paired import by_field
 
     held_out = holdouts[name]
     evidence = measure_model(
@@ -223,7 +302,13 @@ def _measure(
             certain=training["certain"],
             corrected=training["corrected"],
         ),
-        Outcomes(label=held_out.label, block=held_out.block, value=held_out.value_micros),
+        Outcomes(
+            label=held_out.label,
+            block=held_out.block,
+            value=held_out.value_micros,
+            hotel=held_out.rows["hotel_id"].to_numpy(dtype=object),
+            slices=slice_labels(held_out.rows),
+        ),
         candidate=_said(models[name], held_out),
         baseline=_said(models[f"{name}_baseline"], held_out),
         champion=None if champion is None or name not in champion else _said(champion[name], held_out),
@@ -231,9 +316,12 @@ def _measure(
     )
     due = holdouts.get(f"{name}_due")
     if due is None or due.value_micros is None:
-        return evidence
-    expected = _said(models[name], due).value
-    assert expected is not None  # noqa: S101  (a model with due cohorts predicts values)
+        said = np.asarray(_said(models[name], held_out).probability, dtype=np.float64)
+        return by_field(evidence, replace(held_out, value_micros=None), said, said_label=said)
+    answer = _said(models[name], due)
+    assert answer.value is not None  # noqa: S101  (a model with due cohorts predicts values)
+    expected = np.asarray(answer.value, dtype=np.float64)
+    evidence = by_field(evidence, due, expected, said_label=np.asarray(answer.probability, dtype=np.float64))
     return replace(evidence, calibration=ratio_bootstrap(expected, due.value_micros, due.block, seed=seed))
 
 

@@ -9,20 +9,40 @@ from ml.promotion.gates.beats_baseline import BeatsBaseline
 from ml.promotion.gates.bid_change import BidChange
 from ml.promotion.gates.calibration import Calibration
 from ml.promotion.gates.contract_and_freshness import ContractAndFreshness
+from ml.promotion.gates.delay_backtest import DelayBacktest
+from ml.promotion.gates.discrimination import Discrimination
+from ml.promotion.gates.evidence_gathered import EvidenceGathered
 from ml.promotion.gates.feature_parity import FeatureParity
+from ml.promotion.gates.field_calibration import FieldCalibration
+from ml.promotion.gates.gains_on_champion import GainsOnChampion
 from ml.promotion.gates.label_maturity import LabelMaturity
 from ml.promotion.gates.leakage import Leakage
+from ml.promotion.gates.not_rejected import NotRejected
 from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
+from ml.promotion.gates.profit_kept import ProfitKept
+from ml.promotion.gates.row_counts import RowCounts
+from ml.promotion.gates.slices import Slices
+from ml.promotion.gates.value_error import ValueErrors
 
 __all__ = ["GATES", "Gate", "GateResult", "Gates"]
 
 GATES: Mapping[str, type[Gate]] = {
+    "evidence_gathered": EvidenceGathered,
+    "not_rejected": NotRejected,
     "contract_and_freshness": ContractAndFreshness,
+    "row_counts": RowCounts,
     "label_maturity": LabelMaturity,
+    "delay_backtest": DelayBacktest,
     "leakage": Leakage,
     "feature_parity": FeatureParity,
     "beats_baseline": BeatsBaseline,
     "not_worse_than_champion": NotWorseThanChampion,
+    "gains_on_champion": GainsOnChampion,
+    "discrimination": Discrimination,
+    "profit_kept": ProfitKept,
+    "slices": Slices,
     "calibration": Calibration,
+    "field_calibration": FieldCalibration,
+    "value_error": ValueErrors,
     "bid_change": BidChange,
 }

@@ -42,7 +42,7 @@ class GateResult:
     """What a gate says: its verdict, the number it rests on and that number's limit, and why.
 
     `sample` is the number of rows or days behind the number. `numbers` is all the evidence that the gate read,
-    as JSON, and `limits` are its own.
+    as JSON, and `limits` are its own. `waived` says who let a gate that did not pass be passed over, why and until when.
     """
 
     gate: str
@@ -54,10 +54,11 @@ class GateResult:
     sample: int | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
+    waived: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For the decision; `number`, `threshold` and `interval` are rounded for people, `numbers` is exact."""
-        return {
+        told = {
             "gate": self.gate,
             "verdict": self.verdict.value,
             "reason": self.reason,
@@ -68,6 +69,7 @@ class GateResult:
             "numbers": self.numbers,
             "limits": self.limits,
         }
+        return told if self.waived is None else told | {"waived": self.waived}
 
 
 @dataclass(frozen=True)
