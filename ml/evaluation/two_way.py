@@ -5,8 +5,8 @@ prediction. The variance of a mean under resampling of blocks needs only the sum
 bootstrap by day has the variance `sum_d S_d^2 / N^2`, by hotel and by hotel-day likewise. Rows that move together in both
 directions have `V = V_hotel + V_day - V_hotel_day` (Cameron, Gelbach and Miller, "Robust Inference with Multiway Clustering",
 JBES 29(2), 2011, formula 2.13; Owen, "The pigeonhole bootstrap", AOAS 1, 2007, draws what overstates it where the noise of rows
-prevails). It is kept at or above each of its parts, each widened by B / (B - 1) for B blocks, and bounds are Student's t with one
-degree less than there are blocks in the shorter direction. Nothing is drawn, so that bounds far out in the tail, which alpha that is
+prevails). It is kept at or above that of hotel-days alone, the sums over B hotels or days are widened by B / (B - 1), and bounds are
+Student's t with one degree less than there are blocks in the shorter direction. Nothing is drawn, so that bounds far out in the tail, which alpha that is
 spent over many looks needs, do not rest on a handful of resamples.
 
 With fewer than `MIN_HOTELS` hotels the hotels are no sample of many but the market itself: then days alone are blocks.
@@ -131,7 +131,7 @@ def cell_errors(tops: Floats, bottoms: Floats) -> tuple[Floats, Floats]:
         by_hotel = _spread(rest.sum(-1))
         cells = np.square(rest).sum((-2, -1))
         both = by_hotel + variance - cells
-        variance = np.maximum.reduce([both, by_hotel, variance, cells])
+        variance = np.maximum(both, cells)
     return mid, np.sqrt(variance) / np.abs(whole)
 
 

@@ -29,6 +29,12 @@ class RecordedPipeline:
             "train": {"due": True, "reason": "no champion yet", "candidate": CANDIDATE},
             "judge": {
                 "decision_id": 7,
+                "candidate": CANDIDATE,
+                "champion": None,
+                "generation": 0,
+                "policy": "p" * 64,
+                "reasons": ["first promotion of this market"],
+                "slices": [{"model": "value", "slice": "device mobile", "rows": 900, "change": 0.012, "error": 0.01}],
                 "verdict": "PASS",
                 "needs_approval": False,
                 "gates": [{"gate": "calibration", "verdict": "PASS", "number": 1.01, "reason": "within | limits"}],

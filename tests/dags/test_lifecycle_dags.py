@@ -112,8 +112,12 @@ def test_where_policy_asks_a_person_decides_and_the_answer_reaches_the_use_case(
     assert answering.status == 200
     assert "| calibration | PASS | 1.01 |" in answering.body
     assert "within \\| limits" in answering.body
+    assert "| value | device mobile | 900 | 0.012 | 0.01 |" in answering.body
+    assert "first promotion of this market" in answering.body and "c" * 64 in answering.body
     assert outcome.tasks["approve"] == "success"
-    assert pipeline.calls[-1][2]["approval"] == {"answer": choice, "by": "tester"}
+    assert pipeline.calls[-1][2]["approval"] == {
+        "answer": choice, "by": "tester", "candidate": "c" * 64, "generation": 0,
+    }  # fmt: skip
     assert bool(outcome.events) is moved
 
 

@@ -12,18 +12,25 @@ import pytest
 
 from ml.core.digests import Digest
 from ml.evaluation.interval import Interval
+from ml.evaluation.two_way import Estimate
 from ml.lake.local import LocalBlobs
 from ml.ledger import versions
 from ml.ledger.database import Database
 from ml.promotion.evidence import (
     BidChange,
     BidEvidence,
+    ComparisonEvidence,
+    DelayEvidence,
     Evidence,
+    FieldEvidence,
     InputEvidence,
     LossEvidence,
     ModelEvidence,
     OrderEvidence,
+    ProfitEvidence,
+    RowCount,
     ServingEvidence,
+    SliceEvidence,
 )
 
 DAY = date(2025, 3, 10)
@@ -32,9 +39,13 @@ CANDIDATE = Digest("c" * 64)
 CHAMPION = Digest("a" * 64)
 
 
+def estimate(mid: float, error: float, *, days: int = 14, rows: int = 2_000) -> Estimate:
+    return Estimate(mid, error, days - 1, 40, days, rows)
+
+
 @pytest.fixture
 def model() -> ModelEvidence:
-    """A value model that gains on its baseline and is as good as the champion."""
+    """A value model that gains on its baseline, shows a gain on the champion, and loses nowhere."""
     return ModelEvidence(
         name="value",
         inputs=("lead_days", "rate_micros"),
@@ -54,6 +65,7 @@ def model() -> ModelEvidence:
                 champion=0.50,
                 over_baseline=Interval(-0.04, -0.03, -0.02, blocks=14, rows=2_000),
                 over_champion=Interval(-0.005, 0.0, 0.005, blocks=14, rows=2_000),
+                paired=estimate(-0.02, 0.003),
             ),
             LossEvidence(
                 "net_value_deviance",
@@ -71,6 +83,21 @@ def model() -> ModelEvidence:
             over_baseline=Interval(-0.04, -0.03, -0.02, blocks=14, rows=2_000),
         ),
         calibration=Interval(0.96, 1.01, 1.06, blocks=14, rows=2_000),
+        matured_share=1.0,
+        auc_over_champion=estimate(0.0, 0.002),
+        slices=(
+            SliceEvidence("device", "mobile", 1_200, 400, 0.5, estimate(-0.01, 0.01, rows=1_200)),
+            SliceEvidence("device", "desktop", 800, 200, 0.5, estimate(0.0, 0.01, rows=800)),
+        ),
+        fields=(
+            FieldEvidence("device", "mobile", 1_200, 800.0, 1.02e9, 1e9, estimate(1.02, 0.03)),
+            FieldEvidence("device", "desktop", 800, 600.0, 0.99e9, 1e9, estimate(0.99, 0.03)),
+        ),
+        cancelled=(FieldEvidence("lead_bucket", "031-090", 900, 300.0, 300.0, 295.0, estimate(1.02, 0.04)),),
+        wape=0.40,
+        champion_wape=0.40,
+        wape_over_champion=estimate(0.0, 0.005),
+        delay=DelayEvidence(applies=True, age_days=3, bookings=500, error=0.01, spread=0.01),
     )
 
 
@@ -108,6 +135,22 @@ def good(model: ModelEvidence) -> Evidence:
                     "google", cells=500, matched_share=0.97, median_change=0.04, p99_change=0.3, spend_change=0.02
                 ),
             ),
+        ),
+        gathered=True,
+        rejections=(),
+        comparison=ComparisonEvidence(
+            candidate_data_digest="d" * 64,
+            candidate_trained_through=date(2025, 2, 24),
+            champion=CHAMPION,
+            champion_data_digest="e" * 64,
+            champion_trained_through=date(2025, 2, 17),
+            champion_since=date(2025, 3, 3),
+            last_look=None,
+            incidents=(),
+        ),
+        row_counts=(RowCount("opportunities", rows=70_000, expected=71_000.0, days=7),),
+        profit=ProfitEvidence(
+            applies=True, clicks=4_000, bookings=300, candidate=505.0, champion=500.0, difference=estimate(0.01, 0.01)
         ),
     )
 

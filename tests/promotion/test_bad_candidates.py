@@ -18,7 +18,17 @@ from ml.core.digests import Digest
 from ml.core.verdict import Verdict
 from ml.ledger import champion, decisions
 from ml.ledger.database import Database
-from ml.promotion.evidence import BidEvidence, Evidence, InputEvidence, OrderEvidence, ServingEvidence
+from ml.promotion.evidence import (
+    BidEvidence,
+    ComparisonEvidence,
+    Evidence,
+    InputEvidence,
+    ModelEvidence,
+    OrderEvidence,
+    ProfitEvidence,
+    RowCount,
+    ServingEvidence,
+)
 from ml.promotion.measure import (
     Outcomes,
     Predictions,
@@ -27,6 +37,7 @@ from ml.promotion.measure import (
     measure_bid_change,
     measure_model,
 )
+from ml.promotion.measure_paired import measure_fields
 from ml.promotion.policy import POLICY
 from ml.promotion.promote import judge_candidate, move_champion
 
@@ -157,19 +168,36 @@ def measure(case: Case, market: Market, *, generation: int) -> Evidence:
         inputs=InputEvidence("d" * 64, date(2025, 1, 1), reached, (), (), (), reached),
         serving=ServingEvidence(7, 1_400, 2_800, "segment_history.segment_cancel_ratio_28d", case.served_share),
         order=OrderEvidence(KNOWN_BY, KNOWN_BY, count_future_rows(known, market.decided), ("country",)),
-        models=(
-            measure_model(
-                "value",
-                TrainingRows(inputs=("lead_days", "rate_micros"), rows=20_000, certain=16_000, corrected=4_000),
-                Outcomes(label=market.label, block=market.day, value=market.realised),
-                candidate=case.said(market),
-                baseline=market.said(market.line),
-                champion=market.said(near(market, 0.15)) if generation else None,
-                seed=7,
-            ),
-        ),
+        models=(measured(case.said(market), market, generation=generation),),
         bids=BidEvidence(published_before=True, changes=(change,)),
+        gathered=True,
+        rejections=(),
+        comparison=ComparisonEvidence(
+            candidate_trained_through=DAY - timedelta(days=14),
+            champion_trained_through=DAY - timedelta(days=42),
+            champion_since=DAY - timedelta(days=28),
+            incidents=(),
+        ),
+        row_counts=(RowCount("bookings", rows=1_120, expected=1_100.0, days=7),),
+        profit=ProfitEvidence(applies=False),
     )
+
+
+def measured(said: Predictions, market: Market, *, generation: int) -> ModelEvidence:
+    slices = {"half": np.where(market.day % 2, "odd", "even").astype(object)}
+    model = measure_model(
+        "value",
+        TrainingRows(inputs=("lead_days", "rate_micros"), rows=20_000, certain=16_000, corrected=4_000),
+        Outcomes(label=market.label, block=market.day, value=market.realised, slices=slices),
+        candidate=said,
+        baseline=market.said(market.line),
+        champion=market.said(near(market, 0.15)) if generation else None,
+        seed=7,
+    )
+    p, value = np.asarray(said.probability), np.asarray(said.value)
+    thirds = {"third": (np.arange(len(p)) % 3).astype(str).astype(object)}
+    fields = measure_fields(value, market.realised, 1 - p, thirds, market.day, None)
+    return replace(model, fields=fields)
 
 
 def decide(db: Database, evidence: Evidence) -> decisions.Decision:

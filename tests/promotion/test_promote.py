@@ -9,7 +9,7 @@ import pytest
 from ml.core.digests import Digest
 from ml.core.errors import PermanentError, StaleGeneration, UsageError
 from ml.core.verdict import Verdict
-from ml.ledger import champion, decisions
+from ml.ledger import champion, decisions, waivers
 from ml.ledger.champion import Champion
 from ml.ledger.database import Database
 from ml.ledger.decisions import Decision
@@ -17,6 +17,7 @@ from ml.promotion import promote
 from ml.promotion.evidence import BidEvidence, Evidence
 from ml.promotion.policy import POLICY
 from ml.promotion.promote import judge_candidate, move_champion
+from ml.promotion.served import served_on, timeline
 
 DAY = date(2025, 3, 10)
 AT = datetime(2025, 3, 11, 6, tzinfo=UTC)
@@ -216,3 +217,76 @@ def test_an_alias_that_is_not_where_it_was_moved_is_reported(
     monkeypatch.setattr(promote.champion, "current", lambda *_: live)
     with pytest.raises(StaleGeneration, match="is not cccccccccccc after it was moved there"):
         move(db, decision)
+
+
+def waived(db: Database, gate: str = "calibration") -> None:
+    waivers.waive(db, "simulator", gate=gate, candidate=CANDIDATE, why="a known outage", by="anna", at=AT, days=7)
+
+
+def test_a_waived_gate_keeps_its_verdict_and_always_asks_a_person(db: Database, live: Champion, good: Evidence) -> None:
+    waived(db)
+    decision = judge(db, failing(good), approval="never")
+    gate = next(gate for gate in decision.gates if gate["gate"] == "calibration")
+    assert (decision.verdict, gate["verdict"], gate["waived"]["by"]) == (Verdict.PASS, "FAIL", "anna")
+    assert decision.approval == {"needed": True, "reasons": ["calibration was waived by anna"]}
+    assert not move(db, decision).moved
+    assert decision.id is not None
+    decisions.record_approval(db, decision.id, answer="Approve", by="dana", at=AT)
+    assert move(db, decision).moved
+
+
+def test_a_waiver_covers_its_own_gate_alone_and_never_missing_evidence(
+    db: Database, live: Champion, good: Evidence
+) -> None:
+    waived(db)
+    waived(db, "evidence_gathered")
+    assert judge(db, replace(failing(good), gathered=False, failure="KeyError")).verdict is Verdict.HOLD
+
+
+def test_a_waiver_of_a_gate_that_passes_asks_nobody(db: Database, live: Champion, good: Evidence) -> None:
+    waived(db)
+    assert judge(db, good).approval is None
+
+
+@pytest.mark.parametrize("answer", ["Reject", "later"])
+def test_what_a_person_refused_is_found_again_and_what_was_approved_is_not(
+    db: Database, first: Evidence, answer: str
+) -> None:
+    decision = judge(db, first, approval="first")
+    assert decision.id is not None
+    assert decisions.refusals(db, "simulator", CANDIDATE) == []
+    decisions.record_approval(db, decision.id, answer=answer, by="dana", at=AT)
+    assert [one.id for one in decisions.refusals(db, "simulator", CANDIDATE)] == [decision.id]
+
+
+def test_the_last_look_at_a_champion_is_that_of_another_candidate_at_its_generation(
+    db: Database, live: Champion, good: Evidence
+) -> None:
+    def look(candidate: Digest, generation: int, day: date) -> date | None:
+        return decisions.last_look(db, "simulator", generation=generation, day=day, candidate=candidate)
+
+    judge(db, good)
+    other = Digest("b" * 64)
+    assert look(other, 1, DAY) == DAY
+    assert look(CANDIDATE, 1, DAY) is None, "its own look is not spent twice"
+    assert look(other, 2, DAY) is None, "another champion"
+    assert look(other, 1, DAY - timedelta(days=1)) is None, "a day that was not there yet"
+
+
+def test_what_served_is_told_as_things_stood_at_an_instant_and_who_approved(
+    db: Database, live: Champion, good: Evidence
+) -> None:
+    decision = judge(db, good, approval="always")
+    assert decision.id is not None
+    decisions.record_approval(db, decision.id, answer="Approve", by="dana", at=AT)
+    later = AT + timedelta(days=1)
+    move_champion(db, decision_id=decision.id, day=DAY, at=later)
+    before = served_on(db, "simulator", day=DAY, at=later - timedelta(seconds=1))
+    after = served_on(db, "simulator", day=DAY, at=later)
+    assert (before["champion"]["digest"], after["champion"]["digest"]) == (CHAMPION, CANDIDATE)
+    assert served_on(db, "simulator", day=live.since - timedelta(days=1), at=later)["champion"] is None
+    assert (before["approved_by"], after["approved_by"][:13]) == ("nobody was asked", "dana: Approve")
+    assert after["why"].startswith("a win in value")
+    assert [gate["gate"] for gate in after["decision"]["gates"]] == [gate.name for gate in POLICY.gates]
+    reigns = timeline(db, "simulator")
+    assert [(one["generation"], one["until"]) for one in reigns] == [(1, DAY.isoformat()), (2, None)]

@@ -40,6 +40,7 @@ def test_a_policy_prints_its_limits() -> None:
     calibration = next(gate for gate in POLICY.as_json()["gates"] if gate["gate"] == "calibration")
     assert calibration["limits"] == {
         "min_blocks": 7, "min_rows": 300, "level": 0.9, "low": 0.8, "high": 1.15, "lowest": 0.7, "highest": 1.25,
+        "sharp_width": 0.03, "sharp_high": 1.08,
     }  # fmt: skip
 
 

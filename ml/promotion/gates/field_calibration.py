@@ -33,7 +33,7 @@ class FieldCalibration(ModelGate):
 
     def examine_model(self, model: ModelEvidence) -> GateResult:
         """Number: predicted over realised of the slice furthest off."""
-        fields = need(model.fields, "its calibration by field")
+        fields = finite(need(model.fields, "its calibration by field"))
         judged = [one for one in fields if one.events >= self.min_events and one.ratio.days >= self.min_days]
         if not judged:
             reason = f"none of {len(fields)} slices has {self.min_events:g} expected events"
@@ -59,6 +59,14 @@ class FieldCalibration(ModelGate):
             interval=worst.ratio.interval(),
             sample=worst.rows,
         )
+
+
+def finite(fields: tuple[FieldEvidence, ...]) -> tuple[FieldEvidence, ...]:
+    """The slices, if their sums are numbers: one that is none would count as a slice without support."""
+    for one in fields:
+        for name in ("events", "predicted", "realised"):
+            need(getattr(one, name), f"{name} in {one.field} {one.label}")
+    return fields
 
 
 def _holds_one(one: FieldEvidence) -> bool:

@@ -77,6 +77,7 @@ class GainsOnChampion(ReadsModels):
         for name in names:
             if name not in measured:
                 raise MissingEvidence(f"{name}: its evidence was not measured")
+            need(measured[name].matured_share, f"{name}: how mature the judged rows are")
             loss = measured[name].losses[0] if measured[name].losses else None
             paired = need(loss.paired if loss else None, f"{name}: the difference of losses from the champion")
             if not paired.finite:

@@ -36,6 +36,8 @@ class ProfitKept(Gate):
         if bookings < self.min_bookings:
             reason = f"{bookings} bookings are too few to tell profits apart"
             return self.say(Verdict.PASS, reason, number=0.0, threshold=-self.margin, sample=bookings)
+        need(profit.candidate, "the profit by the candidate")
+        need(profit.champion, "the profit by the champion")
         found = need(profit.difference, "the difference of profits")
         if not found.finite:
             raise MissingEvidence("the difference of profits has no finite error")

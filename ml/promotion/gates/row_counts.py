@@ -31,6 +31,8 @@ class RowCounts(Gate):
         return severest((self._table(count) for count in counts), missing="the number of rows of any table")
 
     def _table(self, count: RowCount) -> GateResult:
+        if count.expected is not None:
+            need(count.expected, f"the number of rows to expect of {count.table}")
         if count.expected is None or count.rows is None or count.expected < self.min_expected:
             reason = f"{count.table}: too few rows or weeks to expect a number"
             return self.say(Verdict.PASS, reason, number=0.0, threshold=self.max_change, sample=count.rows or 0)

@@ -38,6 +38,9 @@ class Slices(ReadsModels):
 
     def _model(self, model: ModelEvidence) -> GateResult:
         slices = need(model.slices, "the slices")
+        for one in slices:
+            need(one.champion, f"the champion's loss in {one.field} {one.label}")
+            need(one.difference.mid, f"the difference in {one.field} {one.label}")
         judged = [
             one
             for one in slices
@@ -49,7 +52,7 @@ class Slices(ReadsModels):
             reason = f"none of {len(slices)} slices has support"
             return self.say(Verdict.PASS, reason, number=0.0, threshold=self.margin_share, sample=0)
         for one in judged:
-            need(one.difference.mid, f"the difference in {one.field} {one.label}")
+            need(one.difference.error, f"the error of the difference in {one.field} {one.label}")
         lost = discoveries(
             [one.difference.p_above(self.margin_share * one.champion) for one in judged], share=self.false_share
         )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from ml.core.verdict import Verdict
 from ml.promotion.evidence import Evidence, FieldEvidence, ModelEvidence
 from ml.promotion.gates.base import GateResult, MissingEvidence, ReadsModels, each_model, need, severest
+from ml.promotion.gates.field_calibration import finite
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ValueErrors(ReadsModels):
             return self.say(Verdict.PASS, "it predicts no value", number=0.0)
         results = [
             self._bucket(one)
-            for one in model.cancelled
+            for one in finite(model.cancelled)
             if one.events >= self.min_events and one.ratio.days >= self.min_days
         ]
         return severest([*results, self._wape(model, champion=champion)], missing="any error")
