@@ -107,7 +107,8 @@ def two_way_ratio(
         hotel, hotel_count = np.zeros(len(t), np.intp), 1
     place = hotel * day_count + day
     tops, bottoms = (
-        np.bincount(place, column, hotel_count * day_count).astype(np.float64).reshape(hotel_count, day_count) for column in (t, b)
+        np.bincount(place, column, hotel_count * day_count).astype(np.float64).reshape(hotel_count, day_count)
+        for column in (t, b)
     )
     mid, error = cell_errors(tops, bottoms)
     degrees = (min(hotel_count, day_count) if hotel_count > 1 else day_count) - 1

@@ -20,7 +20,7 @@ class ProfitKept(Gate):
 
     name: ClassVar[str] = "profit_kept"
     reads: ClassVar[tuple[str, ...]] = ("champion_generation", "profit")
-    margin: float = 0.05
+    margin: float = 0.02
     min_bookings: int = 100
     level: float = 0.90
 
