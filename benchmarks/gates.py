@@ -59,6 +59,7 @@ def _judge(platform: Any, day: Any) -> dict[str, Any]:
     """One candidate: its verdict and every gate, told on the way."""
     from ml import pipeline
 
+    pipeline.materialize(platform, day)  # features online: an imported history alone has served nothing to compare
     # As every day: the champion's own bids first, so that a candidate is held against what stands now.
     pipeline.publish_bids(platform, day)
     if pipeline.train(platform, day)["candidate"] is None:

@@ -163,16 +163,25 @@ def served(platform: Platform, day: str, at: str, *, as_json: bool) -> None:
         if as_json:
             output.show_json({"market": platform.market, "timeline": reigns})
             return
-        columns = ("from", "until", "version", "generation", "moved at", "decision", "why", "approved by")
-        rows = [
-            (r["from"], r["until"] or "now", r["digest"][:12], r["generation"], r["moved_at"], r["decision_id"], r["why"], r["approved_by"])
-            for r in reigns
-        ]  # fmt: skip
-        output.show_table("what served", columns, rows)
+        for r in reigns:
+            output.show_line(
+                f"{r['from']} to {r['until'] or 'now'}: {r['digest'][:12]}, generation {r['generation']}, by decision "
+                f"{r['decision_id']}, moved at {r['moved_at']}"
+            )
+            output.show_line(f"            {r['why']}")
+            output.show_line(f"            approved by: {r['approved_by']}")
+        if not reigns:
+            output.show_line(f"nothing served {platform.market} yet")
         return
     when = parse_instant(at) if at else platform.clock.now()
     found = served_on(platform.db, platform.market, day=parse_day(day) if day else None, at=when)
-    output.show_json(found) if as_json else output.show_mapping("what served", found)
+    if as_json:
+        output.show_json(found)
+        return
+    gates = (found.pop("decision") or {}).get("gates", ())
+    output.show_mapping("what served", found)
+    for gate in gates:
+        output.show_line(f"    {gate['gate']} {gate['verdict']}: {gate['reason']}")
 
 
 def backtest(first: str, last: str, *, every: str, source: str | None, data: str | None, as_json: bool) -> None:

@@ -31,16 +31,22 @@ def served_on(db: Database, market: str, *, day: date | None, at: datetime) -> d
         at: the instant.
 
     Returns:
-        `market`, `day`, `at`, `champion` (None where there was none: digest, generation, since, moved_at), `why` (the reasons of the
+        `market`, `day`, `at`, `note` (why there is no answer), `champion` (None where there was none: digest, generation, since, moved_at), `why` (the reasons of the
         decision's gates, and what was waived), `approved_by`, `decision` (all of it).
     """
-    known = [one for one in champion.history(db, market) if one.moved_at <= at and (day is None or one.since <= day)]
+    history = champion.history(db, market)
+    known = [one for one in history if one.moved_at <= at and (day is None or one.since <= day)]
     live = known[-1] if known else None
     decision = decisions.get(db, live.decision_id) if live else None
+    note = ""
+    if live is None:
+        note = f"the first champion was moved at {history[0].moved_at.isoformat()}" if history else "none was moved yet"
+        note += f", and is that of market days from {history[0].since}: ask for one with --day" if history else ""
     return {
         "market": market,
         "day": to_json(day),
         "at": at.isoformat(),
+        "note": note,
         "champion": to_json(live),
         "why": None if decision is None else why(decision),
         "approved_by": None if decision is None else approved_by(decision),

@@ -9,7 +9,6 @@ from ml.core.verdict import Verdict
 from ml.promotion.evidence import Evidence, ModelEvidence
 from ml.promotion.gates.base import GateResult, MissingEvidence, ReadsModels, each_model, need
 
-
 RANKS_CLICKS = "conversion"
 
 

@@ -16,7 +16,7 @@ from ml.promotion.gates.base import GateResult, MissingEvidence, ModelGate, need
 class FieldCalibration(ModelGate):
     """Predicted over realised lies within `low` and `high` in every slice with at least `min_events` expected events.
 
-    Errors of different slices cancel in a sum and not in bids. A slice that is shown to be outside fails, with the share of false findings
+    The limits are those of `calibration`: a value 0.8 times the truth costs about as much profit as one 1.15 times. Errors of different slices cancel in a sum and not in bids. A slice that is shown to be outside fails, with the share of false findings
     held at `false_share`. One whose estimate is outside, and whose interval leaves out 1, holds. The errors of all slices of a field together,
     each less what chance may do (1.6 standard errors), are held against `max_shown_error` of what came: half of the slices 10 % too high and half too low
     is no calibration. Slices with fewer events are told and decide nothing.
@@ -24,7 +24,7 @@ class FieldCalibration(ModelGate):
 
     name: ClassVar[str] = "field_calibration"
     model_fields: ClassVar[tuple[str, ...]] = ("fields",)
-    low: float = 0.85
+    low: float = 0.80
     high: float = 1.15
     max_shown_error: float = 0.05
     min_events: float = 200.0
