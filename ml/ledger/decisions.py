@@ -18,13 +18,17 @@ from ml.ledger.database import Store, reading, writing
 from ml.ledger.sql import insert, lock_key
 from ml.ledger.tables import DecisionRow
 
+PROMOTION = "promotion"
+ROLLBACK = "rollback"
+
 
 @dataclass(frozen=True)
 class Decision:
     """Whether `candidate` may replace `champion`, which stood at `generation` (0 and None: no champion yet).
 
     `gates` is one JSON mapping per gate; `approval` is None where no person was asked, else what was asked and,
-    once given, `answer`, `by` and `at`. `id` and `recorded_at` are filled in by the ledger.
+    once given, `answer`, `by` and `at`. `id` and `recorded_at` are filled in by the ledger. `kind` tells a rollback,
+    whose candidate was champion before, from a promotion.
     """
 
     market: str
@@ -38,6 +42,7 @@ class Decision:
     approval: Mapping[str, Any] | None
     id: int | None = None
     recorded_at: datetime | None = None
+    kind: str = PROMOTION
 
 
 def record(store: Store, decision: Decision, at: datetime) -> int:
@@ -70,6 +75,7 @@ def record(store: Store, decision: Decision, at: datetime) -> int:
             policy_digest=decision.policy_digest,
             approval=None if decision.approval is None else dict(decision.approval),
             recorded_at=at,
+            kind=decision.kind,
         )
         session.execute(statement.on_conflict_do_nothing(index_elements=list(key)))
         return session.scalars(select(DecisionRow.id).filter_by(**key)).one()
@@ -139,4 +145,5 @@ def _decision(row: DecisionRow) -> Decision:
         approval=row.approval,
         id=row.id,
         recorded_at=row.recorded_at,
+        kind=row.kind,
     )
