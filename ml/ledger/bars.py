@@ -10,7 +10,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from ml.core.digests import Digest
-from ml.core.errors import UsageError
+from ml.core.errors import PermanentError, UsageError
 from ml.ledger.database import Store, reading, writing
 from ml.ledger.rollout_tables import BarRow
 from ml.ledger.sql import lock_key
@@ -64,6 +64,17 @@ def barred(store: Store, market: str, digest: Digest) -> Bar | None:
     with reading(store) as session:
         row = _standing_row(session, market, digest) or _standing_row(session, market, EVERYTHING)
         return None if row is None else _bar(row)
+
+
+def refuse_barred(store: Store, market: str, digest: Digest) -> None:
+    """PermanentError where a candidate itself is barred: it is not offered again until a person lifts that."""
+    found = barred(store, market, digest)
+    if found is not None and not found.is_freeze:
+        raise PermanentError(
+            f"candidate {digest[:12]} is barred by {found.by}: {found.reason}",
+            left="it is not judged again, and the champion stays",
+            next=f'lift the bar: bidwright bars lift {digest[:12]} --why "..."',
+        )
 
 
 def frozen(store: Store, market: str) -> Bar | None:

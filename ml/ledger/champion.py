@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from ml.core.digests import Digest
 from ml.core.errors import PermanentError, StaleGeneration, UsageError
+from ml.core.faultpoints import faultpoint
 from ml.core.verdict import Verdict
 from ml.ledger import decisions
 from ml.ledger.database import Store, reading, writing
@@ -71,6 +72,7 @@ def move(
                 left=_NOT_MOVED,
                 next="judge the candidate again, against the present champion",
             )
+        faultpoint("promote.in_move")
         row = PromotionRow(
             market=market,
             generation=expected_generation + 1,

@@ -62,6 +62,8 @@ class Count(IntEnum):
     """The same of its square."""
     SPEND_MICROS = 14
     """What the bids are expected to cost."""
+    SPEND_SQUARED = 15
+    """Sum over requests of the square of that, in thousandths of a unit; stays at 2**62 where it would pass it."""
 
 
 LOG_SCALE: Final = 1 << 20
@@ -71,6 +73,7 @@ OCTAVES: Final = 24
 """Latencies from below 8 microseconds to 2**24, some 17 seconds; what is longer is in the last bucket."""
 BUCKETS: Final = STEPS * (OCTAVES - 2)
 
+_FULL: Final = 1 << 62
 _MAGIC: Final = 0x4257_4152_4D53_3031  # "BWARMS01"
 _HEAD: Final = 16
 """Words before the counters."""
@@ -217,6 +220,7 @@ class ArmStats:
             words[at + 12] += round(log * LOG_SCALE)
             words[at + 13] += round(log * log * LOG_SCALE)
             words[at + 14] += spend_micros
+            words[at + 15] = min(words[at + 15] + (spend_micros // 1_000) ** 2, _FULL)
         else:
             words[at + 4] += 1
         for flag in flags:
