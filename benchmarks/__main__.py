@@ -9,6 +9,7 @@ import sys
 import benchmarks
 
 _NO_BENCHMARKS = {
+    "canary_world",
     "common",
     "feature_store_online",
     "off_policy_log",

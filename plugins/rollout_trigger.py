@@ -10,7 +10,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 _log = logging.getLogger(__name__)
-EVERY_S = 10.0
+EVERY_S = 5.0
 
 
 class RolloutTrigger(BaseTrigger):

@@ -56,15 +56,19 @@ class Bounds:
         return Bounds(self.low - other.high, self.high - other.low)
 
 
-def alpha_of(total: float, *, tests: int, analysis: int) -> float:
-    """The share of an error probability that one of several tests may spend in the n-th analysis (from 1).
+def alpha_of(total: float, *, weight: float, analysis: int, planned: int) -> float:
+    """The part of an error probability that one of several tests may spend in the n-th analysis (from 1).
 
-    Bonferroni over the tests, and total / (n (n+1)) over analyses, which adds up to `total` however often it restarts.
+    Bonferroni over tests, by their weights, and over analyses: the planned ones share nine tenths evenly, and restarts beyond
+    them the rest, by 1 / (k (k+1)), which adds up however often it restarts.
 
-    >>> alpha_of(0.01, tests=5, analysis=1), round(sum(alpha_of(0.01, tests=1, analysis=n) for n in range(1, 9999)), 5)
-    (0.001, 0.01)
+    >>> alpha_of(0.01, weight=0.5, analysis=1, planned=3)
+    0.0015
+    >>> round(sum(alpha_of(0.01, weight=1.0, analysis=n, planned=3) for n in range(1, 9999)), 5)
+    0.01
     """
-    return total / (tests * analysis * (analysis + 1))
+    beyond = analysis - planned
+    return total * weight * (0.9 / planned if beyond <= 0 else 0.1 / (beyond * (beyond + 1)))
 
 
 def e_rate(canary_events: int, canary: int, control_events: int, control: int, *, tolerated: float = 1.0) -> float:

@@ -120,7 +120,7 @@ def judge(
         stats = source.read(key, now)
         if (blind := _blindness(stats, key)) is not None:
             return Judgement(Verdict.HOLD, blind)
-        found = _fast(stats, policy.fast, key.analysis)
+        found = _fast(stats, policy, key.analysis)
         if last_step and policy.slow is not None:
             found += slow_findings(slow, policy.slow)
         if stats.alive == 0:
@@ -188,7 +188,8 @@ def _blindness(stats: AllStats, key: StatsKey) -> str | None:
     return None
 
 
-def _fast(stats: AllStats, limits: FastLimits, analysis: int) -> list[Finding]:
+def _fast(stats: AllStats, policy: RampPolicy, analysis: int) -> list[Finding]:
+    limits, planned = policy.fast, len(policy.steps)
     canary, baseline = stats.arms[Arm.CANARY], stats.arms[Arm.BASELINE]
     champion = _together(stats.arms[Arm.STABLE], baseline)
     few = [
@@ -198,9 +199,14 @@ def _fast(stats: AllStats, limits: FastLimits, analysis: int) -> list[Finding]:
     ]
     if few:
         return [Finding("requests", Verdict.HOLD, f"too few requests: {', '.join(few)} of {limits.requests}")]
-    alpha = alpha_of(limits.alpha, tests=limits.tests, analysis=max(analysis, 1))
+
+    def spends(weight: float | None) -> float:
+        mine = limits.weight if weight is None else weight
+        return alpha_of(limits.alpha, weight=mine, analysis=max(analysis, 1), planned=planned)
+
+    alpha = spends(None)
     gates: list[tuple[str, Callable[[], Finding]]] = [
-        (one.name, lambda one=one: _rate(one, canary, baseline if one.afresh else champion, limits, alpha))  # type: ignore[misc]
+        (one.name, lambda one=one: _rate(one, canary, baseline if one.afresh else champion, limits, spends(one.weight)))  # type: ignore[misc]
         for one in limits.rates
     ]
     gates += [

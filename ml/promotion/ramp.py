@@ -12,6 +12,10 @@ from ml.serving.arm_stats import Count
 from ml.serving.arms import Shares
 
 
+OTHER_GATES = 3
+"""Fast gates besides the rates: latency, bids, spend."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of a ramp; it ends with PASS after this time and this many requests of the canary and of the baseline.
@@ -40,6 +44,7 @@ class RateLimit:
         tolerated: ratio to the control's share that is no harm.
         margin: how much higher the share may at most be shown to be, absolutely, for PASS.
         afresh: compare with the baseline alone, because loading a model afresh may cause such requests.
+        weight: its part of the error probability; those that have none share what is left with the other gates.
     """
 
     name: str
@@ -47,6 +52,7 @@ class RateLimit:
     tolerated: float
     margin: float
     afresh: bool = False
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class FastLimits:
     beta: float = 0.05
     requests: int = 200
     rates: tuple[RateLimit, ...] = (
-        RateLimit("errors", Count.ERRORS, tolerated=1.0, margin=0.01),
+        RateLimit("errors", Count.ERRORS, tolerated=1.0, margin=0.01, weight=0.5),
         RateLimit("deadline", Count.LATE, tolerated=1.25, margin=0.01, afresh=True),
         RateLimit("no_bid", Count.NO_BID, tolerated=1.1, margin=0.05),
         RateLimit("fallback", Count.FALLBACK, tolerated=1.0, margin=0.01),
@@ -78,9 +84,10 @@ class FastLimits:
     spend_ratio: float = 1.25
 
     @property
-    def tests(self) -> int:
-        """Among how many gates the error probability is shared."""
-        return len(self.rates) + 3
+    def weight(self) -> float:
+        """The part of the error probability of a gate that has none of its own."""
+        own = [one.weight for one in self.rates if one.weight is not None]
+        return (1 - sum(own)) / (len(self.rates) - len(own) + OTHER_GATES)
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,7 @@ class RampPolicy:
         fast: limits of the fast gates, at every step.
         slow: limits of the slow gates, at the last step; None asks for none.
         max_hold: for how long without a break the judge may not be able to tell; then the candidate is rolled back.
+        every: time between two ticks, as meant.
         gap: time between two ticks above which the time in between was not watched.
         stale_after: since a worker's last sign of life.
         cooldown: after a rollback, before the next candidate starts.
@@ -118,6 +126,7 @@ class RampPolicy:
     fast: FastLimits = FastLimits()
     slow: SlowLimits | None = None
     max_hold: timedelta = timedelta(hours=6)
+    every: timedelta = timedelta(seconds=5)
     gap: timedelta = timedelta(minutes=2)
     stale_after: timedelta = timedelta(seconds=30)
     cooldown: timedelta = timedelta(hours=1)

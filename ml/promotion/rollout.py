@@ -205,7 +205,7 @@ def _judged(
         # Nobody watched, or the clock jumped: that time counts for nothing.
         gone = f"{elapsed.total_seconds():.0f} s passed since the last look"
         found = Judgement(Verdict.HOLD, f"{gone}; {found.reason}", found.findings, found.requests)
-        elapsed = min(max(elapsed, timedelta(0)), policy.gap)
+        elapsed = min(elapsed, policy.gap) if elapsed > timedelta(0) else policy.every
     passed_ms = elapsed // timedelta(milliseconds=1)
     if found.verdict is Verdict.HOLD:
         held_ms = seen.held_ms + passed_ms
