@@ -15,6 +15,7 @@ _NO_BENCHMARKS = {
     "off_policy_log",
     "off_policy_models",
     "policy_scenarios",
+    "promotion_world",
     "__main__",
 }
 

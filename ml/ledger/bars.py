@@ -47,7 +47,7 @@ def bar(store: Store, market: str, digest: Digest, reason: str, by: str, at: dat
     """
     _explained(by, reason)
     with writing(store) as session:
-        lock_key(session, "bar", market, digest)
+        lock(session, market, digest)
         row = _standing_row(session, market, digest)
         if row is None:
             row = BarRow(
@@ -57,6 +57,13 @@ def bar(store: Store, market: str, digest: Digest, reason: str, by: str, at: dat
             session.add(row)
             session.flush()
         return _bar(row)
+
+
+def lock(session: Session, market: str, digest: Digest) -> None:
+    """Let a candidate be barred before or after the caller's transaction, not during it."""
+    lock_key(session, "bar", market, digest)
+    if digest != EVERYTHING:
+        lock_key(session, "bar", market, EVERYTHING)
 
 
 def barred(store: Store, market: str, digest: Digest) -> Bar | None:

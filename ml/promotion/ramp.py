@@ -11,7 +11,6 @@ from ml.core.digests import Digest, digest_json
 from ml.serving.arm_stats import Count
 from ml.serving.arms import Shares
 
-
 OTHER_GATES = 3
 """Fast gates besides the rates: latency, bids, spend."""
 

@@ -109,8 +109,14 @@ def stop(
     ended = rollouts.change(
         session, seen, at=at, state="rolled_back", reason=why, baseline_share=0.0, canary_share=0.0, **told
     )
-    live = champion.current(session, seen.market)
     bars.bar(session, seen.market, seen.candidate, why, by, at)
+    live = champion.current(session, seen.market)
+    if live is not None and live.digest == seen.candidate:
+        raise StaleGeneration(
+            f"the candidate of rollout {seen.id} became champion meanwhile",
+            left="nothing was changed",
+            next="take the champion back: bidwright rollback",
+        )
     rollbacks.write(
         session, market=seen.market, rollout_id=seen.id, from_generation=seen.generation,
         to_generation=seen.generation, failed=seen.candidate, restored=live.digest if live else seen.candidate,
@@ -140,9 +146,9 @@ def _begin(db: Database, seen: Rollout, at: datetime, policy: RampPolicy, told: 
     live = champion.current(db, seen.market)
     kept_out = bars.barred(db, seen.market, seen.candidate)
     if live is not None and live.digest == seen.candidate:
-        return _supersede(db, seen, "it is the champion already", at, told)
+        return _supersede(db, seen, live, at, told)
     if kept_out is not None and not kept_out.is_freeze:
-        return _supersede(db, seen, f"it is barred: {kept_out.reason}", at, told)
+        return _supersede(db, seen, kept_out, at, told)
     if kept_out is not None:
         return Ticked("waits", seen)
     before = rollbacks.last(db, seen.market)
@@ -165,7 +171,7 @@ def _go_on(
 ) -> Ticked:
     live = champion.current(db, seen.market)
     if live is not None and live.digest == seen.candidate:
-        return _supersede(db, seen, "it became champion in another way", at, told)
+        return _supersede(db, seen, live, at, told)
     kept_out = bars.barred(db, seen.market, seen.candidate)
     if kept_out is not None and not kept_out.is_freeze:
         return _stop(db, seen, f"barred: {kept_out.reason}", at, policy, told, by=kept_out.by, automatic=False)
@@ -257,16 +263,17 @@ def _promote(
     """Move the champion and end the rollout, both or neither."""
     faultpoint("rollout.before_promote")
     with db.session() as session:
+        # The rollout first and the alias second, as `stop` has it, so that two transactions never wait for each other.
+        now = rollouts.change(
+            session, seen, at=at, state="promoted", baseline_share=0.0, canary_share=0.0,
+            reason="every step passed" if found else "there was no champion to compare with",
+            judgement=found.as_json() if found else None,
+        )  # fmt: skip
         live = champion.current(session, seen.market)
         day = max(seen.day, live.since) if live else seen.day
         champion.move(
             session, seen.market, digest=seen.candidate, expected_generation=generation, decision_id=seen.decision_id,
             day=day, at=at,
-        )  # fmt: skip
-        reason = "every step passed" if found else "there was no champion to compare with"
-        now = rollouts.change(
-            session, seen, at=at, state="promoted", reason=reason, baseline_share=0.0, canary_share=0.0,
-            judgement=found.as_json() if found else None,
         )  # fmt: skip
         faultpoint("rollout.in_promote")
         done = Ticked("promoted", now, found)
@@ -290,11 +297,15 @@ def _stop(
     return done
 
 
-def _supersede(db: Database, seen: Rollout, why: str, at: datetime, told: Told | None) -> Ticked:
+def _supersede(db: Database, seen: Rollout, by: Champion | Bar, at: datetime, told: Told | None) -> Ticked:
+    """End a rollout that has nothing to do any more: its candidate is champion in another way, or is barred."""
+    if isinstance(by, Bar):
+        state, why = "superseded", f"it is barred: {by.reason}"
+    else:
+        state = "promoted" if by.decision_id == seen.decision_id else "superseded"
+        why = "its candidate became champion in another way"
     with db.session() as session:
-        now = rollouts.change(
-            session, seen, at=at, state="superseded", reason=why, baseline_share=0.0, canary_share=0.0
-        )
+        now = rollouts.change(session, seen, at=at, state=state, reason=why, baseline_share=0.0, canary_share=0.0)
         done = Ticked("superseded", now)
         if told is not None:
             told(session, done)
