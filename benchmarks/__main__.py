@@ -9,11 +9,13 @@ import sys
 import benchmarks
 
 _NO_BENCHMARKS = {
+    "canary_world",
     "common",
     "feature_store_online",
     "off_policy_log",
     "off_policy_models",
     "policy_scenarios",
+    "promotion_world",
     "__main__",
 }
 

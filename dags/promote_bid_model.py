@@ -2,7 +2,8 @@
 
 **What it does.** `judge` runs every gate on the candidate and writes the decision with all its evidence. If the verdict is
 `PASS`, `promote` makes the candidate the champion; if the policy asks for a person, `approve` waits for the answer
-first (*Browse, Required Actions*) and takes silence for *Reject*.
+first (*Browse, Required Actions*) and takes silence for *Reject*. With the setting `rollout` at `canary`, `promote` begins
+the rollout and waits for its end, **deferred**, without a worker.
 
 **Woken by** `bid_candidate`, with the same key.
 
@@ -21,10 +22,10 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import PartitionedAssetTimetable, TriggerRule, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from lifecycle import CANDIDATE, CHAMPION, LIFECYCLE, run_stage
-from lifecycle.approval import APPROVAL_BODY, DECISION, approval_of, evidence_table, slice_table
+from lifecycle.approval import APPROVAL_BODY, DECISION, answered, evidence_table, slice_table
+from lifecycle.rollout import CarryOut
 
 
 @dag(schedule=PartitionedAssetTimetable(assets=CANDIDATE), doc_md=__doc__, **LIFECYCLE)
@@ -55,24 +56,14 @@ def promote_bid_model() -> None:
         on_failure_callback=None,
     )
 
-    @task(outlets=[CHAMPION], trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    def promote(*, dag_run: Any, ti: Any, outlet_events: Any) -> dict[str, Any]:
-        from ml import pipeline
-
-        decision = ti.xcom_pull(task_ids="judge", key=DECISION)
-        moved = run_stage(
-            pipeline.promote,
-            dag_run,
-            decision_id=decision["decision_id"],
-            approval=approval_of(ti.xcom_pull("approve"), decision),
-        )
-        if not moved["moved"]:
-            raise AirflowSkipException(moved.get("reason", "the champion did not move"))
-        outlet_events[CHAMPION].extra = moved
-        return moved
+    promoted = CarryOut(
+        task_id="promote",
+        asked=answered,
+        outlets=[CHAMPION],
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
+    )
 
     chosen = judge()
-    promoted = promote()
     chosen >> approve >> promoted
     chosen >> promoted
 

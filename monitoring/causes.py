@@ -109,6 +109,21 @@ CAUSES: Mapping[str, Cause] = {
         "bidwright kill-switch release lets the champion bid again.",
         "publish_bids",
     ),
+    "rollback": Cause(
+        "Rollback",
+        "The bundle that failed answers no more and is barred: it is not offered again by itself. The champion before "
+        "it, or the one that stands, answers every request.",
+        "Read the reason and the gates: bidwright rollout status. Mend what was wrong and train again; if the bundle "
+        "was not to blame, bidwright bars lift lets it be offered again.",
+        "promote_bid_model",
+    ),
+    "rollback:frozen": Cause(
+        "Promotions frozen",
+        "The judge rolled back several candidates in a row. Nothing is promoted by itself any more; what is live stays.",
+        "Find out why: the candidates, the bid service or the judge. Then bidwright bars lift '*' lets candidates move "
+        "again.",
+        "promote_bid_model",
+    ),
     "task": Cause(
         "Step stopped",
         "What the step had written stays as it was. The champion and the bids published before stay in force.",

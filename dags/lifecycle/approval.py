@@ -64,6 +64,15 @@ def approval_of(answer: Mapping[str, Any] | None, decision: Mapping[str, Any]) -
     }
 
 
+def answered(context: Mapping[str, Any]) -> dict[str, Any]:
+    """What `ml.pipeline.promote` is asked: the decision that `judge` left, and the answer where a person was asked."""
+    decision = context["ti"].xcom_pull(task_ids="judge", key=DECISION)
+    return {
+        "decision_id": decision["decision_id"],
+        "approval": approval_of(context["ti"].xcom_pull("approve"), decision),
+    }
+
+
 def _table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     head = "| " + " | ".join(columns) + " |"
     lines = ["| " + " | ".join(_cell(row.get(name)) for name in columns) + " |" for row in rows]

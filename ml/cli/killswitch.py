@@ -67,7 +67,7 @@ def pull(
         open_platform(source, data),
         level,
         why=why,
-        by=by or _user(),
+        by=by or user(),
         partner=partner,
         point_of_sale=market_of_sale,
     )
@@ -86,7 +86,7 @@ def release(
 ) -> None:
     """Let the switch of exactly this scope go; the next publication bids again."""
     result = pipeline.release_switch(
-        open_platform(source, data), why=why, by=by or _user(), partner=partner, point_of_sale=market_of_sale
+        open_platform(source, data), why=why, by=by or user(), partner=partner, point_of_sale=market_of_sale
     )
     _show("kill switch released", result, json=json)
 
@@ -112,7 +112,7 @@ def status(source: Source = None, data: Data = None, json: Json = False) -> None
     output.show_mapping("bids that stand", result["standing"])
 
 
-def _user() -> str:
+def user() -> str:
     """Who runs the command; empty where the machine has no name for them, which the ledger refuses."""
     try:
         return getpass.getuser()

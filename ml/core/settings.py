@@ -92,6 +92,16 @@ class Settings(BaseSettings):
 
     retrain_every_days: int = Field(7, ge=1, description="age of the champion at which a retrain is due")
     approval: Literal["never", "first", "always"] = Field("never", description="when a person must approve a promotion")
+    rollout: Literal["off", "canary"] = Field(
+        "off", description="off: a promotion moves the champion at once; canary: shadow, canary and ramp come first"
+    )
+    rollout_slow_hours: int = Field(
+        0, ge=0, description="hours that a canary gets for outcomes (calibration, profit) to mature; 0: fast gates only"
+    )
+    serve_home: str = Field(
+        "",
+        description="folder in which a bid service counts and keeps its bundles; empty: serving, in the working folder",
+    )
     holdout_days: int = Field(14, ge=1, description="outcomes that became certain in these last days judge a candidate")
     schedule: str = Field(
         "30 1 * * *", description="cron (UTC) at which the day before is ingested; none: only by hand"
@@ -210,6 +220,11 @@ class Settings(BaseSettings):
     def blobs(self) -> str:
         """Folder or s3:// URL of the blob store."""
         return self.blobs_url or str(self.home / "blobs")
+
+    @property
+    def serving(self) -> Path:
+        """Folder of the bid service."""
+        return Path(self.serve_home) if self.serve_home else self.home / "serving"
 
     @property
     def mlflow(self) -> str:

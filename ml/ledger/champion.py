@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from ml.core.digests import Digest
 from ml.core.errors import PermanentError, StaleGeneration, UsageError
+from ml.core.faultpoints import faultpoint
 from ml.core.verdict import Verdict
-from ml.ledger import decisions
+from ml.ledger import bars, decisions
 from ml.ledger.database import Store, reading, writing
 from ml.ledger.sql import insert, wrote
 from ml.ledger.tables import ChampionRow, PromotionRow
@@ -55,7 +56,8 @@ def move(
     Raises:
         StaleGeneration: another decision moved the alias first.
         UsageError: the decision is absent or is about another market, version or generation.
-        PermanentError: the decision is not PASS, or `day` lies before the day of the present champion.
+        PermanentError: the decision is not PASS, its candidate is barred, or `day` lies before the day of the present
+            champion.
     """
     with writing(store) as session:
         if (done := _moved_by(session, decision_id)) is not None:
@@ -71,6 +73,7 @@ def move(
                 left=_NOT_MOVED,
                 next="judge the candidate again, against the present champion",
             )
+        faultpoint("promote.in_move")
         row = PromotionRow(
             market=market,
             generation=expected_generation + 1,
@@ -133,6 +136,15 @@ def _justify(session: Session, market: str, digest: Digest, generation: int, dec
             f"decision {decision_id} is {decision.verdict}, and only PASS moves the champion",
             left=_NOT_MOVED,
             next=f"read its gates with: bidwright explain {digest[:12]}",
+        )
+    # Within the transaction, and behind the lock of `bars.bar`: a zombie must not carry out what was barred meanwhile.
+    bars.lock(session, market, digest)
+    kept_out = bars.barred(session, market, digest)
+    if kept_out is not None and (decision.kind != decisions.ROLLBACK or not kept_out.is_freeze):
+        raise PermanentError(
+            f"{digest[:12]} may not become champion of {market}: {kept_out.reason}",
+            left=_NOT_MOVED,
+            next="see what is barred with: bidwright bars list",
         )
 
 

@@ -181,6 +181,9 @@ class Database:
             raise
 
 
+Transaction: TypeAlias = Session
+"""A transaction that several ledger functions take part in; all of what they write happens, or nothing."""
+
 Store: TypeAlias = Database | Session
 """Where a ledger function works: a database (its own transaction) or a session (the caller's transaction)."""
 

@@ -20,6 +20,8 @@ from ml.ledger.tables import DecisionRow
 
 APPROVED = "approve"
 """The answer that lets a promotion go on, in any case of letters; every other one stops it."""
+PROMOTION = "promotion"
+ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Decision:
     """Whether `candidate` may replace `champion`, which stood at `generation` (0 and None: no champion yet).
 
     `gates` is one JSON mapping per gate; `approval` is None where no person was asked, else what was asked and,
-    once given, `answer`, `by` and `at`. `id` and `recorded_at` are filled in by the ledger.
+    once given, `answer`, `by` and `at`. `id` and `recorded_at` are filled in by the ledger. `kind` tells a rollback,
+    whose candidate was champion before, from a promotion.
     """
 
     market: str
@@ -41,6 +44,7 @@ class Decision:
     approval: Mapping[str, Any] | None
     id: int | None = None
     recorded_at: datetime | None = None
+    kind: str = PROMOTION
 
 
 def record(store: Store, decision: Decision, at: datetime) -> int:
@@ -73,6 +77,7 @@ def record(store: Store, decision: Decision, at: datetime) -> int:
             policy_digest=decision.policy_digest,
             approval=None if decision.approval is None else dict(decision.approval),
             recorded_at=at,
+            kind=decision.kind,
         )
         session.execute(statement.on_conflict_do_nothing(index_elements=list(key)))
         return session.scalars(select(DecisionRow.id).filter_by(**key)).one()
@@ -163,4 +168,5 @@ def _decision(row: DecisionRow) -> Decision:
         approval=row.approval,
         id=row.id,
         recorded_at=row.recorded_at,
+        kind=row.kind,
     )

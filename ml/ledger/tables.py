@@ -5,25 +5,11 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, MetaData, Text, UniqueConstraint, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-from ml.ledger.columns import CanonicalJson, UtcDateTime
-
-NAMING_CONVENTION = {
-    "pk": "pk_%(table_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-}
-
-
-class Base(DeclarativeBase):
-    """Root of the tables: how constraints are named, how instants and JSON are stored."""
-
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map = {datetime: UtcDateTime, Any: CanonicalJson}  # noqa: RUF012  (SQLAlchemy's attribute)
+from ml.ledger import rollout_tables as rollout_tables  # more tables of the same metadata
+from ml.ledger.base import Base as Base
 
 
 class PartitionRow(Base):
@@ -129,6 +115,7 @@ class DecisionRow(Base):
     policy_digest: Mapped[str]
     approval: Mapped[Any]
     recorded_at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(server_default="promotion")
 
 
 class PromotionRow(Base):

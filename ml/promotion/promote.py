@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from ml.core.digests import Digest
 from ml.core.errors import StaleGeneration, UsageError
+from ml.core.faultpoints import faultpoint
 from ml.core.verdict import Verdict
-from ml.ledger import champion, decisions, waivers
+from ml.ledger import bars, champion, decisions, waivers
 from ml.ledger.decisions import APPROVED, Decision
 from ml.promotion.policy import Policy, approval_needed, decide
 
@@ -100,7 +101,10 @@ def judge_candidate(
         policy_digest=policy.digest(),
         approval={"needed": True, "reasons": list(reasons)} if reasons else None,
     )
-    return decisions.get(db, decisions.record(db, written, at))
+    faultpoint("promote.before_decision")
+    recorded = decisions.record(db, written, at)
+    faultpoint("promote.after_decision")
+    return decisions.get(db, recorded)
 
 
 def move_champion(db: Database, *, decision_id: int, day: date, at: datetime) -> Move:
@@ -115,8 +119,9 @@ def move_champion(db: Database, *, decision_id: int, day: date, at: datetime) ->
         PermanentError: `day` lies before the first day of the present champion.
     """
     decision = decisions.get(db, decision_id)
-    if (obstacle := _obstacle(decision)) is not None:
-        return Move(moved=False, reason=obstacle, champion=champion.current(db, decision.market))
+    if (why_not := obstacle(db, decision)) is not None:
+        return Move(moved=False, reason=why_not, champion=champion.current(db, decision.market))
+    faultpoint("promote.before_move")
     moved = champion.move(
         db,
         decision.market,
@@ -126,11 +131,17 @@ def move_champion(db: Database, *, decision_id: int, day: date, at: datetime) ->
         day=day,
         at=at,
     )
+    faultpoint("promote.after_move")
     return _verified(db, decision, moved)
 
 
-def _obstacle(decision: Decision) -> str | None:
-    """Why the decision moves nothing; None when it may."""
+def obstacle(db: Database, decision: Decision) -> str | None:
+    """Why the decision moves nothing; None when it may, or did."""
+    live = champion.current(db, decision.market)
+    kept_out = bars.barred(db, decision.market, decision.candidate)
+    if kept_out is not None and not (live and live.decision_id == decision.id):
+        about = "nothing moves by itself" if kept_out.is_freeze else "the candidate is barred"
+        return f"{about}: {kept_out.reason} (a person lifts it with: bidwright bars lift)"
     if decision.verdict is not Verdict.PASS:
         gates = [
             f"{gate['gate']} {gate['verdict']}"

@@ -42,12 +42,14 @@ def judge_day(platform: Platform, day: date) -> dict[str, Any]:
 
     Raises:
         NoData: no candidate was registered on this day.
+        PermanentError: the candidate was rolled back or barred, and nobody lifted that.
     """
-    from ml.ledger import champion
+    from ml.ledger import bars, champion
     from ml.promotion.policy import POLICY
     from ml.promotion.promote import judge_candidate
 
     version = candidate_of(platform, day)
+    bars.refuse_barred(platform.db, platform.market, version.digest)
     live = champion.current(platform.db, platform.market)
     decision = judge_candidate(
         platform.db,

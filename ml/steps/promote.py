@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def carry_out(platform: Platform, day: date, *, decision_id: int, approval: Mapping[str, Any] | None) -> dict[str, Any]:
     """Move the champion if the decision is a PASS and, where a person was asked, approved.
 
+    With the setting `rollout` the candidate is put on its way instead, and the answer says how far it is (`rollout`).
     The same decision again moves nothing twice and mails nothing twice.
 
     Args:
@@ -27,13 +28,17 @@ def carry_out(platform: Platform, day: date, *, decision_id: int, approval: Mapp
         StaleGeneration: the champion moved since the request was shown; a consent to replace another champion is none.
     """
     from ml.ledger import decisions
-    from ml.promotion.promote import move_champion
+    from ml.promotion.promote import move_champion, obstacle
 
     at = platform.clock.now()
     if approval is not None:
         _check_bound(platform, decisions.get(platform.db, decision_id), approval)
         decisions.record_approval(platform.db, decision_id, answer=approval["answer"], by=approval["by"], at=at)
     decision = decisions.get(platform.db, decision_id)
+    if platform.settings.rollout != "off" and obstacle(platform.db, decision) is None:
+        from ml.steps.rollout import begin
+
+        return {"verdict": decision.verdict.value, **begin(platform, decision_id)}
     move = move_champion(platform.db, decision_id=decision_id, day=day, at=at)
     tell(platform, decision, moved=move.moved, reason=move.reason)
     return {

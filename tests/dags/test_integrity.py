@@ -20,6 +20,7 @@ DAGS = {
     "train_bid_model",
     "promote_bid_model",
     "publish_bids",
+    "rehearse_rollback",
 }
 
 HEAVY = {"lightgbm", "pandas", "feast", "evidently", "sklearn", "mlflow", "matplotlib", "pyarrow", "duckdb"}

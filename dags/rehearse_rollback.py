@@ -1,0 +1,41 @@
+"""### Rehearse the rollback
+
+**What it does.** Rolls the champion back and forward again on a copy of the market's last two champions, with the same
+tables, locks and decisions as the real one, and records how long it took. The live champion is not touched.
+
+**Woken by** the calendar, Mondays at 04:00 UTC.
+
+**Writes** the drill; a promotion may ask for one that went well within the last 30 days.
+
+**When it fails.** Rolling back would fail too: the log says at which step. Until the market had two champions there is nothing
+to go back to; the run is then **skipped**, and the drill recorded as not well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from lifecycle import LIFECYCLE
+from lifecycle.stages import open_platform
+
+
+@dag(schedule="0 4 * * 1", doc_md=__doc__, **LIFECYCLE)
+def rehearse_rollback() -> None:
+    """Rehearse the rollback."""
+
+    @task
+    def rehearse() -> dict[str, Any]:
+        from ml import rollout as use
+
+        drill = use.rehearse(open_platform())
+        if not drill["ok"]:
+            raise AirflowSkipException(drill["reason"])
+        return drill
+
+    rehearse()
+
+
+rehearse_rollback()
