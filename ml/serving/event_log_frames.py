@@ -237,7 +237,7 @@ def scan(data: bytes) -> Scan:
     at = 0
     for offset, mark, payload in _frames(data, view):
         if offset > at:
-            found.gaps.append(Gap(at, offset - at, _why(data, at)))
+            found.gaps.append(Gap(at, offset - at, _why(data, at, torn=False)))
         at = offset + _FRAME.size + len(payload)
         if mark == _RECORD:
             found.records.append((offset, payload))
@@ -248,7 +248,8 @@ def scan(data: bytes) -> Scan:
             found.footer, found.sha256 = _read(payload, Footer), hashlib.sha256(view[:offset]).digest()
         found.end = at
     if at < len(data):
-        found.gaps.append(Gap(at, len(data) - at, _why(data, at), torn=_is_torn(data, at)))
+        torn = _is_torn(data, at)
+        found.gaps.append(Gap(at, len(data) - at, _why(data, at, torn=torn), torn))
     if found.footer is None:
         found.sha256 = hashlib.sha256(view[: found.end]).digest()
     return found
@@ -297,10 +298,10 @@ def _is_torn(data: bytes, at: int) -> bool:
     return bool(length <= MAX_PAYLOAD and at + _FRAME.size + length > len(data))
 
 
-def _why(data: bytes, at: int) -> str:
-    if data[at : at + 3] != _MARK[: len(data) - at]:
-        return "no frame begins here"
-    return "the frame is cut off" if _is_torn(data, at) else "the checksum does not fit"
+def _why(data: bytes, at: int, *, torn: bool) -> str:
+    if torn:
+        return "the frame is cut off"
+    return "length and checksum do not fit" if data[at : at + 3] == _MARK else "no frame begins here"
 
 
 def _read(payload: memoryview, kind: type[T]) -> T | None:

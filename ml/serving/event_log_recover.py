@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from ml.core.digests import canonical_json
 from ml.core.errors import StoreUnavailable
 from ml.serving import event_log_frames as frames
 from ml.serving.event_log import (
@@ -28,6 +29,9 @@ from ml.serving.event_log import (
     SEALED,
     sync_folder,
 )
+
+LOSSES = "losses.jsonl"
+"""What workers lost, one line each, for people; a worker has two only where the recovery died after its line."""
 
 _HEADER_BYTES = 4096
 
@@ -108,15 +112,28 @@ def _recover_one(folder: Path, name: str, found: Recovered) -> None:
         os.fdatasync(handle)
         for left in open_ones:
             _seal(left, found)
-        if words[0] == COUNT_MARK:
+        if words[0] == COUNT_MARK:  # else it died before its first decision
             counted = words[LOST_AT_DOOR] + words[LOST_BEHIND]
             damaged = max(durable - present, 0)
             found.lost_counted += counted
             found.lost_damaged += damaged
-            found.lost_unacknowledged += max(words[DECIDED] - counted - present - damaged, 0)
+            gone = max(words[DECIDED] - counted - present - damaged, 0)
+            found.lost_unacknowledged += gone
+            if gone or counted or damaged:
+                _note(folder, {"name": name, "unacknowledged": gone, "counted": counted, "damaged": damaged})
         found.workers += 1
         count.unlink(missing_ok=True)
         sync_folder(folder)
+    finally:
+        os.close(handle)
+
+
+def _note(folder: Path, lost: dict[str, object]) -> None:
+    """Write a loss down before the count file goes: who asked for the recovery may die before telling anybody."""
+    handle = os.open(folder / LOSSES, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, canonical_json(lost) + b"\n")
+        os.fdatasync(handle)
     finally:
         os.close(handle)
 

@@ -369,7 +369,7 @@ def test_recovery_keeps_what_follows_a_damaged_record_and_counts_it(tmp_path: Pa
     assert (found.lost_damaged, found.lost_unacknowledged) == (1, 1)
     assert logged(tmp_path) == [0, 2, 3, 4]
     (one,) = [scan(path.read_bytes()) for path in segments(tmp_path)]
-    assert Counter(gap.reason for gap in one.gaps) == {"the checksum does not fit": 1}
+    assert Counter(gap.reason for gap in one.gaps) == {"length and checksum do not fit": 1}
 
 
 def test_a_recovery_that_died_itself_counts_the_same_the_second_time(
