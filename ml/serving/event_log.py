@@ -155,7 +155,7 @@ class EventLog:
         }
 
     def lost(self) -> Mapping[str, int]:
-        """Lost decisions by reason: behind, disk full, disk, not encodable, closed."""
+        """Lost decisions by reason: behind, disk full, disk, memory, not encodable, closed."""
         found = dict(self._lost)
         for reason, count in dict(self._lost_behind).items():
             found[reason] = found.get(reason, 0) + count
@@ -221,6 +221,9 @@ class EventLog:
             work()
         except OSError as error:
             self._trouble = "disk full" if error.errno in _FULL else "disk"
+            return False
+        except MemoryError:  # a group is joined before it is written
+            self._trouble = "memory"
             return False
         self._trouble = ""
         return True

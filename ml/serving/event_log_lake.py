@@ -12,16 +12,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.core.digests import digest_bytes
 from ml.core.errors import CorruptArtefact
-from ml.core.units import day_start, parse_day
+from ml.core.units import parse_day
 from ml.lake.local import write_atomically
 from ml.lake.parquet import encode
 from ml.serving.event_log import OPEN, SEALED
@@ -60,6 +62,7 @@ SCHEMA = pa.schema(
 """A row is a decision about one request, with a list entry per candidate; `share` is the propensity of its arm, and `segment` and
 `offset` say where it stood in the event log."""
 
+_EPOCH, _DAY_US = date(1970, 1, 1).toordinal(), 86_400_000_000
 _EVENT_FIELDS = tuple(field for field in Event.__struct_fields__ if field != "at_us")
 
 
@@ -191,13 +194,17 @@ def _rows(events: list[tuple[int, Event]], segment: str) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [getattr(event, name) for _, event in events] for name in _EVENT_FIELDS}
     columns["at"] = [event.at_us for _, event in events]
     columns["segment"], columns["offset"] = [segment] * len(events), [offset for offset, _ in events]
-    arrays = [
-        pa.array(columns[field.name], type=pa.int64()).cast(field.type)
-        if field.name == "at"
-        else pa.array(columns[field.name], type=field.type)
-        for field in SCHEMA
-    ]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    return pa.Table.from_arrays([_array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_list(kind):  # many times faster than what Arrow does with lists of Python numbers
+        ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+        flat = np.array([*chain.from_iterable(values)], dtype=kind.value_type.to_pandas_dtype())
+        return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat), type=kind)
+    if pa.types.is_timestamp(kind):
+        return pa.array(values, type=pa.int64()).cast(kind)
+    return pa.array(values, type=kind)
 
 
 def _set_aside(folder: Path, path: Path, offset: int, data: bytes, reason: str, found: Collected) -> None:
@@ -259,4 +266,4 @@ def _in_part(path: Path, trace_id: str) -> Event | None:
 
 
 def _day(event: Event) -> date:
-    return (day_start(date(1970, 1, 1)) + timedelta(microseconds=event.at_us)).date()
+    return date.fromordinal(_EPOCH + event.at_us // _DAY_US)

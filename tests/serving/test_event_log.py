@@ -22,6 +22,7 @@ from ml.serving.event_log_recover import recover
 from ml.serving.messages import Scored
 
 LIVES = 72
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,36 @@ def test_a_disk_that_stays_full_stops_nothing_and_its_losses_are_named(
     assert (found.lost_counted, found.lost_unacknowledged) == (7, 0)
 
 
+FULL = """
+import json, resource, sys
+from pathlib import Path
+from tests.serving.event_log_samples import Decision
+from ml.serving.event_log import EventLog
+log = EventLog(Path(sys.argv[1]), market="m", worker="0", sync_s=0.001, memory_bytes=200_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+for number in range(1000):
+    log.append([Decision(trace_id=f"{number:032x}", body=b"b" * 900)])
+log.close()
+print(json.dumps([dict(log.counts()), dict(log.lost())]))
+"""
+
+
+def test_a_write_that_the_kernel_cuts_short_spoils_nothing_and_the_rest_is_counted(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, check=True, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    counts, lost = json.loads(done.stdout)
+    assert counts["taken"] == 1000 == counts["logged"] + counts["lost"]
+    assert counts["lost"] == sum(lost.values()) > 0
+    found = recover(tmp_path)
+    kept = logged(tmp_path)
+    assert kept[: counts["logged"]] == list(range(counts["logged"]))
+    # Records that were written and could not be synced with their whole group are there all the same.
+    assert len(kept) >= counts["logged"]
+    assert (found.lost_counted, found.lost_unacknowledged, found.damaged_bytes) == (counts["lost"], 0, 0)
+
+
 def test_records_whose_sync_failed_are_written_again_and_come_once(
     tmp_path: Path, open_log: Callable[..., EventLog]
 ) -> None:
@@ -287,10 +318,9 @@ def test_a_folder_that_is_not_there_has_nothing_to_recover(tmp_path: Path) -> No
 
 def test_seventy_kills_lose_no_durable_decision_and_each_loss_is_counted_exactly(tmp_path: Path) -> None:
     child = Path(__file__).with_name("event_log_child.py")
-    root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, str(child), str(tmp_path), str(LIVES)], capture_output=True, check=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     lives = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lives) == LIVES and {life["signal"] for life in lives} == {9}
