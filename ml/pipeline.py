@@ -324,6 +324,8 @@ def _resolve(platform: Platform, day: date, stage: str, result: Result) -> None:
     if stage == "ingest":
         causes |= {"ingest:schema", "ingest:rejected", "ingest:missing"}
         causes |= set() if result.get("repeated") else {"ingest:repeated"}
+        decisions = result.get("decisions", {})
+        causes |= set() if decisions.get("lost") or decisions.get("damaged") else {"ingest:events"}
     about = [
         incident for incident in incidents.open_incidents(platform.db, platform.market) if incident.cause in causes
     ]

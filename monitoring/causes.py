@@ -101,6 +101,14 @@ CAUSES: Mapping[str, Cause] = {
         "Ask the source not to deliver twice. Nothing needs to be run again.",
         "ingest_market",
     ),
+    "ingest:events": Cause(
+        "Bid decisions missing",
+        "The decisions were answered; only their records are missing, or damaged. What could be read is in the lake, and "
+        "damaged pieces are kept beside the event log. The day goes on as usual.",
+        "Find out why a worker of the bid service died, or why its disk was full or too slow: its log and "
+        "bidwright doctor tell. Nothing needs to be run again.",
+        "ingest_market",
+    ),
     "kill-switch": Cause(
         "Kill switch",
         "The bids that the switch says are published, and every day's publication keeps to it until a person releases "

@@ -79,6 +79,7 @@ class SaidBids:
         reasons: what people should know, one sentence each.
         basis: what the portfolio of all partners rests on and is expected to bring, as plain values.
         expected: what the bids as said are expected to do; None where the market's response is not known.
+        retention: what of a booking's value stays, for the bid service (`ml.bidding.serving_plan.retention_table`).
     """
 
     table: pd.DataFrame
@@ -88,6 +89,7 @@ class SaidBids:
     reasons: tuple[str, ...] = ()
     basis: Mapping[str, Any] = field(default_factory=dict)
     expected: Expected | None = None
+    retention: pd.DataFrame | None = None
 
 
 def say(

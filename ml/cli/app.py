@@ -233,12 +233,19 @@ def status(json: Json = False) -> None:
 
 @app.command(epilog="Example: bidwright explain 3fa9c1 --json")
 def explain(
-    version: Annotated[str, typer.Argument(help="digest of a version, or its first characters")], json: Json = False
+    what: Annotated[
+        str,
+        typer.Argument(help="digest of a version, or its first characters; or the trace id of a bid (32 hex digits)"),
+    ],
+    json: Json = False,
 ) -> None:
-    """Everything known of a version: data, metrics, decisions with each gate's numbers, days as champion."""
+    """All that is known of a version: data, metrics, decisions, days as champion; or of one bid, which is made again.
+
+    Exit code 1 where a bid that is made again is not the same to the last bit.
+    """
     from ml.cli import reports
 
-    reports.explain(open_platform(), version, as_json=json)
+    reports.explain(open_platform(), what, as_json=json)
 
 
 @app.command(epilog="Example: bidwright features hotel_traffic")

@@ -10,6 +10,8 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ml.cli import output
 from ml.core.errors import UsageError
 from ml.core.units import from_micros, parse_day
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
     from datetime import date
 
     from ml.platform import Platform
+    from ml.serving.explain import Explained
 
 DAYS_SHOWN = 14
+CANDIDATES_SHOWN = 5
 
 
 def status(platform: Platform, *, as_json: bool) -> None:
@@ -65,7 +69,54 @@ def _amount(micros: int | str, currency: str) -> str:
     return micros if isinstance(micros, str) else f"{from_micros(micros):,.2f} {currency}"
 
 
-def explain(platform: Platform, version: str, *, as_json: bool) -> None:
+def explain(platform: Platform, what: str, *, as_json: bool) -> None:
+    """Everything known of a version, or of a decision of the bid service."""
+    from ml.serving.explain import is_trace_id
+
+    if is_trace_id(what):
+        _explain_decision(platform, what, as_json=as_json)
+    else:
+        _explain_version(platform, what, as_json=as_json)
+
+
+def _explain_decision(platform: Platform, trace_id: str, *, as_json: bool) -> None:
+    """A decision, made again and compared; exit code 1 where it is not the same."""
+    from ml.serving.event_log import events_folder
+    from ml.serving.explain import built_in_engine, explain_decision
+
+    folder = events_folder(platform.settings.home, platform.market)
+    found = explain_decision(platform.lake, folder, trace_id, built_in_engine(platform))
+    if as_json:
+        output.show_json(found.as_json())
+    else:
+        _show_decision(found)
+    if found.same is False:
+        raise typer.Exit(1)
+
+
+def _show_decision(found: Explained) -> None:
+    """The request, what was decided, and each number between features and bid, a column per candidate."""
+    told = found.as_json()
+    request = {**(told["request"] or {}), "candidates": len(found.candidates)}
+    again = {True: "the same to the last bit", False: found.why_not, None: f"it could not be: {found.why_not}"}
+    values = {"at": told["at"], **request, **found.facts, "made again": again[found.same]}
+    output.show_mapping(f"decision {found.trace_id}", values)
+    for start in range(0, len(found.candidates), CANDIDATES_SHOWN):
+        some = found.candidates[start : start + CANDIDATES_SHOWN]
+        names = [*dict.fromkeys(name for one in some for name in one.get("intermediates", {}))]
+        rows = [(name, *(_number(one.get("intermediates", {}).get(name)) for one in some)) for name in names]
+        rows += [
+            (f"logged {name}", *(_number(one[name]) for one in some)) for name in ("bid_micros", "score", "reason")
+        ]
+        output.show_table("", ("", *(one["id"] for one in some)), rows)
+
+
+def _number(value: float | str | None) -> str:
+    """As exact as it is: what is compared bit for bit is not rounded for show."""
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _explain_version(platform: Platform, version: str, *, as_json: bool) -> None:
     """Everything known of a version."""
     from ml.promotion.explain import explain as explain_version
 

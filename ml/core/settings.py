@@ -153,6 +153,9 @@ class Settings(BaseSettings):
     max_bid_change: float = Field(
         0.3, gt=0, le=1, description="largest change of a bid from one day to the next, as a share"
     )
+    events_keep_days: int = Field(
+        14, ge=0, description="days that segments of the bid service's event log are kept after the lake has them"
+    )
     simulator_opportunities_per_day: int = Field(
         20_000, ge=100, description="size of the simulated market, in mid-year"
     )

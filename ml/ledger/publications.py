@@ -13,6 +13,9 @@ from ml.ledger.database import Store, reading, writing
 from ml.ledger.sql import insert, wrote
 from ml.ledger.tables import PublicationRow
 
+SERVING = "serving"
+"""Stands where a partner's name would: the plan that the bid service follows. Its `uri` is the key of one blob."""
+
 
 @dataclass(frozen=True)
 class Publication:
@@ -86,8 +89,10 @@ def history(store: Store, market: str, partner: str, last: date) -> list[Publica
 
 
 def for_day(store: Store, market: str, day: date) -> list[Publication]:
-    """Every partner's publication of a market day, by partner."""
-    query = select(PublicationRow).where(PublicationRow.market == market, PublicationRow.day == day)
+    """Every partner's publication of a market day, by partner; the bid service's plan is nobody's bids."""
+    query = select(PublicationRow).where(
+        PublicationRow.market == market, PublicationRow.day == day, PublicationRow.partner != SERVING
+    )
     with reading(store) as session:
         return [_publication(row) for row in session.scalars(query.order_by(PublicationRow.partner))]
 

@@ -12,6 +12,7 @@ from ml.core.units import days_between
 if TYPE_CHECKING:
     from ml.market.ingest import Landing
     from ml.platform import Platform
+    from ml.serving.event_log_lake import Collected
 
 
 def land_day(platform: Platform, day: date) -> dict[str, Any]:
@@ -24,7 +25,31 @@ def land_day(platform: Platform, day: date) -> dict[str, Any]:
     repeated = _repeated(landing)
     if repeated:
         _tell_repeated(platform, day, repeated)
-    return landing_json(landing) | {"repeated": repeated}
+    return landing_json(landing) | {"repeated": repeated} | collect_decisions(platform, day)
+
+
+def collect_decisions(platform: Platform, day: date) -> dict[str, Any]:
+    """Bring what the bid service has logged into the lake; what was lost on the way is told to people.
+
+    Events come into the partition of their own day, whichever day is ingested.
+
+    Returns:
+        `decisions`, as of `ml.serving.event_log_lake.Collected`; nothing where no bid service has run.
+    """
+    from ml.serving.event_log import events_folder
+    from ml.serving.event_log_lake import collect
+
+    found = collect(
+        events_folder(platform.settings.home, platform.market),
+        platform.lake,
+        keep_days=platform.settings.events_keep_days,
+        at=platform.clock.now(),
+    )
+    if found is None:
+        return {}
+    if found.lost or found.damaged:
+        _tell_lost(platform, day, found)
+    return {"decisions": found.as_json()}
 
 
 def import_days(
@@ -107,5 +132,28 @@ def _tell_repeated(platform: Platform, day: date, rows: int) -> None:
         title="rows were delivered twice",
         reasons=[f"{rows} rows came twice; the first copy landed, the second is in quarantine"],
         details={"rows": rows},
+        at=platform.clock.now(),
+    )
+
+
+def _tell_lost(platform: Platform, day: date, found: Collected) -> None:
+    from monitoring.alerts import raise_alert
+
+    again = found.recovered
+    reasons = [f"{found.lost} decisions were answered and are not in the log", *found.damaged]
+    if again.lost_unacknowledged:
+        reasons.append(f"{again.lost_unacknowledged} of them were in memory when a worker of the bid service died")
+    if again.lost_counted:
+        reasons.append(f"{again.lost_counted} of them found the disk full or too slow")
+    raise_alert(
+        platform.db,
+        platform.settings,
+        market=platform.market,
+        cause="ingest:events",
+        day=day,
+        severity="warning",
+        title="logged bid decisions are missing",
+        reasons=reasons,
+        details={"lost": found.lost},
         at=platform.clock.now(),
     )

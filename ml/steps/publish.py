@@ -37,6 +37,7 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         return {"published": 0, "partners": {}, "reason": "the day is held; the bids published before stand"}
     from ml.bidding.say import daily_budgets
     from ml.promotion.bundle import load_models, read_bundle
+    from ml.steps.serving_plan import publish_plan
     from ml.steps.switch import honour
 
     models = load_models(read_bundle(platform.blobs, live.digest, platform.keys))
@@ -54,9 +55,11 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         for partner, bids in said.items()
     }  # fmt: skip
     reasons = {name: list(bids.reasons) for name, bids in built.items()} | held.reasons
+    plan = publish_plan(platform, day, retention=next((bids.retention for bids in built.values()), None))
     return {
         "published": sum(partners.values()),
         "partners": partners,
+        "plan": plan,
         "version": live.digest,
         "generation": live.generation,
         "for_day": (day + timedelta(days=1)).isoformat(),
@@ -97,8 +100,12 @@ def build_bids(
         from ml.bidding.table import VALUE_TABLE
 
         return {VALUE_TABLE: SaidBids(_values(models, bookings))}
-    cells, scored = _cells(models, bookings, traffic)
-    return _partner_bids(platform, day, cells, scored, policy=policy, limit_change=limit_change)
+    from ml.bidding.serving_plan import retention_table
+
+    cells, scored, valued = _cells(models, bookings, traffic)
+    said = _partner_bids(platform, day, cells, scored, policy=policy, limit_change=limit_change)
+    retention = retention_table(valued)
+    return {partner: replace(bids, retention=retention) for partner, bids in said.items()}
 
 
 def worth_tables(platform: Platform, day: date, *bundles: Mapping[str, BidModel]) -> list[dict[str, pd.DataFrame]]:
@@ -116,7 +123,7 @@ def worth_tables(platform: Platform, day: date, *bundles: Mapping[str, BidModel]
         return [{VALUE_TABLE: _values(models, bookings)} for models in bundles]
     found = []
     for models in bundles:
-        cells, _ = _cells(models, bookings, traffic)
+        cells, _, _ = _cells(models, bookings, traffic)
         priced = cells.assign(worth_micros=cells["p_book"] * cells["net_value_micros"])
         found.append({str(name): own for name, own in priced.groupby("partner", sort=True)})
     return found
@@ -138,13 +145,13 @@ def _values(models: Mapping[str, BidModel], bookings: pd.DataFrame) -> pd.DataFr
 
 def _cells(
     models: Mapping[str, BidModel], bookings: pd.DataFrame, traffic: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The cells that recent traffic reached with what a click of each is worth, and that traffic, scored."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The cells that recent traffic reached with what a click of each is worth; that traffic and the bookings, scored."""
     from ml.bidding.worth import click_cells
     from ml.models.scoring import score_bookings, score_traffic
 
-    scored = score_traffic(models, traffic)
-    return click_cells(score_bookings(models, bookings), scored), scored
+    scored, valued = score_traffic(models, traffic), score_bookings(models, bookings)
+    return click_cells(valued, scored), scored, valued
 
 
 def _partner_bids(

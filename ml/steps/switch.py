@@ -15,6 +15,7 @@ from ml.core.errors import NoData, UsageError
 from ml.ledger import stages, switches
 from ml.ledger.switches import Scope, Switch
 from ml.steps.publish import bid_policy, publish_said
+from ml.steps.serving_plan import publish_plan
 from ml.steps.switched import (
     CAUSE,
     Switched,
@@ -89,6 +90,7 @@ def pull(platform: Platform, *, level: int, scope: Scope, why: str, by: str) -> 
         switch, _ = switches.pull(session, platform.market, scope, level=known, day=day, why=why, by=by, at=at)
         _tell(session, platform, switch, day)
     _publish(platform, day, switch, found)
+    publish_plan(platform, day)
     return {**_answer(known, scope, day, found), "switch": as_json(switch), "published": sorted(found)}
 
 
@@ -182,6 +184,8 @@ def keep(platform: Platform, day: date) -> dict[str, Any]:
         else:
             _publish(platform, last, one, found)
         _tell(platform.db, platform, one, max(day, one.day))
+    if active:
+        publish_plan(platform, last)
     return {"switch": told} if told else {}
 
 
