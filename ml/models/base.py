@@ -18,7 +18,9 @@ from ml.core.digests import canonical_json
 from ml.core.errors import NoData
 from ml.models.artefacts import read_object
 from ml.models.boosted import Boosted, Examples
-from ml.models.encoding import Column, Encoder
+from ml.models.context import forms_of
+from ml.models.encoding import Column, Columns, Encoder, Values, columns_of
+from ml.models.lightgbm_text import TextModel
 from ml.models.logistic import Logistic
 from ml.models.maturity import Knowledge
 from ml.models.numbers import Bools, Floats
@@ -71,8 +73,8 @@ class Fitted(Protocol):
         """The codes of the columns, in the order of the design."""
         ...
 
-    def probability(self, frame: pd.DataFrame) -> Floats:
-        """Probability of the label, shape (rows,), of a frame with the encoder's columns."""
+    def of_matrix(self, matrix: Floats) -> Floats:
+        """Probability of the label, shape (n,), of rows encoded by the encoder, shape (n, k)."""
         ...
 
 
@@ -93,13 +95,13 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
-        """The task's columns for rows with its inputs."""
+    def derive(cls, columns: Columns) -> dict[str, Values]:
+        """The task's columns that are not among its inputs, from these."""
 
     @classmethod
     @abstractmethod
-    def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
-        """The task's outputs, from the probability of its label; under the index of `rows`."""
+    def answer(cls, columns: Columns, p: Floats) -> dict[str, Floats]:
+        """The task's outputs, from its inputs and the probability of its label."""
 
     @classmethod
     @abstractmethod
@@ -116,17 +118,35 @@ class Task(ABC):
         """Names of the columns that the design is made of, in order."""
         return self.fitted.encoder.names
 
-    def frame(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The columns of the design for rows with the inputs: those of the task, and what only the fitted model knows."""
-        return self.context(rows)
+    @classmethod
+    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
+        """The task's columns for rows with its inputs, besides what the rows have already."""
+        return rows.assign(**cls.derive(cls.columns_of(rows)))
 
-    def probability(self, rows: pd.DataFrame) -> Floats:
-        """Probability of the label of each row, shape (rows,)."""
-        return self.fitted.probability(self.frame(rows))
+    @classmethod
+    def columns_of(cls, rows: pd.DataFrame) -> Columns:
+        """The inputs in a frame as arrays."""
+        return columns_of(rows, forms_of(cls.inputs))
+
+    def design(self, columns: Columns) -> Columns:
+        """What the encoder reads: the inputs, the task's columns, and what only the fitted model knows."""
+        return {**columns, **self.derive(columns)}
+
+    def probability(self, columns: Columns, design: Columns) -> Floats:  # noqa: ARG002  (for tasks that add to it)
+        """Probability of the label, shape (n,), of rows with these inputs and this design."""
+        return self.fitted.of_matrix(self.fitted.encoder.encode(design))
+
+    def predict_columns(self, columns: Columns) -> dict[str, Floats]:
+        """The outputs, each of shape (n,), of inputs without a frame; a row's do not depend on which others are there."""
+        return self.answer(columns, self.probability(columns, self.design(columns)))
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The outputs for each row, under the index of `rows`; on one thread."""
-        return self.answer(rows, self.probability(rows))
+        return pd.DataFrame(self.predict_columns(self.columns_of(rows)), index=rows.index)
+
+    def forests(self) -> tuple[TextModel, ...]:
+        """The trees that it is made of; none where it has none."""
+        return ()
 
     def importance(self) -> dict[str, float]:
         """Each column's share of the gain, which sums to 1; empty where there is no such share."""
@@ -137,7 +157,12 @@ class Task(ABC):
         latest = rows.tail(REFERENCE_ROWS)
         said = self.predict(latest)
         predictions = {name: said[name].to_numpy(dtype=float) for name in self.outputs}
-        return reference(self.fitted.encoder, self.frame(latest), predictions, importance=self.importance())
+        return reference(self.fitted.encoder, self._frame(latest), predictions, importance=self.importance())
+
+    def _frame(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The design as a frame, for statistics."""
+        design = self.design(self.columns_of(rows))
+        return rows.assign(**{name: design[name] for name in self.features if name not in rows.columns})
 
 
 class TreeModel(Task):
@@ -161,6 +186,10 @@ class TreeModel(Task):
     def load_fitted(cls, artefacts: Mapping[str, bytes]) -> Boosted:
         """Trees and calibration; CorruptArtefact when a file is missing or not of its form."""
         return Boosted.load(cls.name, artefacts)
+
+    def forests(self) -> tuple[TextModel, ...]:
+        """The trees that it is made of."""
+        return self.fitted.forests
 
     def importance(self) -> dict[str, float]:
         """Each column's share of the gain; sums to 1."""

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from ml.core.digests import canonical_json
 from ml.core.errors import CorruptArtefact
@@ -52,9 +51,13 @@ class Blend(Boosted):
         forests = self.intercept + self.trees.margin(matrix) + self.random_intercept + self.random.margin(matrix)
         return sigmoid(self.share * logit(self.line.raw(matrix)) + (1.0 - self.share) * forests / 2.0)
 
-    def probability(self, frame: pd.DataFrame) -> Floats:
-        """Calibrated probabilities, shape (rows,), of a frame with the encoder's columns."""
-        matrix = self.encoder.matrix(frame)
+    @property
+    def forests(self) -> tuple[TextModel, ...]:
+        """Both forests."""
+        return self.trees, self.random
+
+    def of_matrix(self, matrix: Floats) -> Floats:
+        """Calibrated probabilities, shape (n,), of encoded rows, shape (n, k)."""
         p = self.calibration.apply(self.raw(matrix))
         for by_field in self.fields:
             p = by_field.apply(p, matrix[:, self.encoder.names.index(by_field.column)])

@@ -87,7 +87,16 @@ class Boosted:
 
     def probability(self, frame: pd.DataFrame) -> Floats:
         """Calibrated probabilities, shape (rows,), of a frame with the encoder's columns."""
-        return self.calibration.apply(self.raw(self.encoder.matrix(frame)))
+        return self.of_matrix(self.encoder.matrix(frame))
+
+    def of_matrix(self, matrix: Floats) -> Floats:
+        """Calibrated probabilities, shape (n,), of encoded rows, shape (n, k)."""
+        return self.calibration.apply(self.raw(matrix))
+
+    @property
+    def forests(self) -> tuple[TextModel, ...]:
+        """The trees, all that there are."""
+        return (self.trees,)
 
     def artefacts(self, name: str) -> dict[str, bytes]:
         """The three files of a model, as text."""

@@ -11,7 +11,7 @@ import pandas as pd
 from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_each, enough_rows, in_order
 from ml.models.boosted import Boosted, Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
-from ml.models.encoding import Column, Encoder, as_times, known_before
+from ml.models.encoding import Column, Columns, Encoder, Values, as_times, known_before
 from ml.models.history import TRAFFIC_HISTORY
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
@@ -49,21 +49,21 @@ class ClickTask(Task):
         enough_rows(cls.task, rows, least=MIN_OFFERS)
         clicked = known_before(rows["clicked_known_at"], as_of)
         enough_of_each(cls.task, clicked.astype(float), least=MIN_CLICKS)
-        frame = search_context(rows)
+        frame = cls.context(rows)
         encoder = Encoder.fit(cls.columns, frame)
         examples = Examples(encoder.matrix(frame), clicked.astype(float), np.ones(len(rows)))
         days = ((pd.Timestamp(as_of) - as_times(rows["ts"])) / np.timedelta64(1, "D")).to_numpy()
         return Prepared(encoder, examples, certain=np.ones(len(rows), dtype=np.bool_), days=days)
 
     @classmethod
-    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
-        """The columns of the design matrix."""
-        return search_context(rows)
+    def derive(cls, columns: Columns) -> dict[str, Values]:
+        """The columns of the search."""
+        return search_context(columns)
 
     @classmethod
-    def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
+    def answer(cls, columns: Columns, p: Floats) -> dict[str, Floats]:  # noqa: ARG003  (the probability is the answer)
         """`p_click`."""
-        return pd.DataFrame({"p_click": p}, index=rows.index)
+        return {"p_click": p}
 
 
 class ClickModel(ClickTask, TreeModel):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-import pandas as pd
 
 from ml.core.units import MICROS_PER_UNIT
-from ml.models.encoding import Column, as_numbers, as_times
-from ml.models.numbers import Floats
+from ml.models.encoding import Column, Columns, Form, Values
+from ml.models.numbers import Floats, Ints, Times
 
 BOOKING_INPUTS = (
     "hotel_id",
@@ -89,44 +90,56 @@ SEARCH_COLUMNS = (
 )
 
 
-def booking_context(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `BOOKING_COLUMNS` for bookings with `BOOKING_INPUTS`, besides what the rows have already."""
-    check_in, booked = as_times(rows["check_in"]), as_times(rows["booked_at"])
-    nights = as_numbers(rows["los_nights"])
-    rate = as_numbers(rows["rate_micros"]) / MICROS_PER_UNIT
-    guests = np.nan_to_num(as_numbers(rows["adults"])) + np.nan_to_num(as_numbers(rows["children"]))
-    return rows.assign(
-        weekend_nights=weekend_nights(check_in, nights),
-        rate=rate,
-        value=as_numbers(rows["value_micros"]) / MICROS_PER_UNIT,
-        rate_per_guest=rate / np.maximum(guests, 1.0),
-        arrival_weekday=_numbers(check_in.dayofweek),
-        arrival_yearday=_numbers(check_in.dayofyear),
-        booked_weekday=_numbers(booked.dayofweek),
-    )
+_HOUR = np.timedelta64(1, "h")
+_TEXTS = {
+    *("hotel_id", "segment", "channel", "customer_type", "agent_id", "company_id", "meal", "room_type"),
+    *("partner", "device", "user_country"),
+}
+_TIMES = {"booked_at", "ts", "check_in"}
 
 
-def search_context(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `SEARCH_COLUMNS` for shown opportunities with `SEARCH_INPUTS`, besides what the rows have."""
-    check_in, at = as_times(rows["check_in"]), as_times(rows["ts"])
-    price, rival = as_numbers(rows["price_micros"]), as_numbers(rows["rival_price_micros"])
+def forms_of(inputs: tuple[str, ...]) -> Mapping[str, Form]:
+    """The form of each input; what is neither text nor an instant is a number."""
+    return {name: "text" if name in _TEXTS else "time" if name in _TIMES else "number" for name in inputs}
+
+
+def booking_context(columns: Columns) -> dict[str, Values]:
+    """Of bookings with `BOOKING_INPUTS`, the columns of `BOOKING_COLUMNS` that are not among these."""
+    check_in, booked = np.asarray(columns["check_in"]), np.asarray(columns["booked_at"])
+    rate = np.asarray(columns["rate_micros"]) / MICROS_PER_UNIT
+    guests = np.nan_to_num(np.asarray(columns["adults"])) + np.nan_to_num(np.asarray(columns["children"]))
+    arrival = _Dates(check_in)
+    return {
+        "weekend_nights": weekend_nights(arrival.weekday, np.asarray(columns["los_nights"])),
+        "rate": rate,
+        "value": np.asarray(columns["value_micros"]) / MICROS_PER_UNIT,
+        "rate_per_guest": rate / np.maximum(guests, 1.0),
+        "arrival_weekday": arrival.weekday,
+        "arrival_yearday": arrival.yearday,
+        "booked_weekday": _Dates(booked).weekday,
+    }
+
+
+def search_context(columns: Columns) -> dict[str, Values]:
+    """Of shown opportunities with `SEARCH_INPUTS`, the columns of `SEARCH_COLUMNS` that are not among these."""
+    price, rival = np.asarray(columns["price_micros"]), np.asarray(columns["rival_price_micros"])
     gap = np.log(price) - np.log(rival)
-    return rows.assign(
-        price_gap=gap,
-        dearer_by=np.where(np.isnan(gap), 0.0, np.maximum(gap, 0.0)),
-        price=price / MICROS_PER_UNIT,
-        arrival_weekday=_numbers(check_in.dayofweek),
-        arrival_yearday=_numbers(check_in.dayofyear),
-        hour=_numbers(at.hour),
-    )
+    arrival = _Dates(np.asarray(columns["check_in"]))
+    return {
+        "price_gap": gap,
+        "dearer_by": np.where(np.isnan(gap), 0.0, np.maximum(gap, 0.0)),
+        "price": price / MICROS_PER_UNIT,
+        "arrival_weekday": arrival.weekday,
+        "arrival_yearday": arrival.yearday,
+        "hour": _Dates(np.asarray(columns["ts"])).hour,
+    }
 
 
-def weekend_nights(check_in: pd.DatetimeIndex, nights: Floats) -> Floats:
-    """Nights that begin on a Friday or a Saturday; shape (n,).
+def weekend_nights(weekday: Floats, nights: Floats) -> Floats:
+    """Nights that begin on a Friday or a Saturday, by the weekday of arrival; shape (n,).
 
     Whole weeks have two each; the rest is counted from the weekday of arrival.
     """
-    weekday = _numbers(check_in.dayofweek)
     whole = np.floor(nights / 7)
     rest = nights - 7 * whole
     friday = ((4 - weekday) % 7 < rest).astype(float)
@@ -134,5 +147,28 @@ def weekend_nights(check_in: pd.DatetimeIndex, nights: Floats) -> Floats:
     return np.asarray(2 * whole + friday + saturday, dtype=np.float64)
 
 
-def _numbers(values: pd.Index[int]) -> Floats:
-    return np.asarray(values, dtype=np.float64)
+class _Dates:
+    """Parts of instants as floats, shape (n,); NaN where there is none."""
+
+    def __init__(self, times: Times) -> None:
+        self._times, self._days = times, times.astype("datetime64[D]")
+        self._missing = np.isnat(times)
+
+    @property
+    def weekday(self) -> Floats:
+        """Monday is 0."""
+        return self._known((self._days.astype(np.int64) + 3) % 7)
+
+    @property
+    def yearday(self) -> Floats:
+        """From 1."""
+        year = self._days.astype("datetime64[Y]").astype("datetime64[D]")
+        return self._known((self._days - year).astype(np.int64) + 1)
+
+    @property
+    def hour(self) -> Floats:
+        """From 0."""
+        return self._known((self._times - self._days) // _HOUR)
+
+    def _known(self, values: Ints) -> Floats:
+        return np.where(self._missing, np.nan, values)

@@ -24,7 +24,7 @@ from ml.models.base import LogisticModel, Prepared, Task, TreeModel, enough_of_e
 from ml.models.boosted import Examples
 from ml.models.context import SEARCH_COLUMNS, SEARCH_INPUTS, search_context
 from ml.models.delay import Completion
-from ml.models.encoding import Column, Encoder, as_times, known_before
+from ml.models.encoding import Column, Columns, Encoder, Values, as_times, known_before
 from ml.models.hotel_effect import fit_hotels, hotel_artefacts, load_hotels, of_hotels
 from ml.models.lightgbm_text import Recipe
 from ml.models.logistic import Logistic
@@ -60,13 +60,13 @@ class ConversionTask(Task):
     hotels: Multipliers
     level: RivalLevel | None
 
-    def frame(self, rows: pd.DataFrame) -> pd.DataFrame:
+    def design(self, columns: Columns) -> Columns:
         """The columns of the design, with what rivals bid where it is known."""
-        return _with_level(self.context(rows), self.level)
+        return _with_level(super().design(columns), self.level)
 
-    def probability(self, rows: pd.DataFrame) -> Floats:
-        """Probability of a booking of each row, shape (rows,)."""
-        return of_hotels(self.hotels, rows, super().probability(rows))
+    def probability(self, columns: Columns, design: Columns) -> Floats:
+        """Probability of a booking of each row, shape (n,)."""
+        return of_hotels(self.hotels, columns, super().probability(columns, design))
 
     @classmethod
     def prepare(
@@ -92,7 +92,9 @@ class ConversionTask(Task):
         learned = Completion.fit(age, delay, booked, cell=cell) if completion is None else completion
         factor = learned.at(age, cell)
         level = None if auctions is None else RivalLevel.fit(auctions[known_before(auctions["known_at"], as_of)])
-        frame = _with_level(search_context(rows), level)
+        frame = cls.context(rows)
+        if level is not None:
+            frame = frame.assign(**{LEVEL.name: level.of(rows)})
         encoder = Encoder.fit(cls.columns if level is None else (*cls.columns, LEVEL), frame)
         examples = Examples(
             encoder.matrix(frame), booked.astype(float), np.ones(len(rows)), delay_offset(factor, booked)
@@ -102,14 +104,14 @@ class ConversionTask(Task):
         return Prepared(encoder, examples, certain=certain, days=age, hotels=hotels, known_share=factor, level=level)
 
     @classmethod
-    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
-        """The columns of the design matrix."""
-        return search_context(rows)
+    def derive(cls, columns: Columns) -> dict[str, Values]:
+        """The columns of the search."""
+        return search_context(columns)
 
     @classmethod
-    def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
+    def answer(cls, columns: Columns, p: Floats) -> dict[str, Floats]:  # noqa: ARG003  (the probability is the answer)
         """`p_book`."""
-        return pd.DataFrame({"p_book": p}, index=rows.index)
+        return {"p_book": p}
 
 
 class ConversionModel(ConversionTask, TreeModel):
@@ -166,8 +168,8 @@ class ConversionBaseline(ConversionTask, LogisticModel):
         return cls(fitted, load_hotels(cls.name, artefacts), _level_of(cls.name, fitted.encoder, artefacts))
 
 
-def _with_level(frame: pd.DataFrame, level: RivalLevel | None) -> pd.DataFrame:
-    return frame if level is None else frame.assign(**{LEVEL.name: level.of(frame)})
+def _with_level(columns: Columns, level: RivalLevel | None) -> Columns:
+    return columns if level is None else {**columns, LEVEL.name: level.of_columns(columns)}
 
 
 def _own_artefacts(name: str, hotels: Multipliers, level: RivalLevel | None) -> dict[str, bytes]:

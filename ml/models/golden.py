@@ -51,6 +51,11 @@ def differences(models: Mapping[str, BidModel], data: bytes) -> list[str]:
     return found
 
 
+def golden_rows(data: bytes, name: str) -> pd.DataFrame:
+    """The golden rows of a model, from a golden file that `differences` has read."""
+    return _frame(json.loads(data)[name]["rows"])
+
+
 def _record(model: BidModel, rows: pd.DataFrame) -> dict[str, Any]:
     places = np.unique(np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS, len(rows))).round().astype(int))
     kept = _plain(rows.iloc[places][list(model.inputs)])

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ml.core.errors import CorruptArtefact
+from ml.models.encoding import Columns
 from ml.models.numbers import Floats
 from ml.models.shrinkage import FILE as SHRUNK
 from ml.models.shrinkage import Multipliers
@@ -40,9 +40,9 @@ def fit_hotels(prepared: Prepared, probability: Floats) -> Multipliers:
     return Multipliers.load(found.artefacts())
 
 
-def of_hotels(multipliers: Multipliers, rows: pd.DataFrame, probability: Floats) -> Floats:
+def of_hotels(multipliers: Multipliers, columns: Columns, probability: Floats) -> Floats:
     """Probabilities with the multiplier of each row's hotel; a hotel that is not known has that of the typical one."""
-    hotels = rows["hotel_id"].astype(str).tolist()
+    hotels = list(map(str, columns["hotel_id"]))
     return np.minimum(probability * multipliers.of([hotels], shade=None), HIGHEST)
 
 

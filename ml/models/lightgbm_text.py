@@ -160,9 +160,18 @@ class TextModel:
     def __init__(self, text: str) -> None:
         self.text = text
         self._booster: Any = None
+        self._faster: Callable[[Floats], Floats] | None = None
+
+    def walk_with(self, faster: Callable[[Floats], Floats]) -> None:
+        """Take margins from another function from now on, one that was shown to give the same (`ml.serving.trees`)."""
+        self._faster = faster
 
     def margin(self, matrix: Floats) -> Floats:
         """Log-odds, shape (n,), for a matrix of shape (n, k); on one thread."""
+        return self.own_margin(matrix) if self._faster is None else self._faster(matrix)
+
+    def own_margin(self, matrix: Floats) -> Floats:
+        """As `margin`, by LightGBM itself."""
         import numpy as np
 
         if not len(matrix):

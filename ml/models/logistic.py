@@ -5,8 +5,9 @@ A model that cannot beat this does not earn its complexity. Coefficients are JSO
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ml.core.errors import CorruptArtefact
 from ml.models.boosted import Examples
 from ml.models.encoding import Encoder
 from ml.models.newton import fit_logit
-from ml.models.numbers import Floats, sigmoid, to_json_floats
+from ml.models.numbers import Floats, Ints, sigmoid, to_json_floats
 
 RIDGE = 1.0
 """Penalty on standardised coefficients (sklearn's default, C = 1)."""
@@ -115,8 +116,19 @@ class Logistic:
         return cls(encoder, scales, widths, np.empty(0))
 
     def raw(self, matrix: Floats) -> Floats:
-        """Probability of the label, shape (n,), of encoded rows, without the offset that training had."""
+        """Probability of the label, shape (n,), of encoded rows, without the offset that training had.
+
+        A row's is the same to the last bit whichever rows are with it, which a product of matrices does not promise.
+        """
+        return sigmoid(np.vecdot(self._design(matrix), self.coefficients))
+
+    def raw_together(self, matrix: Floats) -> Floats:
+        """As `raw`, by one product of matrices: for the many rows of a fit, where the last bit of one is nobody's concern."""
         return sigmoid(self._design(matrix) @ self.coefficients)
+
+    def of_matrix(self, matrix: Floats) -> Floats:
+        """As `raw`; nothing is calibrated."""
+        return self.raw(matrix)
 
     def probability(self, frame: pd.DataFrame) -> Floats:
         """Probability of the label, shape (rows,), of a frame with the encoder's columns."""
@@ -148,13 +160,80 @@ class Logistic:
 
     def _design(self, matrix: Floats) -> Floats:
         """Ones, then per number its scaled value (and 1 where missing), per category a column for each code."""
-        parts = [np.ones((len(matrix), 1))]
-        for n, column in enumerate(self.encoder.columns):
-            values = matrix[:, n]
-            if column.kind == "number":
-                parts.append(self.scales[column.name].apply(values)[:, None])
-                if self.scales[column.name].gaps:
-                    parts.append(np.isnan(values)[:, None].astype(np.float64))
-            else:
-                parts.append((values[:, None] == np.arange(self.widths[column.name])).astype(np.float64))
-        return np.hstack(parts)
+        plan = self._plan
+        out = np.zeros((len(matrix), plan.width))
+        out[:, 0] = 1.0
+        values = matrix[:, plan.numbers]
+        missing = np.isnan(values)
+        inside = np.minimum(np.maximum(values, plan.low), plan.high)
+        inside[:, plan.logged] = np.log1p(inside[:, plan.logged])
+        out[:, plan.number_places] = np.where(missing, 0.0, (inside - plan.mean) / plan.deviation)
+        out[:, plan.gap_places] = missing[:, plan.gaps]
+        codes = matrix[:, plan.categories]
+        row, category = np.nonzero(codes < plan.widths)
+        out[row, plan.starts[category] + codes[row, category].astype(np.int64)] = 1.0
+        return out
+
+    @cached_property
+    def _plan(self) -> _Plan:
+        return _Plan.of(self.encoder, self.scales, self.widths)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How a matrix becomes a design.
+
+    Attributes:
+        width: columns of the design.
+        numbers, categories: columns of the matrix, by kind.
+        low, high, mean, deviation: of each number, its `Scale`.
+        logged, gaps: of the numbers, which are scaled by their logarithm, and which have a coefficient for being missing.
+        number_places, gap_places: where numbers, and whether they are missing, stand in the design.
+        widths, starts: of each category, how many codes have a coefficient, and where the first stands.
+    """
+
+    width: int
+    numbers: Ints
+    categories: Ints
+    low: Floats
+    high: Floats
+    mean: Floats
+    deviation: Floats
+    logged: Ints
+    gaps: Ints
+    number_places: Ints
+    gap_places: Ints
+    widths: Ints
+    starts: Ints
+
+    @classmethod
+    def of(cls, encoder: Encoder, scales: Mapping[str, Scale], widths: Mapping[str, int]) -> _Plan:
+        at, places, gap_places, starts = 1, [], [], []
+        for column in encoder.columns:
+            if column.kind != "number":
+                starts.append(at)
+                at += widths[column.name]
+                continue
+            places.append(at)
+            gap_places += [at + 1] if scales[column.name].gaps else []
+            at += 1 + scales[column.name].gaps
+        scaled = [scales[column.name] for column in encoder.columns if column.kind == "number"]
+
+        def ints(values: Iterable[int]) -> Ints:
+            return np.fromiter(values, np.int64)
+
+        return cls(
+            width=at,
+            numbers=ints(n for n, column in enumerate(encoder.columns) if column.kind == "number"),
+            categories=ints(n for n, column in enumerate(encoder.columns) if column.kind != "number"),
+            low=np.array([scale.low for scale in scaled], dtype=np.float64),
+            high=np.array([scale.high for scale in scaled], dtype=np.float64),
+            mean=np.array([scale.mean for scale in scaled], dtype=np.float64),
+            deviation=np.array([scale.deviation for scale in scaled], dtype=np.float64),
+            logged=ints(n for n, scale in enumerate(scaled) if scale.logged),
+            gaps=ints(n for n, scale in enumerate(scaled) if scale.gaps),
+            number_places=ints(places),
+            gap_places=ints(gap_places),
+            widths=ints(widths[column.name] for column in encoder.columns if column.kind != "number"),
+            starts=ints(starts),
+        )

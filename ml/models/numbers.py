@@ -10,6 +10,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Times = npt.NDArray[np.datetime64]
+"""Instants, `datetime64[us]`, UTC; NaT where missing."""
 
 SMALLEST = 1e-7
 """A probability nearer than this to 0 or 1 is taken as this near, so that its log-odds stay finite."""

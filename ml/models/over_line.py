@@ -26,7 +26,7 @@ class OverLine(Boosted):
     @classmethod
     def over(cls, line: Logistic, examples: Examples, *, recipe: Recipe, seed: int) -> OverLine:
         """Grow the trees on what the line leaves; not calibrated yet."""
-        carried = logit(line.raw(examples.matrix))
+        carried = logit(line.raw_together(examples.matrix))
         offset = carried if examples.offset is None else carried + examples.offset
         grown = Boosted.fit(line.encoder, replace(examples, offset=offset), recipe=recipe, seed=seed)
         return cls(grown.encoder, grown.trees, grown.intercept, grown.calibration, line=line)

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ml.models.encoding import Columns
+    from ml.models.lightgbm_text import TextModel
+    from ml.models.numbers import Floats
+
 
 @runtime_checkable
 class BidModel(Protocol):
@@ -40,6 +44,15 @@ class BidModel(Protocol):
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """`outputs` for each row, under the index of `rows`; on one thread."""
+        ...
+
+    def predict_columns(self, columns: Columns) -> dict[str, Floats]:
+        """`outputs`, each of shape (n,), of `inputs` as arrays (`ml.models.encoding.Values`): what `predict` says of them, to the last
+        bit, and the same for a row whichever rows are with it."""
+        ...
+
+    def forests(self) -> tuple[TextModel, ...]:
+        """The trees that it is made of, so that they can be walked faster; none where it has none."""
         ...
 
     def artefacts(self) -> dict[str, bytes]:

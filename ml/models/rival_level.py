@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import numpy as np
 import pandas as pd
@@ -27,9 +28,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ml.core.digests import canonical_json
 from ml.core.errors import CorruptArtefact, UsageError
-from ml.market.buckets import lead_buckets
+from ml.market.buckets import LEAD_BUCKETS, LEAD_STARTS, bucket_index
 from ml.models.artefacts import read_object
-from ml.models.encoding import Column, as_numbers
+from ml.models.encoding import Column, Columns, Form, as_numbers, columns_of
 from ml.models.numbers import Floats, Ints, sigmoid, to_json_floats
 
 LEVEL = Column("rival_level", "log ratio", "how high rivals bid for such a search, over what the stay costs")
@@ -74,6 +75,20 @@ AUCTION_COLUMNS = (
 )
 """What it is learned from."""
 
+LEVEL_INPUTS: Mapping[str, Form] = {
+    "partner": "text",
+    "hotel_id": "text",
+    "device": "text",
+    "user_country": "text",
+    "lead_days": "number",
+    "los_nights": "number",
+    "default_date": "number",
+    "price_micros": "number",
+}
+"""What a level is read from, with the form of each column."""
+
+LEAD_NAMES = np.array(LEAD_BUCKETS, dtype=object)
+
 
 @dataclass(frozen=True)
 class RivalLevel:
@@ -111,12 +126,13 @@ class RivalLevel:
         rows = auctions[(bid > 0) & (price > 0)].sort_values(["hotel_id", "opportunity_id"], ignore_index=True)
         if len(rows) < MIN_AUCTIONS:
             return None
-        grouped = {name: _codes(keys) for name, keys in _groupings(rows).items()}
-        columns = [np.log(as_numbers(rows["bid_micros"])), *_gaps(rows), np.ones(len(rows)), *_logs(rows)]
+        searches = columns_of(rows, LEVEL_INPUTS)
+        grouped = {name: _codes(keys) for name, keys in _groupings(searches).items()}
+        columns = [np.log(as_numbers(rows["bid_micros"])), *_gaps(rows), np.ones(len(rows)), *_logs(searches)]
         for code, names in grouped.values():
             columns += [(code == number).astype(np.float64) for number in range(len(names))]
         design, reached = np.column_stack(columns), _reached(rows)
-        hotel, device = _codes(rows["hotel_id"].astype(str)), _codes(_on_device(rows))
+        hotel, device = _codes(list(map(str, searches["hotel_id"]))), _codes(_on_device(searches))
         found, started = _within_hotels(design, reached, hotel[0])
         slope = float(found[0])
         if slope < MIN_SLOPE:
@@ -134,13 +150,16 @@ class RivalLevel:
 
     def of(self, rows: pd.DataFrame) -> Floats:
         """The level of each search over what its stay costs, in the logarithm, shape (n,); about 0 on the mean."""
-        price, nights = _logs(rows)
+        return self.of_columns(columns_of(rows, LEVEL_INPUTS))
+
+    def of_columns(self, columns: Columns) -> Floats:
+        """As `of`, of columns without a frame."""
+        price, nights = _logs(columns)
         level = self.price * price + self.nights * nights - self.centre
-        for name, keys in _groupings(rows).items():
+        for name, keys in _groupings(columns).items():
             level += _looked_up(self.groups[name], keys)
-        return (
-            level + _looked_up(self.hotels, rows["hotel_id"].astype(str)) + _looked_up(self.devices, _on_device(rows))
-        )
+        hotels = list(map(str, columns["hotel_id"]))
+        return level + _looked_up(self.hotels, hotels) + _looked_up(self.devices, _on_device(columns))
 
     def artefacts(self, name: str) -> dict[str, bytes]:
         """`<name>/rival_level.json`."""
@@ -179,27 +198,28 @@ class RivalLevel:
 _GROUPINGS = ("partner device", "device lead", "nights", "country", "default dates")
 
 
-def _groupings(rows: pd.DataFrame) -> dict[str, pd.Series[str]]:
+def _groupings(columns: Columns) -> dict[str, list[str]]:
     """The groups of each row, by the names of `_GROUPINGS`."""
-    device = rows["device"].astype(str)
-    lead = pd.Series(lead_buckets(rows["lead_days"].to_numpy(dtype=np.int64)).astype(str), index=rows.index)
+    device = columns["device"]
+    lead = LEAD_NAMES[bucket_index(columns["lead_days"], LEAD_STARTS)].tolist()
+    nights = np.fmin(np.fmax(columns["los_nights"], 1), _MOST_NIGHTS).astype(np.int64)
     keys = (
-        rows["partner"].astype(str) + " " + device,
-        device + " " + lead,
-        rows["los_nights"].clip(1, _MOST_NIGHTS).astype(np.int64).astype(str),
-        rows["user_country"].astype(str),
-        rows["default_date"].astype(bool).astype(str),
+        [f"{partner} {name}" for partner, name in zip(columns["partner"], device, strict=True)],
+        [f"{name} {bucket}" for name, bucket in zip(device, lead, strict=True)],
+        list(map(str, nights.tolist())),
+        list(map(str, columns["user_country"])),
+        list(map(str, (np.asarray(columns["default_date"]) != 0).tolist())),
     )
     return dict(zip(_GROUPINGS, keys, strict=True))
 
 
-def _on_device(rows: pd.DataFrame) -> pd.Series[str]:
-    return rows["hotel_id"].astype(str) + " " + rows["device"].astype(str)
+def _on_device(columns: Columns) -> list[str]:
+    return [f"{hotel} {device}" for hotel, device in zip(columns["hotel_id"], columns["device"], strict=True)]
 
 
-def _logs(rows: pd.DataFrame) -> tuple[Floats, Floats]:
+def _logs(columns: Columns) -> tuple[Floats, Floats]:
     """Logarithms of price and nights; a price that is missing counts as 1."""
-    price, nights = as_numbers(rows["price_micros"]), as_numbers(rows["los_nights"])
+    price, nights = np.asarray(columns["price_micros"]), np.asarray(columns["los_nights"])
     return np.log(np.where(price > 0, price, 1.0)), np.log(np.maximum(nights, 1.0))
 
 
@@ -282,15 +302,14 @@ def _effects(margin: Floats, reached: Floats, hotel: Ints, device: Ints, *, star
     return effects[0], effects[1]
 
 
-def _codes(keys: pd.Series[str]) -> tuple[Ints, list[str]]:
-    codes, names = pd.factorize(keys, sort=True)
+def _codes(keys: list[str]) -> tuple[Ints, list[str]]:
+    codes, names = pd.factorize(np.array(keys, dtype=object), sort=True)
     return codes.astype(np.int64), [str(name) for name in names]
 
 
-def _looked_up(parts: Mapping[str, float], keys: pd.Series[str]) -> Floats:
+def _looked_up(parts: Mapping[str, float], keys: list[str]) -> Floats:
     """The part of each key, 0 for one that is not known; shape (n,)."""
-    codes, names = pd.factorize(keys)
-    return np.array([parts.get(str(name), 0.0) for name in names], dtype=np.float64)[codes]
+    return np.fromiter(map(parts.get, keys, repeat(0.0)), np.float64, len(keys))
 
 
 def _floats(parts: Mapping[str, float]) -> dict[str, float]:

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -181,11 +183,16 @@ class Multipliers:
         rows = len(levels[0])
         mean, shape = np.ones(rows), np.full(rows, self.total)
         for level in reversed(range(len(self.keys))):
-            code, known = _lookup(self.keys[level], levels[level])
+            code, known = _lookup(self._places[level], levels[level])
             mean = np.where(known, self.means[level][code], mean)
             unseen = 1.0 / (1.0 / self.strengths[level] + 1.0 / shape)
             shape = np.where(known, self.shapes[level][code], unseen)
         return mean, shape
+
+    @cached_property
+    def _places(self) -> tuple[Mapping[str, int], ...]:
+        """Of each level, the number of each node."""
+        return tuple({name: number for number, name in enumerate(names)} for names in self.keys)
 
     def artefacts(self) -> dict[str, bytes]:
         """One JSON file."""
@@ -275,13 +282,10 @@ def _parents(levels: Sequence[Sequence[str]], keys: Sequence[Sequence[str]], cod
     return (*found, np.zeros(len(keys[-1]), dtype=np.int64))
 
 
-def _lookup(keys: Sequence[str], names: Sequence[str]) -> tuple[Ints, Bools]:
-    """Number of each name among sorted keys (0 where unknown), and whether it is known."""
-    known_names = np.asarray(keys)
-    wanted = np.asarray(names, dtype=object).astype(str)
-    place = np.minimum(np.searchsorted(known_names, wanted), len(known_names) - 1)
-    known = np.asarray(known_names[place] == wanted, dtype=np.bool_)
-    return np.where(known, place, 0).astype(np.int64), known
+def _lookup(places: Mapping[str, int], names: Sequence[str]) -> tuple[Ints, Bools]:
+    """Number of each name (0 where unknown), and whether it is known."""
+    place = np.fromiter(map(places.get, map(str, names), repeat(-1)), np.int64, len(names))
+    return np.maximum(place, 0), place >= 0
 
 
 def _check(levels: Sequence[Sequence[str]], bookings: Floats, expected: Floats) -> None:

@@ -21,7 +21,7 @@ from ml.models.blend import Blend, line_share
 from ml.models.boosted import Boosted, Examples
 from ml.models.calibration import Calibration, Identity, choose
 from ml.models.context import BOOKING_COLUMNS, BOOKING_INPUTS, booking_context
-from ml.models.encoding import Column, Encoder, as_numbers
+from ml.models.encoding import Column, Columns, Encoder, Values
 from ml.models.field_calibration import FieldCalibration, value_weights
 from ml.models.history import BOOKING_HISTORY
 from ml.models.lightgbm_text import Recipe
@@ -90,21 +90,20 @@ class ValueTask(Task):
         enough_rows(cls.task, rows, least=MIN_ROWS)
         known = Knowledge.of(rows, as_of=as_of)
         enough_of_each(cls.task, known.label, least=MIN_CANCELLATIONS)
-        frame = booking_context(rows)
+        frame = cls.context(rows)
         encoder = Encoder.fit(cls.columns, frame)
         examples = Examples(encoder.matrix(frame), known.label, known.weight)
         return PreparedBookings(encoder, examples, certain=known.settled, days=known.age.astype(float), known=known)
 
     @classmethod
-    def context(cls, rows: pd.DataFrame) -> pd.DataFrame:
-        """The columns of the design matrix."""
-        return booking_context(rows)
+    def derive(cls, columns: Columns) -> dict[str, Values]:
+        """The columns of the booking."""
+        return booking_context(columns)
 
     @classmethod
-    def answer(cls, rows: pd.DataFrame, p: Floats) -> pd.DataFrame:
+    def answer(cls, columns: Columns, p: Floats) -> dict[str, Floats]:
         """`p_cancel` and `net_value_micros` (a float: an expectation)."""
-        net = (1.0 - p) * as_numbers(rows["value_micros"])
-        return pd.DataFrame({"p_cancel": p, "net_value_micros": net}, index=rows.index)
+        return {"p_cancel": p, "net_value_micros": (1.0 - p) * np.asarray(columns["value_micros"])}
 
 
 class ValueModel(ValueTask, TreeModel):

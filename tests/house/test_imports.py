@@ -21,6 +21,7 @@ OWNERS = {
     "evidently": {"monitoring"},
     "feast": {"ml/features", "feature_repo"},
     "lightgbm": {"ml/models"},
+    "llvmlite": {"ml/serving"},
     "mlflow": {"ml/evaluation"},
     "pyspark": {"ml/features"},
     "py4j": {"ml/features"},

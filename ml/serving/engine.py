@@ -1,0 +1,389 @@
+"""Two engines of the bid service, for itineraries and for listings, and which of them a bundle is for.
+
+An engine is made of a verified bundle and a published plan, off the serving path, and never changes. Its numbers are those of the
+models' own functions over arrays; there is no second copy of a feature here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.core.digests import Digest
+from ml.core.errors import BidwrightError, CorruptArtefact
+from ml.market.buckets import lead_buckets, los_buckets
+from ml.models.listing import ListingModel
+from ml.serving.engine_protocol import Matrix
+from ml.serving.messages import BidRequest, Layout, Reason, Scored
+
+if TYPE_CHECKING:
+    from ml.models.encoding import Values
+    from ml.models.protocol import BidModel
+
+_LOG = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Numbers = dict[str, npt.NDArray[Any]]
+"""What was worked out per candidate, by name; shape (n,) each."""
+
+TRAFFIC_VIEW, TRAFFIC_TTL_DAYS = "hotel_traffic", 30
+_DAY_US = 86_400_000_000
+_FIRST_PLACE = 1.0
+"""A click is predicted for the place that a bid aims at, as it is when bids are published."""
+
+
+class PlanRows(Protocol):
+    """What a published plan says of cells; shape (n,) each (`ml.bidding.serving_plan.PlanRows`)."""
+
+    @property
+    def retained(self) -> Floats:
+        """Share of a booking's gross value that stays after cancellations."""
+        ...
+
+    @property
+    def shading(self) -> Floats:
+        """Share of a click's worth that is bid, 0 to 1."""
+        ...
+
+    @property
+    def cap_micros(self) -> Ints:
+        """No bid exceeds it; 0 where a kill switch stopped bids."""
+        ...
+
+
+class Plan(Protocol):
+    """A published plan (`ml.bidding.serving_plan.ServingPlan`)."""
+
+    @property
+    def digest(self) -> str:
+        """Of its bytes."""
+        ...
+
+    @property
+    def take_share(self) -> float:
+        """What a booking earns of its net value."""
+        ...
+
+    @property
+    def max_bid_micros(self) -> int:
+        """No bid exceeds it."""
+        ...
+
+    def of(self, cells: Mapping[str, npt.NDArray[Any]]) -> PlanRows:
+        """What it says of cells: text by the columns of `ml.bidding.worth.CLICK_LEVELS`, shape (n,) each."""
+        ...
+
+
+class FeatureReader(Protocol):
+    """The chosen columns of an online view (`ml.features.online.direct.DirectReader`)."""
+
+    def read(self, *keys: Any, not_before_us: int | None = None) -> Matrix:
+        """Shape (entities, columns), NaN where nothing is known."""
+        ...
+
+
+OpenView = Callable[[str, Sequence[str]], FeatureReader]
+"""Reader of these columns of the view of that name; nothing is read yet."""
+
+
+class Online:
+    """Features by key, as NaN where they cannot be read: a bid with defaults is better than none.
+
+    Attributes:
+        layout: their columns, and the type that they are kept in.
+    """
+
+    def __init__(self, reader: FeatureReader | None, columns: Sequence[str], *, probe: Sequence[Sequence[str]]) -> None:
+        self._reader, self._troubled = reader, False
+        self.layout = Layout("<f8", tuple(columns))
+        self._type: np.dtype[Any] = np.dtype(np.float64)
+        if reader is not None and (found := self._tried(*probe, not_before_us=None)) is not None:
+            self._type = found.dtype
+            self.layout = Layout(found.dtype.newbyteorder("<").str, tuple(columns))
+
+    def read(self, *keys: Sequence[str], not_before_us: int | None) -> Matrix:
+        """Shape (n, columns), in the type of the layout."""
+        found = None if self._reader is None else self._tried(*keys, not_before_us=not_before_us)
+        if found is None:
+            return np.full((len(keys[0]), len(self.layout.columns)), np.nan, dtype=self._type)
+        return found if found.dtype == self._type else found.astype(self._type)
+
+    def _tried(self, *keys: Sequence[str], not_before_us: int | None) -> Matrix | None:
+        try:
+            found = self._reader.read(*keys, not_before_us=not_before_us) if self._reader is not None else None
+        except BidwrightError as error:
+            if not self._troubled:
+                _LOG.warning("online features cannot be read, so bids are made without them: %s", error)
+            self._troubled = True
+            return None
+        self._troubled = False
+        return found
+
+
+class _Engine:
+    """What both engines share: numbers per candidate in, answers per request out."""
+
+    def __init__(self, digest: Digest, plan: Plan, online: Online) -> None:
+        self.digest, self.plan, self.layout = digest, plan.digest, online.layout
+        self._plan, self._online = plan, online
+
+    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> list[Scored]:
+        """As of `ml.serving.engine_protocol.Engine`."""
+        numbers = self._numbers(requests, features, at_us=at_us, pacing=pacing)
+        bids, scores = numbers["bid_micros"].tolist(), numbers["score"].tolist()
+        reasons, missing = numbers["reason"].tolist(), numbers["missing"].tolist()
+        return [
+            Scored(bids[a:b], scores[a:b], reasons[a:b], sum(missing[a:b]), features[a:b].tobytes())
+            for a, b in _places(requests)
+        ]
+
+    def intermediates(
+        self, request: BidRequest, features: Matrix, *, at_us: int, pacing: float
+    ) -> list[Mapping[str, float]]:
+        """As of `ml.serving.engine_protocol.Engine`; by the very function that decides."""
+        numbers = self._numbers([request], features, at_us=at_us, pacing=pacing)
+        looked_up = {name: features[:, n] for n, name in enumerate(self.layout.columns)}
+        last = numbers.pop("bid_micros")
+        table = {name: values.tolist() for name, values in {**looked_up, **numbers, "bid_micros": last}.items()}
+        return [{name: values[n] for name, values in table.items()} for n in range(len(last))]
+
+    def _numbers(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> Numbers:
+        raise NotImplementedError
+
+
+class ItineraryEngine(_Engine):
+    """Bids for itineraries of hotels on metasearch.
+
+    `bid = p_book x price x nights x retained share x take share x shading x pacing`, and no more than the cap of its cell;
+    `score = p_click x bid`, or the bid alone where there is no click model.
+
+    Args:
+        digest: of the bundle.
+        models: by name: `conversion`, and `click` where there is one.
+        plan: that is followed.
+        open_view: opens the online features that the click model reads.
+        now_us: the present instant: features older than their time to live count as missing.
+    """
+
+    def __init__(
+        self,
+        digest: Digest,
+        models: Mapping[str, BidModel],
+        plan: Plan,
+        *,
+        open_view: OpenView,
+        now_us: Callable[[], int],
+    ) -> None:
+        from ml.models.history import TRAFFIC_HISTORY
+
+        self._conversion, self._click, self._now_us = models["conversion"], models.get("click"), now_us
+        names = [] if self._click is None else [c.name for c in TRAFFIC_HISTORY if c.name in self._click.inputs]
+        reader = open_view(TRAFFIC_VIEW, names) if names else None
+        super().__init__(digest, plan, Online(reader, names, probe=(["-"], ["-"])))
+
+    def look_up(self, requests: Sequence[BidRequest]) -> Matrix:
+        """As of `ml.serving.engine_protocol.Engine`."""
+        hotels = [candidate.hotel_id for request in requests for candidate in request.candidates]
+        if not self.layout.columns:
+            return np.empty((len(hotels), 0))
+        partners = [request.user.partner for request in requests for _ in request.candidates]
+        return self._online.read(hotels, partners, not_before_us=self._now_us() - TRAFFIC_TTL_DAYS * _DAY_US)
+
+    def _numbers(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> Numbers:
+        columns = search_columns(requests, at_us=at_us)
+        price, nights, lead = (np.asarray(columns[name]) for name in ("price_micros", "los_nights", "lead_days"))
+        hotels = columns["hotel_id"]
+        unknown = ~(price > 0) | ~(lead >= 0) | (np.array(hotels) == "")
+        p_book = self._conversion.predict_columns(columns)["p_book"]
+        known_lead = np.where(lead >= 0, lead, 0.0)
+        said = self._plan.of(
+            {
+                "partner": _texts(columns["partner"]),
+                "market": _texts([request.user.market for request in requests for _ in request.candidates]),
+                "hotel_id": _texts(hotels),
+                "device": _texts(columns["device"]),
+                "lead_bucket": lead_buckets(known_lead),
+                "los_bucket": los_buckets(nights),
+            }
+        )
+        value = price * nights
+        worth = p_book * value * said.retained * self._plan.take_share
+        wanted = worth * said.shading * _share(pacing)
+        cap = np.minimum(said.cap_micros, self._plan.max_bid_micros)
+        usable = _probable(p_book) & np.isfinite(wanted) & (wanted >= 0)
+        p_click = np.ones(len(price))
+        missing = np.isnan(features)
+        if self._click is not None:
+            history = {name: features[:, n].astype(np.float64) for n, name in enumerate(self.layout.columns)}
+            first = np.full(len(price), _FIRST_PLACE)
+            p_click = self._click.predict_columns({**columns, **history, "position": first})["p_click"]
+            usable &= _probable(p_click)
+        bid, reason = _guarded(wanted, cap, usable, np.asarray(missing.any(axis=1)))
+        bid[unknown], reason[unknown] = 0, Reason.UNKNOWN
+        return {
+            "lead_days": lead,
+            "p_book": p_book,
+            "value_micros": value,
+            "retained": said.retained,
+            "worth_micros": worth,
+            "shading": said.shading,
+            "wanted_micros": wanted,
+            "cap_micros": cap,
+            "p_click": p_click,
+            "missing": missing.sum(axis=1),
+            "reason": reason,
+            "score": _score(p_click, bid, bid > 0),
+            "bid_micros": bid,
+        }
+
+
+class ListingEngine(_Engine):
+    """Ranks and bids for sponsored listings, each known by its id.
+
+    `bid = min(value, cap) x pacing` and `score = p_click x bid` where a click has a value; else no bid, and `score = p_click`.
+
+    Args:
+        digest: of the bundle.
+        model: of the click.
+        plan: whose cap holds.
+        open_view: opens the online features.
+    """
+
+    def __init__(self, digest: Digest, model: ListingModel, plan: Plan, *, open_view: OpenView) -> None:
+        self._model = model
+        names = model.inputs
+        super().__init__(digest, plan, Online(open_view(model.view, names), names, probe=(["-"],)))
+
+    def look_up(self, requests: Sequence[BidRequest]) -> Matrix:
+        """As of `ml.serving.engine_protocol.Engine`."""
+        ids = [candidate.id for request in requests for candidate in request.candidates]
+        return self._online.read(ids, not_before_us=None)
+
+    def _numbers(
+        self,
+        requests: Sequence[BidRequest],
+        features: Matrix,
+        *,
+        at_us: int,  # noqa: ARG002  (nothing here depends on the instant)
+        pacing: float,
+    ) -> Numbers:
+        value = _amounts(candidate.value_micros for request in requests for candidate in request.candidates)
+        known = np.isfinite(features)
+        matrix = features.astype(np.float64)
+        if not known.all():
+            matrix[~known] = np.nan
+        p_click = self._model.of_matrix(matrix)
+        missing = known.shape[1] - known.sum(axis=1)
+        priced = value > 0
+        wanted = np.where(priced, value, 0.0)
+        bid, reason = _guarded(wanted, np.full(len(value), self._plan.max_bid_micros), _probable(p_click), missing > 0)
+        bid = np.rint(bid * _share(pacing)).astype(np.int64)
+        scored = reason == Reason.WORTHLESS
+        reason[scored & ~priced] = np.where(missing > 0, Reason.DEFAULTS, Reason.BID)[scored & ~priced]
+        return {
+            "value_micros": value,
+            "p_click": p_click,
+            "missing": missing,
+            "reason": reason,
+            "score": _score(p_click, np.where(priced, bid, 1.0), reason != Reason.OUT_OF_RANGE),
+            "bid_micros": bid,
+        }
+
+
+def search_columns(requests: Sequence[BidRequest], *, at_us: int) -> dict[str, Values]:
+    """The inputs of the models of searches, one row per candidate: `ml.models.context.SEARCH_INPUTS`.
+
+    Days ahead are counted from the UTC day, as they are in the market's data. A stay that began yesterday counts as one of today:
+    where the traveller is, it may still be today.
+    """
+    candidates = [candidate for request in requests for candidate in request.candidates]
+    users = [request.user for request in requests for _ in request.candidates]
+    check_in = np.array([candidate.check_in for candidate in candidates], dtype="datetime64[D]")
+    lead = np.where(np.isnat(check_in), np.nan, check_in.astype(np.int64) - at_us // _DAY_US)
+    return {
+        "partner": [user.partner for user in users],
+        "hotel_id": [candidate.hotel_id for candidate in candidates],
+        "device": [user.device for user in users],
+        "user_country": [user.country for user in users],
+        "ts": np.full(len(candidates), at_us, dtype=np.int64).view("datetime64[us]"),
+        "check_in": check_in.astype("datetime64[us]"),
+        "lead_days": np.where(lead == -1, 0.0, lead),
+        "los_nights": np.array([candidate.los_nights for candidate in candidates], dtype=np.float64),
+        "default_date": np.array([candidate.default_date for candidate in candidates], dtype=np.float64),
+        "price_micros": _amounts(candidate.price_micros for candidate in candidates),
+        "rival_price_micros": _amounts(candidate.rival_price_micros for candidate in candidates),
+    }
+
+
+def _amounts(micros: Iterator[int | None]) -> Floats:
+    return np.array([np.nan if amount is None else amount for amount in micros], dtype=np.float64)
+
+
+def _texts(values: Values) -> npt.NDArray[np.object_]:
+    return np.array(values, dtype=object)
+
+
+def _share(pacing: float) -> float:
+    """A multiplier that is no share of a bid stops bids, or leaves them as they are; never raises them."""
+    return min(max(pacing, 0.0), 1.0) if pacing == pacing else 0.0
+
+
+def _probable(p: Floats) -> Bools:
+    return (p >= 0) & (p <= 1)
+
+
+def _score(p_click: Floats, each: npt.NDArray[Any], usable: Bools) -> Floats:
+    return np.where(usable, p_click, 0.0) * each
+
+
+def _guarded(wanted: Floats, cap: npt.NDArray[Any], usable: Bools, defaults: Bools) -> tuple[Ints, Ints]:
+    """Whole micros from 0 to the cap, and why they are what they are; shape (n,) each."""
+    safe = np.where(usable, wanted, 0.0)
+    bid = np.rint(np.minimum(safe, np.maximum(cap, 0))).astype(np.int64)
+    reason = np.where(defaults, np.int64(Reason.DEFAULTS), np.int64(Reason.BID))
+    reason[bid == 0] = Reason.WORTHLESS
+    reason[safe > cap] = Reason.GUARD
+    reason[~usable] = Reason.OUT_OF_RANGE
+    return bid, reason
+
+
+def _places(requests: Sequence[BidRequest]) -> Iterator[tuple[int, int]]:
+    """Where each request's candidates begin and end."""
+    ends = [0]
+    for request in requests:
+        ends.append(ends[-1] + len(request.candidates))
+    return pairwise(ends)
+
+
+def _itineraries(
+    digest: Digest, models: Mapping[str, BidModel], plan: Plan, *, open_view: OpenView, now_us: Callable[[], int]
+) -> ItineraryEngine:
+    return ItineraryEngine(digest, models, plan, open_view=open_view, now_us=now_us)
+
+
+def _listings(
+    digest: Digest,
+    models: Mapping[str, BidModel],
+    plan: Plan,
+    *,
+    open_view: OpenView,
+    now_us: Callable[[], int],  # noqa: ARG001  (a listing's features have no time to live)
+) -> ListingEngine:
+    model = models[ListingModel.name]
+    if not isinstance(model, ListingModel):
+        raise CorruptArtefact("the version has another model under the name of the listing model")
+    return ListingEngine(digest, model, plan, open_view=open_view)
+
+
+ENGINES: Mapping[str, Callable[..., ItineraryEngine | ListingEngine]] = {
+    "conversion": _itineraries,
+    ListingModel.name: _listings,
+}
+"""The engine of a bundle, by the model that it has to hold. To add one: a class and a line."""
