@@ -15,6 +15,7 @@ class Limits:
         head: largest request line with all headers.
         headers: most headers.
         request_s: from the first byte of a request to its last.
+        sweep_s: so often connections are looked at for what takes too long.
         idle_s: a connection between two requests.
         write_s: a client that does not read its answers.
         linger_s: what a refused client still sends is read and thrown away for so long, so that it sees the refusal.
@@ -33,6 +34,7 @@ class Limits:
     head: int = 16 << 10
     headers: int = 64
     request_s: float = 10.0
+    sweep_s: float = 1.0
     idle_s: float = 65.0
     write_s: float = 10.0
     linger_s: float = 1.0

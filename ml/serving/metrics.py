@@ -89,8 +89,8 @@ Family = tuple[str, str, str, Iterable[Row]]
 def _families(workers: Mapping[str, State]) -> Iterable[Family]:
     def each(key: str, label: str, names: tuple[str, ...] | None = None) -> Iterable[Row]:
         for worker, state in workers.items():
-            found = state.get(key, {})
-            pairs = found.items() if names is None else zip(names, found, strict=True)
+            # During a rolling restart a worker of another version may show other numbers.
+            pairs = state.get(key, {}).items() if names is None else zip(names, state.get(key, ()), strict=False)
             for name, value in pairs:
                 yield "", {"worker": worker, label: str(name)}, value
 
@@ -127,10 +127,12 @@ def _families(workers: Mapping[str, State]) -> Iterable[Family]:
     yield "refused_info", "gauge", "Bundles and plans that were refused.", _infos(workers, "refused")
 
 
-def _histograms(workers: Mapping[str, State], key: str, tops: Iterable[float], total: str) -> Iterable[Row]:
+def _histograms(workers: Mapping[str, State], key: str, tops: tuple[float, ...], total: str) -> Iterable[Row]:
     for worker, state in workers.items():
         so_far = 0
-        for top, count in zip((*tops, "+Inf"), state.get(key, ()), strict=True):
+        if len(state.get(key, ())) != len(tops) + 1:
+            continue
+        for top, count in zip((*tops, "+Inf"), state[key], strict=True):
             so_far += count
             yield "_bucket", {"worker": worker, "le": str(top)}, so_far
         yield "_sum", {"worker": worker}, state.get(total, 0)

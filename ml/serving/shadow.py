@@ -36,7 +36,7 @@ class Shadow:
         counters: Counters,
         *,
         idle: Callable[[], bool],
-        draw: Callable[[], float] = random.random,
+        draw: Callable[[], float] = random.random,  # noqa: S311  (a sample, no secret)
     ) -> None:
         self._loop, self._events, self._counters, self._idle, self._draw = loop, events, counters, idle, draw
         self._kept: deque[tuple[Live, BidRequest, bytes, int]] = deque(maxlen=_KEPT)

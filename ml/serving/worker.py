@@ -40,7 +40,6 @@ from ml.serving.peers import Peers
 log = logging.getLogger("bidwright.serve")
 
 BEAT_S = 0.5
-_SWEEP_S = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -82,12 +81,15 @@ class Worker:
         clock: tells the time of decisions.
         parts: what it learns from and logs to.
         post: what the parent told.
+        limits: others than those of the settings; only in tests.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, parts: Parts, post: Post) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, parts: Parts, post: Post, *, limits: Limits | None = None
+    ) -> None:
         self._post, self._parts = post, parts
         self._loop = asyncio.get_running_loop()
-        self._limits = limits = limits_of(settings)
+        self._limits = limits = limits or limits_of(settings)
         self._guard = auth.guard(settings)
         self._tls = auth.tls(settings)
         self._now_us: Callable[[], int] = lambda: micros(clock)
@@ -117,9 +119,6 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until somebody says that it is to end; then answer what was asked, and end."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            # Ctrl-C in a terminal reaches all processes; the parent alone decides.
-            self._loop.add_signal_handler(name, self._draining.set if name is signal.SIGTERM else _nothing)
         tasks = [asyncio.create_task(work) for work in (self.loader.run(), self._beat(), self._sweep())]
         gc.collect()
         gc.freeze()
@@ -132,6 +131,15 @@ class Worker:
                 task.cancel()
             await asyncio.to_thread(self._parts.events.close)
 
+    def heed_signals(self) -> None:
+        """Drain at SIGTERM. Ctrl-C in a terminal reaches all processes, and the parent alone decides."""
+        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
+        self._loop.add_signal_handler(signal.SIGINT, _nothing)
+
+    def drain(self) -> None:
+        """Let `run` come to its end."""
+        self._draining.set()
+
     @property
     def ready(self) -> bool:
         """Whether there is anything to bid with."""
@@ -142,7 +150,7 @@ class Worker:
 
     def _listen(self) -> None:
         """Accept while there is room for one more; who finds none waits in the system's queue."""
-        room = len(self.service.connections) + len(self._accepting) < self._limits.connections
+        room = self._room()
         if room and not self._listening and not self.service.draining:
             self._loop.add_reader(self._listener, self._accept)
             self._listening = True
@@ -176,7 +184,7 @@ class Worker:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(_SWEEP_S)
+            await asyncio.sleep(self._limits.sweep_s)
             self._check(hurry=not self._listening)
             self._listen()
 
@@ -206,9 +214,9 @@ class Worker:
             connection.abort()
 
     def _pending(self) -> bool:
-        return bool(select.select([self._listener], [], [], 0)[0]) and self._accepting_room()
+        return self._room() and bool(select.select([self._listener], [], [], 0)[0])
 
-    def _accepting_room(self) -> bool:
+    def _room(self) -> bool:
         return len(self.service.connections) + len(self._accepting) < self._limits.connections
 
     # What serves, and what is told of it.
@@ -305,7 +313,9 @@ def main(parts: Callable[[Settings], tuple[Clock, Parts]]) -> None:
     clock, made = parts(settings)
 
     async def work() -> None:
-        await Worker(settings, clock, made, post).run()
+        worker = Worker(settings, clock, made, post)
+        worker.heed_signals()
+        await worker.run()
 
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(work())

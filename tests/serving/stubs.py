@@ -28,13 +28,17 @@ def digest(name: str) -> Digest:
     return Digest(name.encode().hex().ljust(64, "0"))
 
 
+A, B, C = digest("a"), digest("b"), digest("c")
+LAYOUT = Layout("<f4", ("x",))
+
+
 @dataclass
 class StubEngine:
     """Bids 1,000 for the first candidate, 2,000 for the second, and so on."""
 
-    digest: Digest = digest("a")
+    digest: Digest = A
     plan: str = ""
-    layout: Layout = Layout("<f4", ("x",))
+    layout: Layout = LAYOUT
     fails: bool = False
     fails_on: str = ""
     missing: int = 0
