@@ -14,17 +14,19 @@ from time import monotonic
 import msgspec
 
 from ml.serving.answers import Traces, encode_answer, encode_fault, no_bid
-from ml.serving.http import Exchange
+from ml.serving.http import Exchange, head
 from ml.serving.joints import STABLE, STEP_NAMES, Decision, EventLog, Flag, Live, Slot, Step
 from ml.serving.ladder import Ladder, Outcome
 from ml.serving.limits import Limits
 from ml.serving.messages import BidRequest, Reason, Scored, decode_request
 from ml.serving.metrics import Counters
 from ml.serving.shadow import Shadow
-from ml.serving.shedding import Shedding
+from ml.serving.shedding import Shedding, is_one_request
 
 BUSY = encode_fault("more is asked than can be answered in time", "ask again after Retry-After, or start more workers")
-_AGAIN = b"Retry-After: %d\r\n"
+_AGAIN = b"Retry-After: 1\r\n"
+_BUSY_ANSWER = head(429, len(BUSY), more=_AGAIN) + b"\r\n" + BUSY
+_START = b"POST /v1/bids HTTP/1.1\r\n"
 _FALLBACK = (Step.PREVIOUS, Step.TABLE, Step.NO_BID)
 
 
@@ -75,12 +77,23 @@ class Batcher:
         if not self.shedding.admits(len(queue), exchange.head_at):
             self._counters.shed += 1
             self._counters.answered(429)
-            exchange.reply(429, BUSY, more=_AGAIN % self.shedding.retry_after_s())
+            exchange.reply(429, BUSY, more=_AGAIN)
             return
         queue.append(exchange)
         if not self._due:
             self._due = True
             self._loop.call_soon(self._flush)
+
+    def early(self, data: bytes, now: float) -> bytes | None:
+        """The refusal of a request that came while nothing more may wait, before it is parsed; None where it may be.
+
+        Nobody is asked for credentials here: who has none learns only that there is much to do.
+        """
+        if self.shedding.admits(len(self._queue), now) or not is_one_request(data, _START):
+            return None
+        self._counters.shed += 1
+        self._counters.answered(429)
+        return _BUSY_ANSWER
 
     def _flush(self) -> None:
         queue = self._queue
@@ -119,27 +132,39 @@ class Batcher:
             requests.append(request)
             until.append(give_up_at)
         at_us = self._now_us()
+        answers: list[tuple[Exchange, bytes]] = []
         decisions: list[Decision] = []
         if requests:
             outcomes = self.ladder.decide(live, requests, at_us=at_us, give_up_at=until)
             done = monotonic()
             for (exchange, request), outcome in zip(asked, outcomes, strict=True):
                 told = outcome if done < exchange.head_at + deadline_s else _too_late(outcome, request)
-                decisions.append(self._answer(live, exchange, request, told, at_us, done))
+                decisions.append(self._told(live, exchange, request, told, at_us, done, answers))
             self._counters.batch(len(requests))
-            self.shedding.decided(len(requests), monotonic() - began)
         for exchange, request in late:
             told = _too_late(Outcome(no_bid(request), _arm(live, request), None, Step.NO_BID), request)
-            decisions.append(self._answer(live, exchange, request, told, at_us, began))
+            decisions.append(self._told(live, exchange, request, told, at_us, began, answers))
         if decisions:
+            # The log has a decision before its caller has the answer, so that it can say after a crash what it lost.
             self._events.append(decisions)
-        if live.shadow is not None and requests:
-            self.shadow.offer(live, requests, [exchange.body for exchange, _ in asked], at_us)
+        for exchange, body in answers:
+            exchange.reply(200, body)
+        if requests:
+            self.shedding.decided(len(requests), monotonic() - began)
+            if live.shadow is not None:
+                self.shadow.offer(live, requests, [exchange.body for exchange, _ in asked], at_us)
 
-    def _answer(
-        self, live: Live, exchange: Exchange, request: BidRequest, outcome: Outcome, at_us: int, done: float
+    def _told(
+        self,
+        live: Live,
+        exchange: Exchange,
+        request: BidRequest,
+        outcome: Outcome,
+        at_us: int,
+        done: float,
+        answers: list[tuple[Exchange, bytes]],
     ) -> Decision:
-        """Answer, count, and say what is to be logged."""
+        """Add the answer to `answers`, count it, and say what is to be logged."""
         scored, arm, slot, step = outcome.scored, outcome.arm, outcome.slot, outcome.step
         trace_id = self._traces.new()
         own = live.arms[arm] if live.arms else None
@@ -153,7 +178,7 @@ class Batcher:
             arm=name,
             step=STEP_NAMES[step],
         )
-        exchange.reply(200, body)
+        answers.append((exchange, body))
         seconds = done - exchange.head_at
         late = seconds >= self._limits.deadline_s
         counters = self._counters

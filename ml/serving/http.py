@@ -28,6 +28,11 @@ _LINES = {
 }
 
 
+def head(status: int, length: int, *, kind: bytes = JSON, more: bytes = b"") -> bytes:
+    """The head of an answer but for its last, empty line."""
+    return b"%bContent-Type: %b\r\nContent-Length: %d\r\n%b" % (_LINES[status], kind, length, more)
+
+
 class Exchange:
     """One request and, in time, its answer.
 
@@ -80,19 +85,18 @@ class Exchange:
             self.close = True
         end = b"Connection: close\r\n\r\n" if self.close or self.connection.ends_with(self) else b"\r\n"
         content = b"" if self.method == b"HEAD" else body
-        self.answer = b"%bContent-Type: %b\r\nContent-Length: %d\r\n%b%b%b" % (
-            _LINES[status],
-            kind,
-            len(body),
-            more,
-            end,
-            content,
-        )
+        self.answer = head(status, len(body), kind=kind, more=more) + end + content
         self.connection.answered(self)
 
 
 class Service:
-    """What a connection needs of the server: limits, who handles a request, and the connections that are open."""
+    """What a connection needs of the server: limits, who handles a request, and the connections that are open.
+
+    Attributes:
+        closed: is told when a connection is gone.
+        early: is shown what came between two requests, and may answer it unparsed; see `ml.serving.shedding`.
+        draining: whether no further request is wanted.
+    """
 
     def __init__(self, limits: Limits, handle: Callable[[Exchange], None], refused: Callable[[int], None]) -> None:
         self.limits = limits
@@ -100,6 +104,7 @@ class Service:
         self.refused = refused
         self.connections: set[Connection] = set()
         self.closed: Callable[[], None] = _nothing
+        self.early: Callable[[bytes, float], bytes | None] = _not_early
         self.draining = False
 
     def connect(self) -> Connection:
@@ -108,6 +113,10 @@ class Service:
 
 
 def _nothing() -> None:
+    return None
+
+
+def _not_early(data: bytes, now: float) -> None:  # noqa: ARG001  (what `early` is given)
     return None
 
 
@@ -193,6 +202,12 @@ class Connection(asyncio.Protocol):
         if self._refused:
             return
         before = self._began
+        if not (before or self._waiting or self.closing):
+            busy = self._service.early(data, self._seen)
+            if busy is not None:
+                self._fresh = False
+                self._transport.write(busy)
+                return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):

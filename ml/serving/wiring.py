@@ -92,8 +92,8 @@ class NoLog:
         """Nothing is open."""
 
 
-def parts(settings: Settings) -> tuple[Clock, Parts]:
-    """The clock and the parts of a worker on this platform."""
+def parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:  # noqa: ARG001  (for the event log)
+    """The clock and the parts of a worker on this platform; `worker` is its name, which its event log bears."""
     platform = Platform.from_environment(home=settings.home)
     return platform.clock, Parts(LedgerSource(platform, _load), NoLog())
 

@@ -110,7 +110,7 @@ class Worker:
         )
         self.app = App(self._guard, self._routes(), self.counters.answered)
         self.service = Service(limits, self.app.handle, self.counters.answered)
-        self.service.closed = self._listen
+        self.service.closed, self.service.early = self._listen, self.batcher.early
         self._listener = socket.socket(fileno=post.listener)
         self._listener.setblocking(False)
         self._listening = False
@@ -298,11 +298,11 @@ def _nothing() -> None:
     return None
 
 
-def main(parts: Callable[[Settings], tuple[Clock, Parts]]) -> None:
+def main(parts: Callable[[Settings, str], tuple[Clock, Parts]]) -> None:
     """Run a worker; its post is the one argument of the process.
 
     Args:
-        parts: gives the clock and the parts for the settings.
+        parts: gives the clock and the parts for the settings and the worker's name.
     """
     import uvloop
 
@@ -310,7 +310,7 @@ def main(parts: Callable[[Settings], tuple[Clock, Parts]]) -> None:
     post = msgspec.json.decode(sys.argv[1], type=Post)
     os.set_blocking(post.beats, False)
     settings = load_settings(home=Path(post.home))
-    clock, made = parts(settings)
+    clock, made = parts(settings, post.name)
 
     async def work() -> None:
         worker = Worker(settings, clock, made, post)

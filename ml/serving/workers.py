@@ -77,7 +77,6 @@ class Place:
     next: Child | None = None
     pause_s: float = 0.0
     start_at: float = 0.0
-    restarts: int = 0
     former: list[Child] = field(default_factory=list)
 
 
@@ -214,7 +213,7 @@ class Workers:
                     if lived < self._patience.settled_s
                     else 0.0
                 )
-                place.start_at, place.restarts = now + place.pause_s, place.restarts + 1
+                place.start_at = now + place.pause_s
                 log.warning("worker %s ended (%s); it is started again", place.name, _how(died.process.returncode))
         if place.child is None and not self._stopping and now >= place.start_at:
             place.child, place.next = place.next or self._start(place), None

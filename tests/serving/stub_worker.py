@@ -14,7 +14,7 @@ from ml.serving.worker import main
 from tests.serving.stubs import CountingLog, FileSource
 
 
-def parts(settings: Settings) -> tuple[Clock, Parts]:
+def parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:
     return SystemClock(), Parts(FileSource(settings.home / "champion.json"), CountingLog())
 
 

@@ -1,5 +1,7 @@
 """The hot path: what is decided together, what is too late, what is shed, what is counted and tried in the shadow."""
 
+# ruff: noqa: ARG002  (a stand-in takes what the joint gives it, and needs little of it)
+
 from __future__ import annotations
 
 import asyncio
@@ -15,7 +17,7 @@ from ml.serving.http import Exchange
 from ml.serving.joints import Flag, Live, Slot
 from ml.serving.limits import Limits
 from ml.serving.metrics import Counters
-from ml.serving.shedding import Shedding
+from ml.serving.shedding import Shedding, is_one_request
 from tests.serving.conftest import Served, body, limited, raw, until
 from tests.serving.stubs import B, StubEngine, StubLog, StubSplit
 
@@ -187,6 +189,49 @@ def test_what_a_request_takes_is_learned_from_the_batches() -> None:
     for _ in range(200):
         shedding.decided(10, 0.02)
     assert shedding.request_s == pytest.approx(0.002, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("sent", "plain"),
+    [
+        (b"POST /v1/bids HTTP/1.1\r\nHost: x\r\ncontent-LENGTH:  2 \r\n\r\n{}", True),
+        (b"POST /v1/bids HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{", False),
+        (b"POST /v1/bids HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}P", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2\nX: y\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: -2\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: +2\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2", False),
+        (b"GET /livez HTTP/1.1\r\nContent-Length: 0\r\n\r\n", False),
+        (b"", False),
+    ],
+)
+def test_only_exactly_one_plain_request_is_refused_unparsed(sent: bytes, plain: bool) -> None:
+    assert is_one_request(sent, b"POST /v1/bids HTTP/1.1\r\n") is plain
+
+
+def test_while_nothing_more_may_wait_a_request_is_refused_and_probes_are_answered(make: Callable[..., Served]) -> None:
+    served = make(limits=limited(queue=0, batch=0)).ready()
+    for _ in range(3):
+        found = served.client.post("/v1/bids", json=body("x"))
+        assert (found.status_code, found.headers["Retry-After"]) == (429, "1")
+        assert found.json()["next"].startswith("ask again")
+    content = json.dumps(body("x")).encode()
+    parsed = served.talk(raw(content=content, more="Connection: close\r\n"))
+    assert parsed.startswith(b"HTTP/1.1 429")
+    assert served.client.get("/readyz").status_code == 200
+    assert served.worker.counters.status[429] == served.worker.counters.shed == 4
+
+
+def test_one_stall_hardly_changes_what_a_request_is_taken_to_cost() -> None:
+    shedding = Shedding(Limits())
+    for _ in range(50):
+        shedding.decided(10, 0.001)
+    shedding.decided(10, 5.0)
+    assert shedding.request_s < 0.00012
 
 
 def test_each_request_is_counted_for_its_arm_with_what_is_true_of_it() -> None:
