@@ -201,7 +201,9 @@ def replay(
     )
 
 
-@app.command(epilog="Example: BIDWRIGHT_SERVE_TOKEN=$(openssl rand -hex 32) bidwright serve --port 8090 --json")
+@app.command(
+    epilog="Example: bidwright serve --port 8090 --workers 2 --json    (with BIDWRIGHT_SERVE_TOKEN in the environment)"
+)
 def serve(
     host: Annotated[str | None, typer.Option("--host", help="address to listen on; else serve_host")] = None,
     port: Annotated[

@@ -8,7 +8,7 @@ from functools import partial
 
 from ml.serving.answers import encode_fault
 from ml.serving.auth import Guard
-from ml.serving.http import JSON, Exchange
+from ml.serving.exchange import JSON, Exchange
 
 Handler = Callable[[Exchange], None]
 

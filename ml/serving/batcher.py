@@ -14,7 +14,7 @@ from time import monotonic
 import msgspec
 
 from ml.serving.answers import Traces, encode_answer, encode_fault, no_bid
-from ml.serving.http import Exchange, head
+from ml.serving.exchange import Exchange, head
 from ml.serving.joints import STABLE, STEP_NAMES, Decision, EventLog, Flag, Live, Slot, Step
 from ml.serving.ladder import Ladder, Outcome
 from ml.serving.limits import Limits

@@ -104,7 +104,7 @@ class Workers:
         listener: from `listen`.
         count: of workers.
         home: working folder of the platform.
-        changed: called when a worker said something new; the first time all have spoken the service is up.
+        changed: called when a worker said something new or took over from another.
         command: the program of a worker; another one only in tests.
         patience: how long they may take.
     """
@@ -233,6 +233,7 @@ class Workers:
                     place.former.append(old)
                 place.child, place.next = place.next, None
                 self._rolling.pop(0)
+                self._changed(self)
         elif now - place.next.started > self._patience.start_s:
             place.next.process.kill()
 

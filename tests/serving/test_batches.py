@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from ml.serving.batcher import Batcher
-from ml.serving.http import Exchange
+from ml.serving.exchange import Exchange
 from ml.serving.joints import Flag, Live, Slot
 from ml.serving.limits import Limits
 from ml.serving.metrics import Counters
