@@ -54,7 +54,7 @@ class Batcher:
         now_us: Callable[[], int],
     ) -> None:
         self.live = Live()
-        self.ladder = Ladder()
+        self.ladder = Ladder(slow_s=limits.deadline_s)
         self.shadow = Shadow(loop, events, counters, idle=lambda: not self._queue)
         self.shedding = Shedding(limits)
         self._loop = loop

@@ -154,7 +154,7 @@ class EventLog(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slot:
     """One arm: who answers for it.
 
@@ -176,7 +176,7 @@ class Slot:
         return self.engine.digest[:12]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Live:
     """All that answers requests now. Before the first champion there are no arms, and no table either.
 

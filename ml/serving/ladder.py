@@ -58,9 +58,17 @@ class Breaker:
 
 
 class Ladder:
-    """Decides batches; keeps a breaker per engine, and knows how many of each engine's answers were unusable."""
+    """Decides batches; keeps a breaker per engine.
 
-    def __init__(self) -> None:
+    Args:
+        slow_s: an engine that takes longer for a batch has failed, though its answer is taken.
+
+    Attributes:
+        failures: of each arm's engine, and of the table.
+    """
+
+    def __init__(self, *, slow_s: float = float("inf")) -> None:
+        self._slow_s = slow_s
         self._breakers: dict[int, tuple[Engine, Breaker]] = {}
         self.failures: dict[str, int] = {}
 
@@ -123,14 +131,18 @@ class Ladder:
     def _asked(self, slot: Slot, requests: Sequence[BidRequest], at_us: int, pacing: float) -> list[Scored | None]:
         """What an engine says; where it fails on several together, on each alone, so that one spoils none of the others."""
         breaker = self._breaker(slot.engine)
-        if not breaker.lets(monotonic()):
+        began = monotonic()
+        if not breaker.lets(began):
             return [None] * len(requests)
         try:
             found = ask(slot.engine, requests, at_us, pacing)
         except Exception as error:  # noqa: BLE001  (whatever a model does, the next step answers)
             self._note(slot, error, breaker)
         else:
-            breaker.succeeded()
+            if (took_s := monotonic() - began) > self._slow_s:
+                self._note(slot, TimeoutError(f"{len(requests)} requests took {took_s:.3f} s"), breaker)
+            else:
+                breaker.succeeded()
             return list(found)
         if len(requests) == 1:
             return [None]

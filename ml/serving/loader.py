@@ -71,6 +71,7 @@ class Loader:
         self._counters: tuple[tuple[int, int, int], ArmCounters | None] = ((-1, 0, 0), None)
         self._again_at = 0.0
         self._live = Live()
+        self._refusing: dict[str, Refusal] = {}
         self.refused: dict[str, Refusal] = {}
         self.trouble = ""
 
@@ -88,9 +89,13 @@ class Loader:
         wanted = await asyncio.to_thread(self._look)
         if wanted is None or (wanted == self._wanted and not self._due()):
             return
-        live = await asyncio.to_thread(self._make, wanted)
-        self._wanted = wanted
-        if live != self._live:
+        again = wanted == self._wanted
+        live, refused = await asyncio.to_thread(self._make, wanted)
+        nothing_new = live is self._live or (again and refused.keys() == self.refused.keys())
+        self._wanted, self.refused = wanted, refused
+        if refused:
+            self._again_at = monotonic() + min(one.again_s for one in refused.values())
+        if not nothing_new:
             self._take(live)
 
     def _take(self, live: Live) -> None:
@@ -119,16 +124,15 @@ class Loader:
 
     # In a thread, one at a time.
 
-    def _make(self, wanted: Wanted) -> Live:
-        self.refused = {}
+    def _make(self, wanted: Wanted) -> tuple[Live, dict[str, Refusal]]:
+        """What is to serve, and what of it was refused."""
+        self._refusing = {}
         live = self._of(wanted)
-        if self.refused:
-            self._again_at = monotonic() + min(one.again_s for one in self.refused.values())
         used = {id(slot.engine) for slot in (*live.arms, live.previous, live.shadow) if slot is not None}
         self._engines = {key: engine for key, engine in self._engines.items() if id(engine) in used}
-        if live.arms and not self.refused:
+        if live.arms and not self._refusing:
             self._remember(wanted)
-        return live
+        return live, self._refusing
 
     def _of(self, wanted: Wanted) -> Live:
         previous = self._slot(wanted, WantedArm("previous", wanted.previous, 0.0)) if wanted.previous else None
@@ -139,7 +143,7 @@ class Loader:
             return self._live if self._live.arms else empty
         stable = self._slot(wanted, wanted.arms[0])
         if stable is None:
-            why = self.refused[wanted.arms[0].digest].why
+            why = self._refusing[wanted.arms[0].digest].why
             if self._live.arms:
                 return self._live
             return Live(previous=previous, table=table, plan=wanted.plan, why_not=why)
@@ -207,7 +211,7 @@ class Loader:
     def _refuse(self, digest: str, error: Exception) -> None:
         why = str(error) if isinstance(error, BidwrightError) else f"unexpected {type(error).__name__}: {error}"
         passing = isinstance(error, RetryableError)
-        self.refused[digest] = Refusal(digest, why, again_s=SOON_S if passing else AGAIN_S)
+        self._refusing[digest] = Refusal(digest, why, again_s=SOON_S if passing else AGAIN_S)
         level = logging.WARNING if passing else logging.ERROR
         log.log(level, "%s is not taken over; what serves goes on: %s", digest[:12], why)
 
