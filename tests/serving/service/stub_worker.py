@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from ml.core.clock import Clock, SystemClock
 from ml.core.settings import Settings
 from ml.serving.joints import Parts
 from ml.serving.worker import main
-from tests.serving.stubs import CountingLog, FileSource
+from tests.serving.service.stubs import CountingLog, FileSource
 
 
 def parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:

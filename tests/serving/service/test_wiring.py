@@ -24,7 +24,7 @@ from ml.promotion.signature import Kind, SecretKey
 from ml.serving.bundle_cache import cached_bundle
 from ml.serving.joints import WantedArm
 from ml.serving.wiring import LedgerSource
-from tests.serving.stubs import StubEngine
+from tests.serving.service.stubs import StubEngine
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = date(2026, 3, 1)

@@ -22,7 +22,7 @@ from ml.core.settings import load_settings
 from ml.serving.joints import Parts
 from ml.serving.limits import Limits
 from ml.serving.worker import Post, Worker
-from tests.serving.stubs import StubLog, StubSource
+from tests.serving.service.stubs import StubLog, StubSource
 
 TOKEN = "a-token-of-more-than-sixteen-characters"
 PATIENCE_S = 20.0

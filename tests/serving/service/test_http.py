@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.serving.conftest import TOKEN, Served, body, limited, raw, until
+from tests.serving.service.conftest import TOKEN, Served, body, limited, raw, until
 
 GOOD = json.dumps(body("x", "y")).encode()
 CLOSE = "Connection: close\r\n"

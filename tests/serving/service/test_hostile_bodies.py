@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.serving.conftest import TOKEN, Served, body
+from tests.serving.service.conftest import TOKEN, Served, body
 
 EXAMPLES = 300
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}

@@ -18,8 +18,8 @@ from ml.serving.joints import Flag, Live, Slot
 from ml.serving.limits import Limits
 from ml.serving.metrics import Counters
 from ml.serving.shedding import Shedding, is_one_request
-from tests.serving.conftest import Served, body, limited, raw, until
-from tests.serving.stubs import B, StubEngine, StubLog, StubSplit
+from tests.serving.service.conftest import Served, body, limited, raw, until
+from tests.serving.service.stubs import B, StubEngine, StubLog, StubSplit
 
 
 class Turn:

@@ -9,7 +9,7 @@ from typing import Any
 from ml.serving import loader as module
 from ml.serving.joints import Live, Wanted, WantedArm
 from ml.serving.loader import Loader, models
-from tests.serving.stubs import A, B, C, StubEngine, StubSource, StubTable
+from tests.serving.service.stubs import A, B, C, StubEngine, StubSource, StubTable
 
 
 class Loading:

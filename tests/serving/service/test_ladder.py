@@ -13,7 +13,7 @@ import pytest
 from ml.serving.joints import Live, Slot, Step
 from ml.serving.ladder import Breaker, Ladder, Outcome
 from ml.serving.messages import BidRequest, Candidate, Reason, Scored
-from tests.serving.stubs import B, C, Matrix, StubEngine, StubSplit, StubTable
+from tests.serving.service.stubs import B, C, Matrix, StubEngine, StubSplit, StubTable
 
 NEVER = math.inf
 

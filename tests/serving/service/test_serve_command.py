@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving.conftest import TOKEN
+from tests.serving.service.conftest import TOKEN
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _LAST = "Ctrl-C ends it; kill -HUP replaces the workers one by one\n"
 
 

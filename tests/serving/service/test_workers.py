@@ -19,10 +19,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.serving.conftest import TOKEN, body, raw, until
-from tests.serving.stubs import A, B
+from tests.serving.service.conftest import TOKEN, body, raw, until
+from tests.serving.service.stubs import A, B
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 PARENT = """
@@ -39,7 +39,7 @@ def changed(state):
     print(json.dumps({"port": port, "pids": state.pids, "up": state.up, "ready": state.ready}), flush=True)
 Workers(
     listener, count=int(sys.argv[3]), home=Path(sys.argv[2]), changed=changed,
-    command=[sys.executable, sys.argv[1] + "/tests/serving/stub_worker.py"],
+    command=[sys.executable, sys.argv[1] + "/tests/serving/service/stub_worker.py"],
     patience=Patience(hung_s=float(sys.argv[4])),
 ).run()
 """

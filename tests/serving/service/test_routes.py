@@ -9,8 +9,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving.conftest import TOKEN, Served, body, until
-from tests.serving.stubs import A, StubTable
+from tests.serving.service.conftest import TOKEN, Served, body, until
+from tests.serving.service.stubs import A, StubTable
 
 OPEN = {"/livez", "/readyz"}
 

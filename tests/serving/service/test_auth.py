@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from ml.core.errors import UsageError
 from ml.core.settings import load_settings
 from ml.serving.auth import Guard, guard, tls
-from tests.serving.conftest import TOKEN, Served, body
+from tests.serving.service.conftest import TOKEN, Served, body
 
 Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
