@@ -17,7 +17,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -31,6 +30,7 @@ from ml.serving import auth, openapi
 from ml.serving.app import App, Route, page
 from ml.serving.batcher import Batcher
 from ml.serving.http import Service
+from ml.serving.instant import micros
 from ml.serving.joints import Live, Parts
 from ml.serving.limits import Limits
 from ml.serving.loader import Loader, models
@@ -40,7 +40,6 @@ from ml.serving.peers import Peers
 log = logging.getLogger("bidwright.serve")
 
 BEAT_S = 0.5
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -65,12 +64,6 @@ class Beat(Struct, frozen=True):
 def limits_of(settings: Settings) -> Limits:
     """The limits, with what can be set."""
     return Limits(deadline_s=settings.serve_deadline_ms / 1000)
-
-
-def micros(clock: Clock) -> int:
-    """The present instant, microseconds since 1970, UTC."""
-    since = clock.now() - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 class Worker:
