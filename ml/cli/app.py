@@ -223,6 +223,26 @@ def replay(
     )
 
 
+@app.command(
+    epilog="Example: bidwright serve --port 8090 --workers 2 --json    (with BIDWRIGHT_SERVE_TOKEN in the environment)"
+)
+def serve(
+    host: Annotated[str | None, typer.Option("--host", help="address to listen on; else serve_host")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="else serve_port; 0: any that is free")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=64, help="processes; else serve_workers")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="say that it is up only when it can bid")] = False,
+    json: Json = False,
+) -> None:
+    """Answer requests for bids over HTTP until it is told to end; see docs/bid-service.md."""
+    from ml.cli import serve as command
+
+    command.serve(host=host, port=port, workers=workers, wait=wait, as_json=json)
+
+
 @app.command(epilog="Example: bidwright status --json")
 def status(json: Json = False) -> None:
     """The champion, the last market days, open incidents and waiting mail."""

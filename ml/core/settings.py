@@ -156,6 +156,23 @@ class Settings(BaseSettings):
     events_keep_days: int = Field(
         14, ge=0, description="days that segments of the bid service's event log are kept after the lake has them"
     )
+    serve_host: str = Field("127.0.0.1", description="address that the bid service listens on")
+    serve_port: int = Field(8090, ge=0, le=65535, description="its port")
+    serve_workers: int = Field(1, ge=1, le=64, description="its processes")
+    serve_token: SecretStr = Field(
+        SecretStr(""), description="bearer token of its callers, 16 characters or more; set it in the environment"
+    )
+    serve_tls_cert: str = Field("", description="its certificate with chain, a file in PEM form; empty: no TLS")
+    serve_tls_key: str = Field("", description="key of that certificate, a file in PEM form")
+    serve_client_ca: str = Field(
+        "", description="authority of its callers' certificates, a file in PEM form; empty: none are asked for"
+    )
+    serve_deadline_ms: float = Field(
+        25.0, gt=0, le=60_000, description="after so long an answer is an explicit no-bid, in milliseconds"
+    )
+    serve_poll_seconds: float = Field(
+        0.5, gt=0, le=3600, description="pause between two looks at the ledger for what is to be served"
+    )
     simulator_opportunities_per_day: int = Field(
         20_000, ge=100, description="size of the simulated market, in mid-year"
     )

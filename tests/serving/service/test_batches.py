@@ -1,0 +1,308 @@
+"""The hot path: what is decided together, what is too late, what is shed, what is counted and tried in the shadow."""
+
+# ruff: noqa: ARG002  (a stand-in takes what the joint gives it, and needs little of it)
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, cast
+
+import pytest
+
+from ml.serving.batcher import Batcher
+from ml.serving.exchange import Exchange
+from ml.serving.joints import Flag, Live, Slot
+from ml.serving.limits import Limits
+from ml.serving.metrics import Counters
+from ml.serving.shedding import Shedding, is_one_request
+from tests.serving.service.conftest import Served, body, limited, raw, until
+from tests.serving.service.stubs import B, StubEngine, StubLog, StubSplit
+
+
+class Turn:
+    """Takes what is to be done in this turn of the loop, and does it when told."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], None]] = []
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        self.due.append(work)
+
+    def call_later(self, seconds: float, work: Callable[[], None]) -> None:
+        self.due.append(work)
+
+    def run(self) -> None:
+        due, self.due = self.due, []
+        for work in due:
+            work()
+
+
+class Asked:
+    """An exchange without a connection."""
+
+    def __init__(self, content: bytes | None = None, *, age_s: float = 0.0, key: str = "u") -> None:
+        self.body = json.dumps(body("x", "y", key=key)).encode() if content is None else content
+        self.head_at = monotonic() - age_s
+        self.gone = False
+        self.status = 0
+        self.answer: dict[str, Any] = {}
+
+    def reply(self, status: int, body: bytes, **more: Any) -> None:
+        self.status, self.answer, self.more = status, json.loads(body), more
+
+
+class Counting:
+    """Counters of arms, in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def record(self, arm: int, **row: Any) -> None:
+        self.rows.append({"arm": arm, **row})
+
+    def beat(self, at_us: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Bench:
+    """A batcher without sockets, whose turns a test makes."""
+
+    def __init__(self, engine: StubEngine | None = None, **limits: Any) -> None:
+        self.turn, self.counters, self.log = Turn(), Counters(), StubLog()
+        self.engine = engine or StubEngine()
+        self.batcher = Batcher(
+            cast("asyncio.AbstractEventLoop", self.turn),
+            limits=Limits(**({"deadline_s": 30.0} | limits)),
+            counters=self.counters,
+            events=self.log,
+            now_us=lambda: 1_000_000,
+        )
+        self.arms = Counting()
+        self.live = Live(arms=(Slot("stable", self.engine, 1),), generation=1, counters=self.arms)
+        self.batcher.live = self.live
+
+    def ask(self, *asked: Asked) -> None:
+        for one in asked:
+            self.batcher.submit(cast("Exchange", one))
+
+    def finish(self) -> None:
+        while self.turn.due:
+            self.turn.run()
+
+
+def test_what_came_in_the_same_turn_is_decided_together_and_nothing_waits_for_more() -> None:
+    bench = Bench()
+    asked = [Asked() for _ in range(5)]
+    bench.ask(*asked)
+    assert len(bench.turn.due) == 1
+    bench.turn.run()
+    assert bench.engine.calls == [5]
+    assert [one.status for one in asked] == [200] * 5
+    bench.ask(Asked())
+    bench.turn.run()
+    assert bench.engine.calls == [5, 1]
+    assert bench.turn.due == []
+
+
+def test_no_batch_is_larger_than_the_limit_and_the_rest_is_decided_in_the_next_turn() -> None:
+    bench = Bench(batch=4)
+    asked = [Asked() for _ in range(10)]
+    bench.ask(*asked)
+    bench.finish()
+    assert bench.engine.calls == [4, 4, 2]
+    assert all(one.status == 200 for one in asked)
+
+
+def test_a_request_whose_deadline_has_passed_gets_no_bid_at_once_and_no_model_is_asked_for_it() -> None:
+    bench = Bench(deadline_s=10.0)
+    late, good = Asked(age_s=10.1, key="late"), Asked(key="good")
+    bench.ask(late, good)
+    bench.finish()
+    assert (late.status, late.answer["step"], late.answer["bids"][0]["reason"]) == (200, "no_bid", "no_bid")
+    assert good.answer["step"] == "model"
+    assert bench.engine.calls == [1]
+    assert bench.counters.late == 1
+    assert {decision.request.key: decision.step for decision in bench.log.taken} == {"good": 0, "late": 4}
+
+
+def test_an_answer_that_comes_too_late_is_told_and_logged_as_no_bid(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(deadline_s=10.0)
+    asked = Asked()
+    bench.ask(asked)
+    began = monotonic()
+    times = iter([began])
+    monkeypatch.setattr("ml.serving.batcher.monotonic", lambda: next(times, began + 11.0))
+    bench.finish()
+    assert asked.answer["step"] == "no_bid"
+    assert bench.log.taken[0].scored.bid_micros == [0, 0]
+    assert bench.arms.rows[0]["flags"] == (Flag.LATE, Flag.FALLBACK)
+
+
+def test_who_has_gone_is_not_decided_for() -> None:
+    bench = Bench()
+    gone = Asked()
+    bench.ask(gone)
+    gone.gone = True
+    bench.finish()
+    assert (bench.engine.calls, bench.log.taken) == ([], [])
+
+
+def test_a_body_that_is_no_request_does_not_disturb_those_beside_it() -> None:
+    bench = Bench()
+    bad, good = Asked(b"{"), Asked()
+    bench.ask(bad, good)
+    bench.finish()
+    assert (bad.status, good.status) == (400, 200)
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_again() -> None:
+    bench = Bench(queue=20)
+    asked = [Asked() for _ in range(25)]
+    bench.ask(*asked)
+    assert [one.status for one in asked] == [0] * 20 + [429] * 5
+    assert asked[-1].more["more"] == b"Retry-After: 1\r\n"
+    bench.finish()
+    assert [one.status for one in asked] == [200] * 20 + [429] * 5
+    assert bench.counters.shed == 5
+
+
+def test_a_burst_may_wait_up_to_half_the_deadline_but_a_standing_queue_only_the_target() -> None:
+    shedding = Shedding(Limits(deadline_s=0.1, target_s=0.005, interval_s=0.1, batch=16))
+    shedding.request_s = 0.001
+    now = 1000.0
+    shedding.empty(now)
+    assert shedding.admits(49, now)
+    assert not shedding.admits(50, now)
+    standing = now + 0.2
+    assert not shedding.admits(17, standing)
+    assert shedding.admits(15, standing), "one batch may always wait, else a slow model would never be asked"
+    shedding.empty(standing)
+    assert shedding.admits(49, standing)
+
+
+def test_what_a_request_takes_is_learned_from_the_batches() -> None:
+    shedding = Shedding(Limits())
+    for _ in range(200):
+        shedding.decided(10, 0.02)
+    assert shedding.request_s == pytest.approx(0.002, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("sent", "plain"),
+    [
+        (b"POST /v1/bids HTTP/1.1\r\nHost: x\r\ncontent-LENGTH:  2 \r\n\r\n{}", True),
+        (b"POST /v1/bids HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{", False),
+        (b"POST /v1/bids HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}P", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2\nX: y\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: -2\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: +2\r\n\r\n{}", False),
+        (b"POST /v1/bids HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"POST /v1/bids HTTP/1.1\r\nContent-Length: 2", False),
+        (b"GET /livez HTTP/1.1\r\nContent-Length: 0\r\n\r\n", False),
+        (b"", False),
+    ],
+)
+def test_only_exactly_one_plain_request_is_refused_unparsed(sent: bytes, plain: bool) -> None:
+    assert is_one_request(sent, b"POST /v1/bids HTTP/1.1\r\n") is plain
+
+
+def test_while_nothing_more_may_wait_a_request_is_refused_and_probes_are_answered(make: Callable[..., Served]) -> None:
+    served = make(limits=limited(queue=0, batch=0)).ready()
+    for _ in range(3):
+        found = served.client.post("/v1/bids", json=body("x"))
+        assert (found.status_code, found.headers["Retry-After"]) == (429, "1")
+        assert found.json()["next"].startswith("ask again")
+    content = json.dumps(body("x")).encode()
+    parsed = served.talk(raw(content=content, more="Connection: close\r\n"))
+    assert parsed.startswith(b"HTTP/1.1 429")
+    assert served.client.get("/readyz").status_code == 200
+    assert served.worker.counters.status[429] == served.worker.counters.shed == 4
+
+
+def test_one_stall_hardly_changes_what_a_request_is_taken_to_cost() -> None:
+    shedding = Shedding(Limits())
+    for _ in range(50):
+        shedding.decided(10, 0.001)
+    shedding.decided(10, 5.0)
+    assert shedding.request_s < 0.00012
+
+
+def test_each_request_is_counted_for_its_arm_with_what_is_true_of_it() -> None:
+    bench = Bench()
+    bench.batcher.live = Live(
+        arms=(bench.live.arms[0], Slot("canary", StubEngine(B, fails=True), 1, 0.05)),
+        split=StubSplit(),
+        generation=1,
+        counters=bench.arms,
+    )
+    bench.ask(Asked(key="0"), Asked(key="1"))
+    bench.finish()
+    rows = {row["arm"]: row for row in bench.arms.rows}
+    assert (rows[0]["candidates"], rows[0]["bids"], rows[0]["bid_micros"], rows[0]["flags"]) == (2, 2, 3000, ())
+    assert rows[1]["flags"] == (Flag.ERROR, Flag.FALLBACK, Flag.FALLBACK_MODEL)
+    assert {decision.arm_name: decision.share for decision in bench.log.taken} == {"stable": 1.0, "canary": 0.05}
+
+
+def test_a_shadow_decides_off_the_answer_and_is_only_logged() -> None:
+    bench = Bench()
+    shadow = StubEngine(B)
+    bench.batcher.live = Live(arms=bench.live.arms, generation=1, shadow=Slot("shadow", shadow, 1), shadow_share=1.0)
+    asked = Asked()
+    bench.ask(asked)
+    bench.turn.run()
+    assert asked.status == 200
+    assert shadow.calls == []
+    bench.finish()
+    assert shadow.calls == [1]
+    assert [(decision.digest, decision.shadow) for decision in bench.log.taken] == [
+        (bench.engine.digest, False),
+        (B, True),
+    ]
+    assert asked.answer["version"] == bench.engine.digest[:12]
+
+
+def test_a_shadow_waits_while_others_do_and_its_failure_is_nobodys() -> None:
+    bench = Bench()
+    shadow = StubEngine(B, fails=True)
+    bench.batcher.live = Live(arms=bench.live.arms, generation=1, shadow=Slot("shadow", shadow, 1), shadow_share=1.0)
+    bench.ask(Asked())
+    bench.turn.run()
+    [tried] = bench.turn.due
+    bench.turn.due = []
+    bench.ask(Asked())
+    tried()
+    assert shadow.calls == []
+    bench.finish()
+    assert len(shadow.calls) == 2
+    assert [decision.shadow for decision in bench.log.taken] == [False, False]
+
+
+def test_over_a_socket_the_requests_of_many_callers_are_decided_together(served: Served) -> None:
+    content = json.dumps(body("x")).encode()
+    assert (
+        served.talk(raw(content=content) * 15 + raw(content=content, more="Connection: close\r\n")).count(b"200 OK")
+        == 16
+    )
+    engine = served.worker.batcher.live.arms[0].engine
+    assert isinstance(engine, StubEngine)
+    assert engine.calls[-1] == 16
+
+
+def test_the_deadline_counts_from_the_head_of_the_request(make: Callable[..., Served]) -> None:
+    served = make(limits=limited(deadline_s=0.05)).ready()
+    content = json.dumps(body("x")).encode()
+    whole = raw(content=content, more="Connection: close\r\n")
+    with served.connect() as made:
+        made.sendall(whole[:-1])
+        [connection] = until(lambda: [*served.worker.service.connections])
+        until(lambda: connection._exchange is not None and monotonic() - connection._exchange.head_at > 0.05)
+        made.sendall(whole[-1:])
+        answer = b"".join(iter(lambda: made.recv(65_536), b""))
+    assert b'"step":"no_bid"' in answer

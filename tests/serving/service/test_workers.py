@@ -1,0 +1,263 @@
+"""Worker processes and their parent: drain, kill, hang, rolling restart, orphans, and a swap under load."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.serving.service.conftest import TOKEN, body, raw, until
+from tests.serving.service.stubs import A, B
+
+ROOT = Path(__file__).parents[3]
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+PARENT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import json
+from ml.serving.workers import Patience, Workers, listen
+import logging
+logging.basicConfig(level=logging.INFO)
+listener = listen("127.0.0.1", 0)
+port = listener.getsockname()[1]
+def changed(state):
+    print(json.dumps({"port": port, "pids": state.pids, "up": state.up, "ready": state.ready}), flush=True)
+Workers(
+    listener, count=int(sys.argv[3]), home=Path(sys.argv[2]), changed=changed,
+    command=[sys.executable, sys.argv[1] + "/tests/serving/service/stub_worker.py"],
+    patience=Patience(hung_s=float(sys.argv[4])),
+).run()
+"""
+
+
+class Service:
+    """A parent with its workers, in processes of their own."""
+
+    def __init__(self, home: Path, *, workers: int, hung_s: float, slow_s: float) -> None:
+        self.home = home
+        self.champion(1, A)
+        environment = os.environ | {
+            "BIDWRIGHT_SERVE_TOKEN": TOKEN,
+            "BIDWRIGHT_SERVE_POLL_SECONDS": "0.02",
+            "BIDWRIGHT_SERVE_DEADLINE_MS": "30000",
+            "STUB_SLOW_S": str(slow_s),
+        }
+        self.log = home / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PARENT, str(ROOT), str(home), str(workers), str(hung_s)],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        self.states: list[dict[str, Any]] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.ready()
+        self.url = f"http://127.0.0.1:{self.states[-1]['port']}"
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        self.states.extend(json.loads(line) for line in self.process.stdout)
+
+    def champion(self, generation: int, digest: str) -> None:
+        new = self.home / "new.json"
+        new.write_text(json.dumps({"generation": generation, "digest": digest}))
+        new.replace(self.home / "champion.json")
+
+    def ready(self, *, without: int = 0) -> list[int]:
+        """The workers' processes, once all of them can bid."""
+
+        def pids() -> list[int]:
+            assert self.process.poll() is None, self.log.read_text()
+            last = self.states[-1] if self.states else {}
+            return last["pids"] if last.get("ready") and without not in last["pids"] else []
+
+        return until(pids)
+
+    def ask(self) -> httpx.Response:
+        return httpx.post(f"{self.url}/v1/bids", json=body("x"), headers=HEADERS, timeout=20)
+
+    def close(self) -> None:
+        children = psutil.Process(self.process.pid).children() if self.process.poll() is None else []
+        self.process.terminate()
+        self.process.wait(30)
+        for child in children:
+            child.wait(30)
+        self._reader.join(30)
+        assert self.process.stdout
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    made: list[Service] = []
+
+    def one(*, workers: int = 1, hung_s: float = 30.0, slow_s: float = 0.0) -> Service:
+        made.append(Service(tmp_path, workers=workers, hung_s=hung_s, slow_s=slow_s))
+        return made[-1]
+
+    yield one
+    for service in made:
+        service.close()
+
+
+class Load:
+    """Callers that ask again and again, each on its own connection; what they heard and what they lost."""
+
+    def __init__(self, service: Service, *, callers: int = 4) -> None:
+        self.answers: list[dict[str, Any]] = []
+        self.lost: list[str] = []
+        self._end = threading.Event()
+        self._service = service
+        self._threads = [threading.Thread(target=self._ask) for _ in range(callers)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        until(lambda: len(self.answers) > 20)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def more(self) -> None:
+        """Wait for answers to questions that were asked after now."""
+        so_far = len(self.answers) + 2 * len(self._threads)
+        until(lambda: len(self.answers) > so_far)
+
+    def _ask(self) -> None:
+        with httpx.Client(headers=HEADERS, timeout=20) as client:
+            while not self._end.is_set():
+                try:
+                    found = client.post(f"{self._service.url}/v1/bids", json=body("x"))
+                except httpx.HTTPError as error:
+                    self.lost.append(repr(error))
+                    continue
+                if found.status_code == 200:
+                    self.answers.append(found.json())
+                else:
+                    self.lost.append(found.text)
+
+
+def test_a_swap_under_load_drops_no_request_and_every_answer_names_one_version_or_the_other(
+    start: Callable[..., Service],
+) -> None:
+    service = start()
+    with Load(service) as load:
+        for generation in range(2, 12):
+            service.champion(generation, (A, B)[generation % 2])
+            until(lambda generation=generation: load.answers[-1]["generation"] == generation)
+        load.more()
+    assert load.lost == []
+    assert {(answer["version"], answer["generation"] % 2) for answer in load.answers} == {
+        (A[:12], 0),
+        (A[:12], 1),
+        (B[:12], 1),
+    }
+    assert {answer["step"] for answer in load.answers} == {"model"}
+
+
+def test_a_worker_that_is_killed_is_replaced_and_only_its_own_requests_are_lost(start: Callable[..., Service]) -> None:
+    service = start(workers=2)
+    killed = service.ready()[0]
+    with Load(service, callers=4) as load:
+        os.kill(killed, signal.SIGKILL)
+        service.ready(without=killed)
+        load.more()
+    assert len(load.lost) <= 4, load.lost
+    assert service.ask().status_code == 200
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., Service]) -> None:
+    service = start(hung_s=1.5)
+    [hung] = service.ready()
+    os.kill(hung, signal.SIGSTOP)
+    service.ready(without=hung)
+    assert service.ask().status_code == 200
+    assert "gives no sign of life" in service.log.read_text()
+
+
+def test_sigterm_answers_everything_that_was_accepted(start: Callable[..., Service]) -> None:
+    service = start(slow_s=0.3)
+    [worker] = service.ready()
+    content = json.dumps(body("x")).encode()
+    with ExitStack() as stack:
+        callers = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", service.states[-1]["port"]), timeout=30))
+            for _ in range(8)
+        ]
+        for caller in callers:
+            caller.sendall(raw("/livez", method="GET"))
+        for caller in callers:
+            assert caller.recv(4096).startswith(b"HTTP/1.1 200")
+        for caller in callers:
+            caller.sendall(raw(content=content))
+        service.process.terminate()
+        answers = [b"".join(iter(lambda caller=caller: caller.recv(65_536), b"")) for caller in callers]
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 8
+    assert service.process.wait(30) == 0
+    assert not psutil.pid_exists(worker)
+
+
+def test_sighup_replaces_the_workers_one_by_one_and_no_request_is_lost(start: Callable[..., Service]) -> None:
+    service = start(workers=2)
+    before = set(service.ready())
+    with Load(service) as load:
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: service.states[-1]["ready"] and not before & set(service.states[-1]["pids"]))
+        until(lambda: not any(psutil.pid_exists(pid) for pid in before))
+        load.more()
+    assert load.lost == []
+
+
+def test_workers_whose_parent_is_gone_end(start: Callable[..., Service]) -> None:
+    service = start(workers=2)
+    workers = service.ready()
+    service.process.kill()
+    until(lambda: not any(_alive(pid) for pid in workers))
+
+
+def test_any_worker_answers_for_the_numbers_of_all(start: Callable[..., Service]) -> None:
+    service = start(workers=2)
+    for _ in range(5):
+        assert service.ask().status_code == 200
+
+    def decided() -> bool:
+        text = httpx.get(f"{service.url}/metrics", headers=HEADERS).text
+        lines = [
+            line
+            for line in text.splitlines()
+            if line.startswith("bidwright_decisions_total") and 'step="model"' in line
+        ]
+        return len(lines) == 2 and sum(int(line.split()[-1]) for line in lines) == 5
+
+    until(decided)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+logging.getLogger("httpx").setLevel(logging.WARNING)
