@@ -120,7 +120,7 @@ def auction_rows(
     """Every auction known before `as_of`, those that we lost too, with what we bid and what a click cost.
 
     Returns:
-        One row per opportunity, ordered by its id: opportunity_id, partner, market, hotel_id, device, lead_bucket,
+        One row per opportunity, ordered by its id: opportunity_id, ts, partner, market, hotel_id, device, lead_bucket,
         los_bucket, bid_micros, shown, `clicked` (bool) and cpc_micros (null where there was no click).
     """
     until = min(last or date.max, last_day_before(as_of))
@@ -130,7 +130,7 @@ def auction_rows(
         clicks = read("clicks", last=None)
         paid = clicks.group_by("opportunity_id").agg(cpc_micros=clicks["cpc_micros"].max())
         rows = auctions.left_join(paid, "opportunity_id").select(
-            *("opportunity_id", "partner", "market", "hotel_id", "device", "lead_bucket", "los_bucket"),
+            *("opportunity_id", "ts", "partner", "market", "hotel_id", "device", "lead_bucket", "los_bucket"),
             *("bid_micros", "shown", "cpc_micros"),
         )
         rows = rows.mutate(clicked=rows["cpc_micros"].fill_null(-1) >= 0)

@@ -56,6 +56,16 @@ def golden_rows(data: bytes, name: str) -> pd.DataFrame:
     return _frame(json.loads(data)[name]["rows"])
 
 
+def plain_rows(rows: pd.DataFrame, model: BidModel) -> dict[str, list[Any]]:
+    """What the model reads of these rows, by column, as JSON; `read_rows` gives the rows back."""
+    return _plain(rows[list(model.inputs)])
+
+
+def read_rows(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
+    """Rows as `plain_rows` wrote them."""
+    return _frame(columns)
+
+
 def _record(model: BidModel, rows: pd.DataFrame) -> dict[str, Any]:
     places = np.unique(np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS, len(rows))).round().astype(int))
     kept = _plain(rows.iloc[places][list(model.inputs)])

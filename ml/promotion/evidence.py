@@ -16,6 +16,7 @@ from typing import Any
 from ml.core.digests import Digest
 from ml.evaluation.interval import Interval
 from ml.evaluation.two_way import Estimate
+from ml.promotion.evidence_bids import BiddingEvidence
 
 
 class _Json:
@@ -181,7 +182,8 @@ class BidChange(_Json):
 
     Changes are shares of the last published amount, weighted by expected volume: `median_change` and
     `p99_change` of their absolute size, `spend_change` of the total (negative: less). `matched_share` is the
-    share of volume in cells that both tables have.
+    share of volume in cells that both tables have. `top_hotels` are the hotels with the most volume: name, share of the
+    volume, and change of the mean amount.
     """
 
     name: str
@@ -190,6 +192,7 @@ class BidChange(_Json):
     median_change: float | None = None
     p99_change: float | None = None
     spend_change: float | None = None
+    top_hotels: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,7 @@ class Evidence(_Json):
     comparison: ComparisonEvidence | None = None
     row_counts: tuple[RowCount, ...] | None = None
     profit: ProfitEvidence | None = None
+    bidding: BiddingEvidence | None = None
 
 
 def to_json(value: Any) -> Any:

@@ -135,7 +135,7 @@ def measure_gain(outcomes: Outcomes, *, candidate: Predictions, baseline: Predic
 
 
 def measure_bid_change(
-    name: str, old: pd.DataFrame, new: pd.DataFrame, *, keys: Sequence[str], amount: str, volume: str
+    name: str, old: pd.DataFrame, new: pd.DataFrame, *, keys: Sequence[str], amount: str, volume: str, top: int = 0
 ) -> BidChange:
     """How a candidate's table differs from the champion's.
 
@@ -146,6 +146,7 @@ def measure_bid_change(
         keys: the columns of a cell.
         amount: the worth, bid or value.
         volume: what weighs a cell.
+        top: how many hotels are listed, those with the most volume.
 
     Returns:
         Changes over the cells in both tables whose old amount is above 0. None where no volume is left to
@@ -168,7 +169,19 @@ def measure_bid_change(
         median_change=weighted_quantile(size, weight, 0.5),
         p99_change=weighted_quantile(size, weight, 0.99),
         spend_change=float(weight @ after) / float(weight @ before) - 1,
+        top_hotels=_top_hotels(both["hotel_id"].to_numpy(dtype=object), weight, before, after, top) if top else (),
     )
+
+
+def _top_hotels(
+    hotels: npt.NDArray[np.object_], weight: Losses, before: Losses, after: Losses, top: int
+) -> tuple[tuple[str, float, float], ...]:
+    """The hotels with the most volume: name, share of the volume, change of the mean amount."""
+    names, code = np.unique(hotels.astype(str), return_inverse=True)
+    volume, old, new = (np.bincount(code, values) for values in (weight, weight * before, weight * after))
+    order = np.argsort(-volume, kind="stable")[:top]
+    changes = np.divide(new, old, out=np.ones(len(names)), where=old > 0) - 1
+    return tuple((str(names[n]), float(volume[n] / weight.sum()), float(changes[n])) for n in order)
 
 
 def weighted_quantile(values: npt.ArrayLike, weights: npt.ArrayLike, share: float) -> float:

@@ -15,6 +15,7 @@ from ml.promotion.gates.base import GateResult
 from ml.promotion.gates.beats_baseline import BeatsBaseline
 from ml.promotion.gates.bid_change import BidChange
 from ml.promotion.gates.calibration import Calibration
+from ml.promotion.gates.constraints import Constraints
 from ml.promotion.gates.contract_and_freshness import ContractAndFreshness
 from ml.promotion.gates.delay_backtest import DelayBacktest
 from ml.promotion.gates.discrimination import Discrimination
@@ -23,6 +24,7 @@ from ml.promotion.gates.feature_parity import FeatureParity
 from ml.promotion.gates.field_calibration import FieldCalibration
 from ml.promotion.gates.gains_on_champion import GainsOnChampion
 from ml.promotion.gates.label_maturity import LabelMaturity
+from ml.promotion.gates.landscape import Landscape
 from ml.promotion.gates.leakage import Leakage
 from ml.promotion.gates.not_rejected import NotRejected
 from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
@@ -30,22 +32,35 @@ from ml.promotion.gates.profit_kept import ProfitKept
 from ml.promotion.gates.row_counts import RowCounts
 from ml.promotion.gates.slices import Slices
 from ml.promotion.gates.value_error import ValueErrors
+from ml.promotion.gates.monotonicity import Monotonicity
+from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
+from ml.promotion.gates.off_policy import OffPolicy
+from ml.promotion.gates.partner_dry_run import PartnerDryRun
+from ml.promotion.gates.replay import Replay
+from ml.promotion.gates.serving import Serving
+from ml.promotion.gates.sparse_hotels import SparseHotels
+from ml.promotion.gates.stress import Stress
 
 APPROVAL_MODES = ("never", "first", "always")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Gates with their limits, and the change of spend (a share, either way) above which a person is asked."""
+    """Gates with their limits, and the changes of bids above which a person is asked: of the spend (a share, either way), of the
+    median cell, and of the 99th percentile."""
 
     gates: Gates
     approval_spend_change: float = 0.15
+    approval_median_change: float = 0.15
+    approval_p99_change: float = 0.60
 
     def as_json(self) -> dict[str, Any]:
         """Every gate in order with its limits."""
         return {
             "gates": [{"gate": gate.name, "limits": gate.limits()} for gate in self.gates],
             "approval_spend_change": self.approval_spend_change,
+            "approval_median_change": self.approval_median_change,
+            "approval_p99_change": self.approval_p99_change,
         }
 
     def digest(self) -> Digest:
@@ -71,9 +86,19 @@ POLICY = Policy(
     & Calibration()
     & FieldCalibration()
     & ValueErrors()
+    & SparseHotels()
+    & Landscape()
+    & Monotonicity()
+    & Replay()
+    & OffPolicy()
+    & Stress()
+    & Constraints()
     & BidChange()
+    & PartnerDryRun()
+    & Serving()
 )
-"""What a candidate has to show."""
+"""What a candidate has to show. `Shadow` and `RollbackDrill` are of a rollout in steps, and are added to the policy of a market that
+has one: `replace(POLICY, gates=POLICY.gates & Shadow() & RollbackDrill())`."""
 
 
 UNWAIVABLE = ("evidence_gathered",)
@@ -107,8 +132,8 @@ def approval_needed(
 
     Args:
         policy: the policy.
-        mode: the setting `approval`: "never", "first" (the first promotion of a market, and a change of spend
-            above the policy's limit) or "always".
+        mode: the setting `approval`: "never", "first" (the first promotion of a market, and a change of spend or of
+            bids above the policy's limits) or "always".
         evidence: what the gates judged. A number that is missing is a reason to ask.
         results: what the gates said; one that was waived is a reason to ask in every mode.
 
@@ -128,4 +153,11 @@ def approval_needed(
         if change.spend_change is None or not abs(change.spend_change) <= policy.approval_spend_change:
             size = "is not known" if change.spend_change is None else f"is {change.spend_change:+.1%}"
             reasons.append(f"{change.name}: the predicted change of spend {size}")
+        for what, number, limit in (
+            ("median change of a bid", change.median_change, policy.approval_median_change),
+            ("99th percentile of the changes of bids", change.p99_change, policy.approval_p99_change),
+        ):
+            if number is None or not number <= limit:
+                size = "is not known" if number is None else f"is {number:.1%}"
+                reasons.append(f"{change.name}: the {what} {size}")
     return tuple(reasons)

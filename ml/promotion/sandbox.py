@@ -42,7 +42,7 @@ def verify_in_child(bundle: Bundle, *, timeout_s: float = TIMEOUT_S, command: Se
     """
     try:
         done = subprocess.run(  # noqa: S603  (a fixed command, no shell)
-            list(command), input=_pack(bundle), capture_output=True, timeout=timeout_s, env=_environment(), check=False
+            list(command), input=packed(bundle), capture_output=True, timeout=timeout_s, env=environment(), check=False
         )
     except subprocess.TimeoutExpired as error:
         raise corrupt(f"parsing {bundle.digest[:12]} did not end within {timeout_s:g} s") from error
@@ -59,14 +59,14 @@ def verify_in_child(bundle: Bundle, *, timeout_s: float = TIMEOUT_S, command: Se
         raise corrupt(answer["fault"])
 
 
-def _pack(bundle: Bundle) -> bytes:
+def packed(bundle: Bundle) -> bytes:
     """A line of JSON that names the files and their sizes, then their bytes."""
     files = [[name, len(data)] for name, data in bundle.artefacts.items()]
     head = canonical_json({"digest": bundle.digest, "meta": dict(bundle.meta), "files": files})
     return b"".join([head, b"\n", *bundle.artefacts.values()])
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """What an interpreter needs to start; no secrets, one thread."""
     root = str(Path(__file__).parents[2])
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ml.models.protocol import BidModel
     from ml.platform import Platform
     from ml.promotion.evidence import (
-        BidEvidence,
         Evidence,
         InputEvidence,
         ModelEvidence,
@@ -145,6 +144,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
     from ml.promotion.bundle import load_models, read_bundle
     from ml.promotion.evidence import Evidence
     from ml.steps import judge_paired
+    from ml.steps.judge_bids import gather_bids
 
     bundle = read_bundle(platform.blobs, version.digest, platform.keys)
     models = load_models(bundle)
@@ -152,6 +152,9 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
     known_from = datetime.fromisoformat(bundle.meta["trained_known_by"])
     holdouts = evaluation_rows(platform, day, known_from=known_from)
     judged = [name for name in models if not name.endswith("_baseline")]
+    bids, bidding = gather_bids(
+        platform, day, bundle=bundle, models=models, champion=champion_models, holdouts=holdouts
+    )
     return Evidence(
         day=day,
         candidate=version.digest,
@@ -176,12 +179,13 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
             )
             for name in judged
         ),
-        bids=_bids(platform, day, models, champion_models),
+        bids=bids,
         gathered=True,
         rejections=judge_paired.rejections(platform, version),
         comparison=judge_paired.comparison(platform, day, version, live),
         row_counts=judge_paired.row_counts(platform, day),
         profit=judge_paired.profit(platform, day, holdouts, models, champion_models),
+        bidding=bidding,
     )
 
 
@@ -333,28 +337,3 @@ def _said(model: BidModel, held_out: Holdout) -> Predictions:
     said = model.predict(held_out.rows)
     values = said["net_value_micros"].to_numpy(dtype=float) if "net_value_micros" in said else None
     return Predictions(probability=held_out.of_label(said[model.outputs[0]].to_numpy(dtype=float)), value=values)
-
-
-def _bids(platform: Platform, day: date, models: Models, champion: Models | None) -> BidEvidence:
-    """What the candidate thinks that cells are worth against what the champion thinks, on the same day."""
-    from ml.bidding.table import CLICK_LEVELS, VALUE_LEVELS
-    from ml.promotion.evidence import BidEvidence
-    from ml.promotion.measure import measure_bid_change
-    from ml.steps.publish import worth_tables
-
-    if champion is None:
-        return BidEvidence(published_before=False)
-    before, wanted = worth_tables(platform, day, champion, models)
-    to_value = not platform.source.partners
-    changes = tuple(
-        measure_bid_change(
-            name,
-            table,
-            wanted[name],
-            keys=VALUE_LEVELS if to_value else CLICK_LEVELS,
-            amount="net_value_micros" if to_value else "worth_micros",
-            volume="bookings" if to_value else "clicks_seen",
-        )
-        for name, table in before.items()
-    )
-    return BidEvidence(published_before=True, changes=changes)

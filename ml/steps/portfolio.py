@@ -65,28 +65,45 @@ def wanted_bids(
     Raises:
         UsageError: a budget or floor cannot hold; it is named, with the nearest that can, and nothing is published.
     """
+    worth = worth_of(platform, cells)
+    return wanted_on(
+        platform, day, cells, auctions_of(platform, day, cells.assign(worth_micros=worth), traffic), policy=policy
+    )
+
+
+def worth_of(platform: Platform, cells: pd.DataFrame) -> Floats:
+    """What a click of each cell earns before its cost, in micros; shape (n,)."""
+    p_book, net_value = (cells[name].to_numpy(dtype=float) for name in ("p_book", "net_value_micros"))
+    return np.asarray(p_book * net_value * platform.settings.take_share, dtype=np.float64)
+
+
+def wanted_on(
+    platform: Platform, day: date, cells: pd.DataFrame, auctions: pd.DataFrame | None, *, policy: BidPolicy
+) -> Wanted:
+    """`wanted_bids` on auctions that were read already: those of `auctions_of` for these cells.
+
+    Raises:
+        UsageError: a budget or floor cannot hold; it is named, with the nearest that can, and nothing is published.
+    """
     from ml.bidding.limits import Limits, at_prices
     from ml.bidding.portfolio import optimise
     from ml.models.response import Response
 
     settings = platform.settings
     p_book, net_value = (cells[name].to_numpy(dtype=float) for name in ("p_book", "net_value_micros"))
-    worth = p_book * net_value * settings.take_share
+    worth = worth_of(platform, cells)
     priced = cells.assign(worth_micros=worth)
 
     def share_of_worth(because: str) -> Wanted:
         return Wanted(policy.share_of_worth(net_value, p_book), None, worth, np.ones(len(cells)), {"response": because})
 
-    auctions = auctions_of(platform, day, priced, traffic)
     if auctions is None:
         return share_of_worth("no auctions with a click model yet")
     kinds, auctions = kinds_of(priced, auctions)
     response = Response.fit(auctions)
-    codes = response.codes(kinds)
+    codes = codes_of(response, kinds)
     if (codes < 0).all():
         return share_of_worth("too few clicks to know it yet")
-    if (codes < 0).any():
-        codes = np.where(codes < 0, _nearest(response, kinds), codes)
     eligible = _eligible(cells, auctions, days_seen(platform, day))
     # What the other auctions of the partner come to: their cells take the bids of the nearest coarser ones.
     eligible = eligible / cells["partner"].map(auctions.groupby("partner")["in_cells"].first()).fillna(1.0).to_numpy()
@@ -143,10 +160,8 @@ def kinds_of(cells: pd.DataFrame, auctions: pd.DataFrame) -> tuple[pd.Series[str
     the coarser kind whose prices are learned together (partner and band of its own)."""
     curves = _edges(auctions, ["partner", "device"], auctions["p_click"], least=CLICKS_OF_A_CURVE)
     prices = _edges(auctions, ["partner"], auctions["clicked"], least=CLICKS_OF_A_PRICE)
-    kinds = cells["partner"] + " " + cells["device"] + " " + _bands(cells, ["partner", "device"], curves)
-    return kinds, auctions.assign(
-        kind=auctions["partner"] + " " + auctions["device"] + " " + _bands(auctions, ["partner", "device"], curves),
-        price_kind=auctions["partner"] + " " + _bands(auctions, ["partner"], prices),
+    return _bands(cells, ["partner", "device"], curves), auctions.assign(
+        kind=_bands(auctions, ["partner", "device"], curves), price_kind=_bands(auctions, ["partner"], prices)
     )
 
 
@@ -159,15 +174,19 @@ def _edges(auctions: pd.DataFrame, columns: list[str], clicks: pd.Series[Any], *
     return found
 
 
-def _bands(rows: pd.DataFrame, columns: list[str], edges: dict[Any, Floats]) -> pd.Series[str]:
-    """The number of each row's band; 0 where its group had no auction."""
+def _bands(rows: pd.DataFrame, columns: list[str], edges: dict[Any, Floats]) -> pd.Series[Any]:
+    """Names of each row's group and band, parted by blanks; band 0 where its group had no auction."""
     import pandas as pd
 
-    band = pd.Series(0, index=rows.index)
-    for key, own in rows.groupby(columns):
-        if key in edges:
-            band.loc[own.index] = np.searchsorted(edges[key], own["worth_micros"].to_numpy(dtype=float))
-    return band.astype(str)
+    worth = rows["worth_micros"].to_numpy(dtype=float)
+    names = np.empty(len(rows), dtype=object)
+    for key, place in rows.groupby(columns, observed=True).indices.items():
+        parts = key if isinstance(key, tuple) else (key,)
+        found = edges.get(tuple(parts))
+        band = np.zeros(len(place), dtype=np.int64) if found is None else np.searchsorted(found, worth[place])
+        told = np.array([" ".join([*map(str, parts), str(number)]) for number in range(BANDS + 1)], dtype=object)
+        names[place] = told[band]
+    return pd.Series(names, index=rows.index)
 
 
 def landscape_of(response: Response, codes: Any, worth: Floats, eligible: Floats, *, policy: BidPolicy) -> Landscape:
@@ -203,6 +222,12 @@ def _eligible(cells: pd.DataFrame, auctions: pd.DataFrame, days: int) -> Floats:
     counts = auctions.groupby(list(CLICK_LEVELS), observed=True).size().rename("auctions").reset_index()
     found = cells[list(CLICK_LEVELS)].merge(counts, on=list(CLICK_LEVELS), how="left", validate="1:1")["auctions"]
     return found.fillna(0.0).to_numpy(dtype=float) / days
+
+
+def codes_of(response: Response, kinds: pd.Series[str]) -> Any:
+    """The number of each cell's curve, that of the nearest kind where its own has none; all -1 where there is no curve."""
+    codes = response.codes(kinds)
+    return np.where(codes < 0, _nearest(response, kinds), codes) if (codes >= 0).any() else codes
 
 
 def _nearest(response: Response, kinds: pd.Series[str]) -> Any:

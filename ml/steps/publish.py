@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ml.bidding.say import SaidBids
     from ml.models.protocol import BidModel
     from ml.platform import Platform
+    from ml.steps.portfolio import Wanted
 
 
 def publish_day(platform: Platform, day: date) -> dict[str, Any]:
@@ -94,48 +95,27 @@ def build_bids(
         policy: the bid policy.
         limit_change: hold bids near those last published, and try some on purpose.
     """
-    bookings, traffic = _recent(platform, day)
+    bookings, traffic = recent_rows(platform, day)
     if traffic is None:
         from ml.bidding.say import SaidBids
         from ml.bidding.table import VALUE_TABLE
 
-        return {VALUE_TABLE: SaidBids(_values(models, bookings))}
+        return {VALUE_TABLE: SaidBids(value_cells(models, bookings))}
     from ml.bidding.serving_plan import retention_table
 
-    cells, scored, valued = _cells(models, bookings, traffic)
+    cells, scored, valued = scored_cells(models, bookings, traffic)
     said = _partner_bids(platform, day, cells, scored, policy=policy, limit_change=limit_change)
     retention = retention_table(valued)
     return {partner: replace(bids, retention=retention) for partner, bids in said.items()}
 
 
-def worth_tables(platform: Platform, day: date, *bundles: Mapping[str, BidModel]) -> list[dict[str, pd.DataFrame]]:
-    """What the models of each of these bundles think that cells are worth: all that a candidate changes about bids.
-
-    The rest, the market's response and the partners' languages, is the same whichever model bids.
-
-    Returns:
-        For each bundle, per partner the cells with `worth_micros` of a click; or the value table.
-    """
-    from ml.bidding.table import VALUE_TABLE
-
-    bookings, traffic = _recent(platform, day)
-    if traffic is None:
-        return [{VALUE_TABLE: _values(models, bookings)} for models in bundles]
-    found = []
-    for models in bundles:
-        cells, _, _ = _cells(models, bookings, traffic)
-        priced = cells.assign(worth_micros=cells["p_book"] * cells["net_value_micros"])
-        found.append({str(name): own for name, own in priced.groupby("partner", sort=True)})
-    return found
-
-
-def _recent(platform: Platform, day: date) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def recent_rows(platform: Platform, day: date) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """The bookings and the traffic that bids are made of; no traffic where there is no partner to bid to."""
     bookings = recent_bookings(platform, day, days=VALUE_DAYS)
     return bookings, recent_traffic(platform, day, days=TRAFFIC_DAYS) if platform.source.partners else None
 
 
-def _values(models: Mapping[str, BidModel], bookings: pd.DataFrame) -> pd.DataFrame:
+def value_cells(models: Mapping[str, BidModel], bookings: pd.DataFrame) -> pd.DataFrame:
     """The value table of these models."""
     from ml.bidding.table import value_table
     from ml.models.scoring import score_bookings
@@ -143,7 +123,7 @@ def _values(models: Mapping[str, BidModel], bookings: pd.DataFrame) -> pd.DataFr
     return value_table(score_bookings(models, bookings))
 
 
-def _cells(
+def scored_cells(
     models: Mapping[str, BidModel], bookings: pd.DataFrame, traffic: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The cells that recent traffic reached with what a click of each is worth; that traffic and the bookings, scored."""
@@ -164,11 +144,19 @@ def _partner_bids(
     limit_change: bool,
 ) -> dict[str, SaidBids]:
     """The portfolio over all partners, then each partner's limits and words."""
-    from ml.bidding.say import Objective, say
-    from ml.bidding.table import bid_table
     from ml.steps.portfolio import wanted_bids
 
     wanted = wanted_bids(platform, day, cells, traffic, policy=policy)
+    return said_bids(platform, day, cells, wanted, policy=policy, limit_change=limit_change)
+
+
+def said_bids(
+    platform: Platform, day: date, cells: pd.DataFrame, wanted: Wanted, *, policy: BidPolicy, limit_change: bool
+) -> dict[str, SaidBids]:
+    """Each partner's limits and words for bids that are wanted; arguments as of `build_bids`."""
+    from ml.bidding.say import Objective, say
+    from ml.bidding.table import bid_table
+
     said = {}
     for partner in platform.source.partners:
         own = (cells["partner"] == partner).to_numpy()

@@ -32,6 +32,23 @@ from ml.promotion.evidence import (
     ServingEvidence,
     SliceEvidence,
 )
+from ml.promotion.evidence_bids import (
+    BiddingEvidence,
+    Constraints,
+    DryRun,
+    LandscapeCheck,
+    Monotonicity,
+    OffPolicy,
+    PartnerDryRun,
+    Probe,
+    Replay,
+    RollbackDrill,
+    ServingRehearsal,
+    Shadow,
+    Shock,
+    SparseHotels,
+    Stress,
+)
 
 DAY = date(2025, 3, 10)
 AT = datetime(2025, 3, 11, 6, tzinfo=UTC)
@@ -102,7 +119,54 @@ def model() -> ModelEvidence:
 
 
 @pytest.fixture
-def good(model: ModelEvidence) -> Evidence:
+def bidding() -> BiddingEvidence:
+    """What was measured of a good candidate of the simulated market, rounded."""
+    return BiddingEvidence(
+        sparse_hotels=SparseHotels(
+            hotels=240, sparse=183, bookings=284, follows=0.22, ought=0.20, lowest=0.41, highest=2.4,
+            outside_share=0.011, over_bid_share=0.01, promised=Interval(0.7, 0.95, 1.4, blocks=33, rows=171),
+        ),
+        landscape=LandscapeCheck(
+            auctions=9_700, days=14, clicks=Interval(0.83, 0.92, 1.02, blocks=146, rows=9_700),
+            cost=Interval(0.7, 0.9, 1.05, blocks=146, rows=9_700), groups=17, covered=0.82,
+        ),
+        monotonicity=Monotonicity(
+            (
+                Probe("net value in the value of the stay", rows=1_000, broken=0.0, worst=-0.2),
+                Probe("net value in the nights", rows=1_000, broken=0.0, worst=0.0, elasticity=0.98, wanted=1.0),
+                Probe("bookings in the currency", rows=1_500, broken=0.0, worst=0.0, elasticity=-0.15, wanted=0.0),
+            )
+        ),
+        replay=Replay(
+            days=14, auctions=235_000, trust=0.48, scale=0.91, candidate_profit_micros=237e6,
+            champion_profit_micros=234e6, budget_micros=107e6, candidate_spend_micros=92e6,
+            champion_spend_micros=89e6, gain=Interval(0.002, 0.01, 0.02, blocks=14, rows=235_000), worse_by_margin=0.0,
+        ),
+        off_policy=OffPolicy(
+            clicks=3_600, ess_share=0.8, mean_weight=1.02, snips=Interval(-0.01, 0.011, 0.024, blocks=240, rows=116_000),
+            dr=Interval(-0.02, 0.013, 0.025, blocks=240, rows=116_000),
+        ),
+        stress=Stress(
+            usual_profit_micros=234e6, champion=True,
+            shocks=(Shock("demand doubles", 296e6, 307e6, 1.2), Shock("conversion falls", 138e6, 137e6, 1.0)),
+        ),
+        constraints=Constraints(
+            weeks=200, has_budget=True, budget_over=-0.01, weeks_over=0.01, has_floor=True, weeks_under_floor=0.0,
+            plan_over=-0.04, above_cap=0,
+        ),
+        partner_dry_run=PartnerDryRun(
+            (DryRun("google", "", language_loss=0.08, champion_loss=0.04, clipped_share=0.015, unit_error=1e-6, files=1),)
+        ),
+        serving=ServingRehearsal(
+            compared=5_000, matched_share=1.0, timed=200, p50_ms=4.8, p99_ms=6.2, fault=""
+        ),
+        shadow=Shadow(days=8, critical=0, predicted_over_realised=1.03),
+        rollback_drill=RollbackDrill(age_days=6.0, took_s=20.0),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def good(model: ModelEvidence, bidding: BiddingEvidence) -> Evidence:
     """Complete evidence of a candidate that passes every gate, against a champion of generation 1."""
     return Evidence(
         day=DAY,
@@ -132,7 +196,13 @@ def good(model: ModelEvidence) -> Evidence:
             published_before=True,
             changes=(
                 BidChange(
-                    "google", cells=500, matched_share=0.97, median_change=0.04, p99_change=0.3, spend_change=0.02
+                    "google",
+                    cells=500,
+                    matched_share=0.97,
+                    median_change=0.04,
+                    p99_change=0.3,
+                    spend_change=0.02,
+                    top_hotels=(("h1", 0.04, 0.03),),
                 ),
             ),
         ),
@@ -152,6 +222,7 @@ def good(model: ModelEvidence) -> Evidence:
         profit=ProfitEvidence(
             applies=True, clicks=4_000, bookings=300, candidate=505.0, champion=500.0, difference=estimate(0.01, 0.01)
         ),
+        bidding=bidding,
     )
 
 

@@ -25,7 +25,7 @@ from ml.lake.local import LocalBlobs
 from ml.promotion.bundle import load_models, pack, read_bundle, write_bundle
 from ml.promotion.keyring import Keyring
 from ml.promotion.manifest import GOLDEN, MANIFEST, Manifest
-from ml.promotion.sandbox import _environment, verify_in_child
+from ml.promotion.sandbox import environment, verify_in_child
 from ml.promotion.signature import SIGNATURE, Kind, SecretKey, Signature
 
 SEED = 20261121
@@ -285,7 +285,7 @@ KINDS: dict[str, tuple[int, Mutation, set[str]]] = {
 def trees() -> tuple[str, bytes]:
     """LightGBM text of a small model, and its golden predictions."""
     done = subprocess.run(
-        [*COMMAND, "train"], env=_environment(), capture_output=True, text=True, check=True, timeout=120
+        [*COMMAND, "train"], env=environment(), capture_output=True, text=True, check=True, timeout=120
     )
     text, _, said = done.stdout.partition("\n---\n")
     record = {"rows": {"x": [0.1, 0.4, 0.6, 0.9]}, "predictions": {"margin": [float(part) for part in said.split()]}}

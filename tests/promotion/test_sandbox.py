@@ -11,7 +11,7 @@ import pytest
 from ml.core.digests import Digest, canonical_json
 from ml.core.errors import CorruptArtefact, PermanentError
 from ml.promotion.bundle import Bundle
-from ml.promotion.sandbox import _environment, verify_in_child
+from ml.promotion.sandbox import environment, verify_in_child
 
 SCRIPT = str(Path(__file__).with_name("stand_in_child.py"))
 
@@ -28,7 +28,7 @@ def bundle(text: str, *, golden: bytes = b"{}") -> Bundle:
 @pytest.fixture(scope="module")
 def trees() -> tuple[str, bytes]:
     """LightGBM text of a small model, and its golden predictions."""
-    done = subprocess.run(command("train"), env=_environment(), capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command("train"), env=environment(), capture_output=True, text=True, check=True, timeout=120)
     text, _, said = done.stdout.partition("\n---\n")
     record = {"rows": {"x": [0.1, 0.4, 0.6, 0.9]}, "predictions": {"margin": [float(part) for part in said.split()]}}
     return text, canonical_json({"value": record})
@@ -77,7 +77,7 @@ def test_a_reader_cannot_write_files(tmp_path: Path) -> None:
     assert not (tmp_path / "left").exists() or (tmp_path / "left").read_bytes() == b""
 
 
-def test_a_reader_sees_no_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_sees_no_secret_of_theenvironment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIDWRIGHT_SMTP_PASSWORD", "canary")
     with pytest.raises(CorruptArtefact) as error:
         verify_in_child(bundle(""), command=command("teller"))
