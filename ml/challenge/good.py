@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class PlainRetrain(Planted):
-    """A retrain on fresh data; the champion knows two weeks of the market, eight weeks old."""
+    """A retrain on fresh data; the champion knows the first four of its weeks alone."""
 
     good: ClassVar[bool] = True
 

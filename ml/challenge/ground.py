@@ -1,7 +1,7 @@
 """The markets that planted candidates are tried on: one simulated history, and branches of it.
 
 A ground is a home folder with everything in it: lake, ledger, bundles, published bids. It is made once; every candidate gets a
-copy. The champion of all grounds but the young one knows two weeks of the market, and was crowned before there were gates.
+copy. The champion of all grounds but the young one knows the market's first four weeks, and was crowned before there were gates.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Size:
     hotels: int = 240
     days: int = 84
     holdout_days: int = 28
-    champion_day: int = 28
+    champion_day: int = 42
     champion_holdout_days: int = 14
     war_days: int = 42
     first_price_days: int = 7

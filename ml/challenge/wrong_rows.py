@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, ClassVar
@@ -82,17 +84,15 @@ class StaleFeatures(Planted):
 
     def prepare(self, platform: Platform, day: date) -> None:
         """Take the feature rows of these days away, and set the watermarks to the last day that has some."""
-        from sqlalchemy import update
-
         from ml.features.definitions import views_for
-        from ml.ledger.tables import WatermarkRow
 
         last = day - timedelta(days=self.stopped_days)
         for view in views_for(platform.source.tables):
             for each in days_between(last + timedelta(days=1), day):
                 platform.lake.delete(f"features_{view}", each)
-        with platform.db.session() as session:
-            session.execute(update(WatermarkRow).where(WatermarkRow.market == platform.market).values(day=last))
+        # Past the ledger, which lets no watermark move back: here it never moved that far.
+        with closing(sqlite3.connect(platform.settings.home / "bidwright.db")) as db, db:
+            db.execute("UPDATE watermarks SET day = ? WHERE market = ?", (last.isoformat(), platform.market))
 
 
 class NonMonotone(Planted):
