@@ -232,4 +232,3 @@ def _last_day(field: Field, name: str, last: date) -> None:
     pipeline.ingest(platform, last)
     pipeline.settle(platform, last)
     pipeline.materialize(platform, last)
-    pipeline.publish_bids(platform, last)
