@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ml.core.errors import DayRejected, NoData, PermanentError, SchemaBreak
 
 if TYPE_CHECKING:
+    from ml.models.candidate import Recipe
     from ml.platform import Platform
 
 Result = dict[str, Any]
@@ -98,8 +99,11 @@ def check_drift(platform: Platform, day: date, *, run_id: str = "") -> Result:
     return _stage(platform, "drift", day, work, run_id=run_id)
 
 
-def train(platform: Platform, day: date, *, run_id: str = "") -> Result:
-    """Decide whether a retrain is due; if so fit, evaluate and register a candidate."""
+def train(platform: Platform, day: date, *, run_id: str = "", recipe: Recipe | None = None) -> Result:
+    """Decide whether a retrain is due; if so fit, evaluate and register a candidate.
+
+    `recipe` is how it is made; None: `ml.models.candidate.STANDARD`.
+    """
 
     def work() -> Result:
         from ml.models.due import retrain_due
@@ -107,10 +111,10 @@ def train(platform: Platform, day: date, *, run_id: str = "") -> Result:
         due = retrain_due(platform.db, platform.settings, market=platform.market, day=day)
         if not due.due:
             return {"due": False, "reason": due.reason, "candidate": None}
-        from ml.models.candidate import build_candidate
+        from ml.models.candidate import STANDARD, build_candidate
 
         try:
-            version = build_candidate(platform, day)
+            version = build_candidate(platform, day, recipe=recipe or STANDARD)
         except NoData as error:
             # A young market is no failure: it trains on the first day that knows enough.
             return {"due": False, "reason": f"not yet: {error.what}", "candidate": None}

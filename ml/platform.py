@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml.core.clock import Clock, SystemClock
 from ml.core.settings import Settings, load_settings
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from ml.ledger.database import Database
     from ml.market.source import MarketSource
     from ml.promotion.keyring import Keyring
+
+
+_STORES = ("blobs", "lake", "db", "source")
+"""None of them depends on how bids are made."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,19 @@ class Platform:
     def from_environment(cls, **overrides: object) -> Platform:
         """The platform that the environment and `bidwright.toml` describe, on the machine's clock."""
         return cls(load_settings(**overrides), SystemClock())
+
+    def under(self, meta: Mapping[str, Any]) -> Platform:
+        """The same platform with the bid settings that ship with a version (`ml.bidding.shipped`), its stores shared.
+
+        Args:
+            meta: the meta data of the version's bundle.
+        """
+        from ml.bidding.shipped import under
+
+        found = replace(self, settings=under(self.settings, meta))
+        for name in _STORES:
+            found.__dict__[name] = getattr(self, name)
+        return found
 
     @property
     def market(self) -> str:

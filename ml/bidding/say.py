@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,7 @@ def say(
     take_share: float,
     currency: str,
     account_currency: str = "",
+    payment_model: str = "",
     rates: Mapping[tuple[str, str], float] | None = None,
     objective: Objective | None = None,
     ceiling_micros: Floats | None = None,
@@ -118,6 +119,7 @@ def say(
         take_share: what a booking earns of its net value, 0 to 1.
         currency: of the amounts.
         account_currency: of the partner's account, in which its files are; empty: the same.
+        payment_model: what the partner's account is paid by; empty: the partner's usual one.
         rates: units of the second currency for one of the first, by pair of codes.
         objective: what the words are searched for; None: the logs of the bids.
         ceiling_micros: what no cell's product may exceed, for the rare case that is worth what it costs the others of
@@ -143,7 +145,7 @@ def say(
     if ceiling_micros is not None:
         guards = (*guards, ValueCap())
     found = partner_bids(
-        PARTNERS[partner],
+        replace(PARTNERS[partner], payment_model=payment_model or PARTNERS[partner].payment_model),
         cells,
         economics,
         None if objective is None else objective.landscape,

@@ -280,6 +280,27 @@ def features(
     reports.features(name, markdown=markdown, as_json=json)
 
 
+@app.command(epilog="Example: bidwright challenge --only stale_features --only plain_retrain --json")
+def challenge(
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="a planted candidate; repeatable")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the simulated market")] = 7,
+    home: Annotated[
+        Path | None, typer.Option(help="new folder to work in, which is kept; else a temporary one")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="candidates tried side by side")] = 2,
+    markdown: Annotated[bool, typer.Option("--markdown", help="write the page docs/challenge.md")] = False,
+    json: Json = False,
+) -> None:
+    """Try planted bad and good candidates on a simulated market: the bad must be stopped, the good promoted.
+
+    The exit code is 1 when one of them got the wrong answer. Takes minutes.
+    """
+    from ml.cli import challenge as command
+
+    if not command.challenge(only=only or (), seed=seed, home=home, workers=workers, markdown=markdown, as_json=json):
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: bidwright champion-on --day 2016-10-04")
 def champion_on(day: Day, json: Json = False) -> None:
     """Who was champion on a market day, and by which decision."""

@@ -118,6 +118,15 @@ class Settings(BaseSettings):
         le=1,
         description="what a booking earns, as a share of its net value; no bid exceeds a click's earnings",
     )
+    bid_strategy: Literal["portfolio", "each_cell", "share_of_worth"] = Field(
+        "portfolio",
+        description="how bids are chosen: portfolio (budget and floor kept over all partners), each_cell (its own best, "
+        "without limits), share_of_worth (target_cost_share of every click's worth)",
+    )
+    payment_models: dict[str, str] = Field(
+        default_factory=dict,
+        description="payment model by partner, where the account has another than the partner's usual one",
+    )
     currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="currency of every amount (ISO 4217)")
     account_currency: str = Field(
         "",

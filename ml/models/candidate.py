@@ -8,16 +8,21 @@ run again builds what is there already.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ml.bidding.shipped import SHIPPED, shipped
 from ml.core.units import known_by
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ml.core.digests import Digest
     from ml.evaluation.holdout import Holdout
+    from ml.features.training_set import TrainingSet
     from ml.ledger.versions import Version
     from ml.models.protocol import BidModel
     from ml.models.training import Trained
@@ -33,8 +38,76 @@ BY_LABEL = "by"
 """Where metrics hold a row for each label of a field."""
 
 
-def build_candidate(platform: Platform, day: date) -> Version:
+NEWEST_KNOWN = "newest_known"
+"""In a bundle's record of training: the instant at which the newest of what a model learned from became known."""
+
+
+def read_sets(platform: Platform, as_of: datetime, exclude_days: Sequence[date]) -> dict[str, TrainingSet]:
+    """The rows that each model learns from, as known before `as_of`, without the held days."""
+    from ml.models.rows import training_sets
+
+    return training_sets(platform, as_of=as_of, exclude_days=exclude_days)
+
+
+def fit_models(rows: Mapping[str, pd.DataFrame], as_of: datetime, seed: int) -> Trained:
+    """Every model and its baseline, fitted on what was known before `as_of`."""
+    from ml.models.training import train
+
+    return train(rows, as_of=as_of, seed=seed)
+
+
+def choose_served(trained: Trained, judged: Mapping[str, Holdout], seed: int) -> dict[str, str]:
+    """Which of the two predicts in this version, per model: the trees where they show a gain, else their baseline.
+
+    A model has to earn its complexity. Where the holdout shows no gain (`ml.evaluation.interval.better`), the logistic
+    regression serves: it is the simpler, and no worse as far as anybody can tell.
+    """
+    from ml.core.verdict import Verdict
+    from ml.evaluation.interval import better
+    from ml.evaluation.metrics import log_losses
+    from ml.evaluation.paired import paired_bootstrap
+    from ml.models import baseline_of
+    from ml.promotion.gates.beats_baseline import BeatsBaseline
+
+    gate = BeatsBaseline()
+    serves = {}
+    for name, model in trained.models.items():
+        rows = judged[name]
+        ours, theirs = (
+            log_losses(rows.label, rows.of_label(one.predict(rows.rows)[one.outputs[0]].to_numpy(dtype=float)))
+            for one in (model, trained.baselines[name])
+        )
+        gain = paired_bootstrap(ours, theirs, rows.block, seed=seed) if len(rows.label) else None
+        shown = gain and better(gain, min_blocks=gate.min_blocks, min_rows=gate.min_rows) is Verdict.PASS
+        serves[name] = name if shown else baseline_of(name)
+    return serves
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a candidate is made. Everything else about it, its evaluation, bundle and record, is the same for all.
+
+    Attributes:
+        read: the rows that each model learns from: of the platform, the instant of knowledge, and the days left out.
+        fit: models from these rows, the instant of knowledge and the seed.
+        serves: per model, the folder of the one that predicts; of what was fitted, the rows that are held out, and the seed.
+    """
+
+    read: Callable[[Platform, datetime, Sequence[date]], dict[str, TrainingSet]] = read_sets
+    fit: Callable[[Mapping[str, pd.DataFrame], datetime, int], Trained] = fit_models
+    serves: Callable[[Trained, Mapping[str, Holdout], int], dict[str, str]] = choose_served
+
+
+STANDARD = Recipe()
+
+
+def build_candidate(platform: Platform, day: date, *, recipe: Recipe = STANDARD) -> Version:
     """Train, evaluate and register the candidate of `day`.
+
+    Args:
+        platform: the platform.
+        day: the market day.
+        recipe: how it is made.
 
     Raises:
         NoData: too little is known yet to train on; nothing is left.
@@ -45,8 +118,6 @@ def build_candidate(platform: Platform, day: date) -> Version:
     from ml.evaluation.rows import evaluation_rows
     from ml.ledger import partitions, stages, training_sets, versions
     from ml.models.rows import days_used
-    from ml.models.rows import training_sets as read_sets
-    from ml.models.training import train
     from ml.promotion.bundle import pack, read_bundle, write_bundle
     from ml.promotion.keyring import signing_keyring
     from ml.promotion.sandbox import verify_in_child
@@ -55,16 +126,16 @@ def build_candidate(platform: Platform, day: date) -> Version:
     through = day - timedelta(days=platform.settings.holdout_days)
     as_of = known_by(through)
     held = stages.held_days(platform.db, platform.market, last=day)
-    sets = read_sets(platform, as_of=as_of, exclude_days=held)
+    sets = recipe.read(platform, as_of, held)
     rows = {name: made.rows for name, made in sets.items()}
     learned_from = [
         training_sets.Entry(model=name, digest=made.digest, rows=len(made.rows), as_of=as_of, query=made.query)
         for name, made in sets.items()
     ]
-    trained = train(rows, as_of=as_of, seed=platform.settings.seed)
+    trained = recipe.fit(rows, as_of, platform.settings.seed)
     judged = evaluation_rows(platform, day, known_from=as_of)
     metrics = evaluate(trained, judged, seed=platform.settings.seed)
-    serves = choose_served(trained, judged, seed=platform.settings.seed)
+    serves = recipe.serves(trained, judged, platform.settings.seed)
     data_digest = partitions.data_digest(platform.db, platform.market, last=through)
     meta = {
         "market": platform.market,
@@ -75,7 +146,8 @@ def build_candidate(platform: Platform, day: date) -> Version:
         "seed": platform.settings.seed,
         "held_days": [held_day.isoformat() for held_day in held],
         "unfit_days_used": sorted(used.isoformat() for used in days_used(rows) & set(held)),
-        "training": trained.training_record(),
+        "training": training_record(trained, rows),
+        SHIPPED: shipped(platform.settings),
         SERVES: serves,
         "metrics": metrics,
     }
@@ -104,6 +176,19 @@ def build_candidate(platform: Platform, day: date) -> Version:
         registered = versions.register(session, version, platform.clock.now())
         training_sets.record(session, platform.market, digest, learned_from)
     return registered
+
+
+def training_record(trained: Trained, rows: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Per model, what the gates ask about its training: inputs, counts, and when the newest of its rows became known."""
+    return {
+        name: {**record, NEWEST_KNOWN: newest_known(rows[name])} for name, record in trained.training_record().items()
+    }
+
+
+def newest_known(rows: pd.DataFrame) -> str | None:
+    """The instant at which the newest of these rows, or of their outcomes, became known; None where none says."""
+    stamps = rows[[name for name in rows.columns if name.endswith("known_at")]].max().dropna()
+    return None if stamps.empty else stamps.max().isoformat()
 
 
 def evaluate(trained: Trained, judged: Mapping[str, Holdout], *, seed: int) -> dict[str, Any]:
@@ -137,33 +222,6 @@ def evaluate(trained: Trained, judged: Mapping[str, Holdout], *, seed: int) -> d
         }
         for name, model in trained.models.items()
     }
-
-
-def choose_served(trained: Trained, judged: Mapping[str, Holdout], *, seed: int) -> dict[str, str]:
-    """Which of the two predicts in this version, per model: the trees where they show a gain, else their baseline.
-
-    A model has to earn its complexity. Where the holdout shows no gain (`ml.evaluation.interval.better`), the logistic
-    regression serves: it is the simpler, and no worse as far as anybody can tell.
-    """
-    from ml.core.verdict import Verdict
-    from ml.evaluation.interval import better
-    from ml.evaluation.metrics import log_losses
-    from ml.evaluation.paired import paired_bootstrap
-    from ml.models import baseline_of
-    from ml.promotion.gates.beats_baseline import BeatsBaseline
-
-    gate = BeatsBaseline()
-    serves = {}
-    for name, model in trained.models.items():
-        rows = judged[name]
-        ours, theirs = (
-            log_losses(rows.label, rows.of_label(one.predict(rows.rows)[one.outputs[0]].to_numpy(dtype=float)))
-            for one in (model, trained.baselines[name])
-        )
-        gain = paired_bootstrap(ours, theirs, rows.block, seed=seed) if len(rows.label) else None
-        shown = gain and better(gain, min_blocks=gate.min_blocks, min_rows=gate.min_rows) is Verdict.PASS
-        serves[name] = name if shown else baseline_of(name)
-    return serves
 
 
 def _measure(model: BidModel, judged: Holdout, due: Holdout) -> dict[str, float | None]:

@@ -26,20 +26,19 @@ from ml.promotion.gates.gains_on_champion import GainsOnChampion
 from ml.promotion.gates.label_maturity import LabelMaturity
 from ml.promotion.gates.landscape import Landscape
 from ml.promotion.gates.leakage import Leakage
-from ml.promotion.gates.not_rejected import NotRejected
-from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
-from ml.promotion.gates.profit_kept import ProfitKept
-from ml.promotion.gates.row_counts import RowCounts
-from ml.promotion.gates.slices import Slices
-from ml.promotion.gates.value_error import ValueErrors
 from ml.promotion.gates.monotonicity import Monotonicity
+from ml.promotion.gates.not_rejected import NotRejected
 from ml.promotion.gates.not_worse_than_champion import NotWorseThanChampion
 from ml.promotion.gates.off_policy import OffPolicy
 from ml.promotion.gates.partner_dry_run import PartnerDryRun
+from ml.promotion.gates.profit_kept import ProfitKept
 from ml.promotion.gates.replay import Replay
+from ml.promotion.gates.row_counts import RowCounts
 from ml.promotion.gates.serving import Serving
+from ml.promotion.gates.slices import Slices
 from ml.promotion.gates.sparse_hotels import SparseHotels
 from ml.promotion.gates.stress import Stress
+from ml.promotion.gates.value_error import ValueErrors
 
 APPROVAL_MODES = ("never", "first", "always")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.bidding.landscape import Floats, Landscape
+    from ml.bidding.limits import Limits
     from ml.bidding.policy import BidPolicy
+    from ml.core.settings import Settings
     from ml.models.response import Response
     from ml.platform import Platform
 
@@ -41,6 +44,7 @@ class Wanted:
             known well enough, so that a share of the worth is bid.
         value_micros, cost_weight: worth of a click and weight of its cost once the limits have their prices; (n,) each.
         said: what a person should know of it, as plain values.
+        searched: whether the words too are searched for the landscape's profit, and not fitted to the bids alone.
     """
 
     bids_micros: Floats
@@ -48,6 +52,33 @@ class Wanted:
     value_micros: Floats
     cost_weight: Floats
     said: dict[str, Any]
+    searched: bool = True
+
+
+SHARE_OF_WORTH = "share_of_worth"
+
+
+def portfolio_limits(settings: Settings) -> Limits:
+    """The budget and the floor of all partners together."""
+    from ml.bidding.limits import Limits
+
+    return Limits(daily_budget_micros=settings.daily_budget_micros, poas_floor=settings.poas_floor)
+
+
+def no_limits(settings: Settings) -> Limits:  # noqa: ARG001  (the signature of a strategy)
+    """Every cell at its own best bid: right only where neither a budget nor a floor is set."""
+    from ml.bidding.limits import Limits
+
+    return Limits()
+
+
+STRATEGIES: Mapping[str, Callable[[Settings], Limits]] = {
+    "portfolio": portfolio_limits,
+    "each_cell": no_limits,
+    SHARE_OF_WORTH: portfolio_limits,
+}
+"""What the bids that are wanted keep to, by the setting `bid_strategy`. With `share_of_worth` the same share of every
+click's worth is bid, whatever is known of how the market answers, and no limit is looked at."""
 
 
 def wanted_bids(
@@ -85,7 +116,7 @@ def wanted_on(
     Raises:
         UsageError: a budget or floor cannot hold; it is named, with the nearest that can, and nothing is published.
     """
-    from ml.bidding.limits import Limits, at_prices
+    from ml.bidding.limits import at_prices
     from ml.bidding.portfolio import optimise
     from ml.models.response import Response
 
@@ -108,7 +139,10 @@ def wanted_on(
     # What the other auctions of the partner come to: their cells take the bids of the nearest coarser ones.
     eligible = eligible / cells["partner"].map(auctions.groupby("partner")["in_cells"].first()).fillna(1.0).to_numpy()
     landscape = landscape_of(response, codes, worth, eligible, policy=policy)
-    limits = Limits(daily_budget_micros=settings.daily_budget_micros, poas_floor=settings.poas_floor)
+    if settings.bid_strategy == SHARE_OF_WORTH:
+        plain = share_of_worth("learned, and not asked: a share of the worth is bid")
+        return replace(plain, landscape=landscape, searched=False)
+    limits = STRATEGIES[settings.bid_strategy](settings)
     allocation = optimise(landscape, limits)
     value, weight = at_prices(limits, landscape, allocation.prices)
     profit, cost = float(allocation.profit_micros.sum()), float(allocation.cost_micros.sum())

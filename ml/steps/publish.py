@@ -41,9 +41,10 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
     from ml.steps.serving_plan import publish_plan
     from ml.steps.switch import honour
 
-    models = load_models(read_bundle(platform.blobs, live.digest, platform.keys))
-    policy = bid_policy(platform)
-    built = build_bids(platform, day, models, policy=policy, limit_change=True)
+    bundle = read_bundle(platform.blobs, live.digest, platform.keys)
+    shipped = platform.under(bundle.meta)
+    policy = bid_policy(shipped)
+    built = build_bids(shipped, day, load_models(bundle), policy=policy, limit_change=True)
     held = honour(platform, day, {name: bids for name, bids in built.items() if bids.verdict is not Verdict.FAIL})
     said, by_switch = held.said, held.switches
     expected = {partner: bids.expected for partner, bids in said.items() if bids.expected is not None}
@@ -165,7 +166,7 @@ def said_bids(
         previous = last_published(platform, partner, before=day) if limit_change else None
         table = bid_table(cells[own].reset_index(drop=True), wanted.bids_micros[own], previous=previous, policy=policy)
         objective = None
-        if wanted.landscape is not None:
+        if wanted.landscape is not None and wanted.searched:
             objective = Objective(
                 wanted.landscape.rows(own),
                 wanted.value_micros[own],
@@ -179,6 +180,7 @@ def said_bids(
             take_share=platform.settings.take_share,
             currency=platform.settings.currency,
             account_currency=platform.settings.bids_in,
+            payment_model=platform.settings.payment_models.get(partner, ""),
             rates=platform.settings.rates,
             objective=objective,
         )

@@ -199,6 +199,7 @@ def say_as_is(
         take_share=settings.take_share,
         currency=settings.currency,
         account_currency=settings.bids_in,
+        payment_model=settings.payment_models.get(partner, ""),
         rates=settings.rates,
         ceiling_micros=ceiling,
     )

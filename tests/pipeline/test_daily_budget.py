@@ -21,6 +21,7 @@ from ml.ledger import champion, decisions, stages, versions
 from ml.market.buckets import LEAD_BUCKETS, LOS_BUCKETS
 from ml.market.tables import DEVICES
 from ml.platform import Platform
+from ml.promotion.bundle import Bundle
 from ml.steps import portfolio, publish, switched
 
 AT = datetime(2026, 3, 6, tzinfo=UTC)
@@ -67,7 +68,7 @@ def open_world(home: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> 
     decision = decisions.Decision(market, day, LIVE, None, 0, Verdict.PASS, [], Digest("e" * 64), None)
     found = decisions.record(db, decision, AT)
     champion.move(db, market, digest=LIVE, expected_generation=0, decision_id=found, day=day, at=AT)
-    monkeypatch.setattr("ml.promotion.bundle.read_bundle", lambda *_: None)
+    monkeypatch.setattr("ml.promotion.bundle.read_bundle", lambda *_: Bundle(LIVE, {}, {}))
     monkeypatch.setattr("ml.promotion.bundle.load_models", lambda _: {"value": "the model"})
     monkeypatch.setattr(publish, "build_bids", world.build)
     monkeypatch.setattr(switched, "build_bids", world.build)

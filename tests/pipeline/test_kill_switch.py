@@ -25,6 +25,7 @@ from ml.ledger.publications import Publication
 from ml.market.buckets import LEAD_BUCKETS, LOS_BUCKETS
 from ml.market.tables import DEVICES
 from ml.platform import Platform
+from ml.promotion.bundle import Bundle
 from ml.steps import publish, switched
 
 AT = datetime(2026, 3, 6, tzinfo=UTC)
@@ -121,7 +122,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     it.platform.db.migrate()
     it.promote(LIVE, it.days[0])
     models = {"value": "the model", "value_baseline": "the baseline"}
-    monkeypatch.setattr("ml.promotion.bundle.read_bundle", lambda *_: None)
+    monkeypatch.setattr("ml.promotion.bundle.read_bundle", lambda *_: Bundle(LIVE, {}, {}))
     monkeypatch.setattr("ml.promotion.bundle.load_models", lambda _: dict(models))
     monkeypatch.setattr(publish, "build_bids", it.build)
     monkeypatch.setattr(switched, "build_bids", it.build)
