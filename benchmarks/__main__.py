@@ -9,8 +9,13 @@ import sys
 import benchmarks
 
 _NO_BENCHMARKS = {
+    "bid_service_peers",
     "common",
     "feature_store_online",
+    "load",
+    "load_bodies",
+    "load_hostile",
+    "load_wire",
     "off_policy_log",
     "off_policy_models",
     "policy_scenarios",
