@@ -13,16 +13,17 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import psutil
 
 from benchmarks.bid_service_peers import Work, stop
@@ -43,16 +44,18 @@ from ml.ledger.versions import Version
 from ml.platform import Platform
 from ml.promotion.bundle import write_bundle
 from ml.promotion.keyring import signing_keyring
+from ml.promotion.manifest import GOLDEN
 
 MARKET: Final = "bench"
 PATH: Final = "/v1/bids"
-VIEW: Final = "listing"
+VIEW: Final = "listings"
 WIDTH: Final = 40
 CANDIDATES: Final = 20
 REQUESTS: Final = 256
 TOKEN: Final = "benchmark-of-the-bid-service"  # noqa: S105  # of a server on loopback, for as long as it is measured
 FEATURES: Final = tuple(f"f{number:02}" for number in range(WIDTH))
-_FITTED_ROWS: Final = 30_000
+_FITTED_ROWS: Final = 20_000
+_AS_OF: Final = datetime(2026, 3, 1, tzinfo=UTC)
 _NO_POLICY: Final = Digest("0" * 64)
 
 
@@ -245,31 +248,33 @@ def make_world(folder: Path, *, entities: int, trees: int) -> World:
     platform = open_platform(home, MARKET)
     platform.db.migrate()
     _put_online(platform, table)
-    texts = {"main": fit(trees, seed=1), "first": fit(3, seed=2), "second": fit(3, seed=3)}
-    digests = {name: _register(platform, text) for name, text in texts.items()}
+    models = {"main": fit(trees, seed=1), "first": fit(3, seed=2), "second": fit(3, seed=3)}
+    digests = {name: _register(platform, artefacts) for name, artefacts in models.items()}
     ids = rng.integers(0, entities, (REQUESTS, CANDIDATES))
-    return World(home, platform, digests, texts["main"], table, ids)
+    return World(home, platform, digests, models["main"]["listing/model.txt"].decode(), table, ids)
 
 
-def fit(trees: int, *, seed: int, leaves: int = 63) -> str:
-    """LightGBM's text of so many trees over WIDTH columns."""
-    import lightgbm
+def fit(trees: int, *, seed: int) -> Mapping[str, bytes]:
+    """The files of a listing model of so many trees over WIDTH columns, with its golden predictions."""
+    from ml.models.listing import RECIPE, ListingModel
+
+    from ml.models.golden import golden
 
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((_FITTED_ROWS, WIDTH)).astype(np.float32)
     margin = x[:, :10] @ rng.standard_normal(10) + x[:, 10] * x[:, 11] + np.sin(3 * x[:, 12]) + np.abs(x[:, 13])
     clicked = rng.random(_FITTED_ROWS) < 1 / (1 + np.exp(1 - margin))
-    parameters = {
-        "objective": "binary", "num_leaves": leaves, "learning_rate": 0.05, "seed": seed, "deterministic": True,
-        "num_threads": 1, "verbose": -1,
-    }  # fmt: skip
-    data = lightgbm.Dataset(x, clicked, feature_name=list(FEATURES))
-    return str(lightgbm.train(parameters, data, num_boost_round=trees).model_to_string())
-
-
-def listing_bundle(text: str) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The files of a bundle of a model of listings with these trees, and what its maker wrote about them."""
-    return {"listing/model.txt": text.encode(), "golden.json": b"{}"}, {"kind": "listing"}
+    shown = pd.date_range(_AS_OF - timedelta(days=20), periods=_FITTED_ROWS, freq="1min")
+    rows = pd.DataFrame(x, columns=list(FEATURES)).assign(
+        id=[str(number) for number in range(_FITTED_ROWS)],
+        ts=shown,
+        known_at=shown,
+        clicked_known_at=shown.where(clicked),
+    )
+    model = ListingModel.fit(
+        rows, as_of=_AS_OF, seed=seed, view=VIEW, recipe=replace(RECIPE, rounds=trees, min_rows_in_leaf=20)
+    )
+    return {**model.artefacts(), GOLDEN: golden({model.name: model}, {model.name: rows})}
 
 
 def open_platform(home: str | Path, market: str) -> Platform:
@@ -318,12 +323,11 @@ def _put_online(platform: Platform, table: npt.NDArray[np.float32]) -> None:
     upsert(view_folder(platform.settings.home / "feast" / f"{MARKET}-online", PROJECT, VIEW), schema, rows)
 
 
-def _register(platform: Platform, text: str) -> Digest:
-    """A signed bundle of a model of listings, in the ledger."""
+def _register(platform: Platform, artefacts: Mapping[str, bytes]) -> Digest:
+    """A signed bundle, in the ledger."""
     day, at = platform.clock.now().date(), platform.clock.now()
-    artefacts, meta = listing_bundle(text)
     keys = signing_keyring(platform.settings)
-    digest = write_bundle(platform.blobs, artefacts=artefacts, meta=meta, keys=keys)
+    digest = write_bundle(platform.blobs, artefacts=artefacts, meta={}, keys=keys)
     version = Version(
         digest=digest,
         market=MARKET,
