@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,6 +135,8 @@ def hostile(asked: Asked) -> dict[str, Figure]:
     for (_, status), count in outcome.counts.items():
         counts[status] = counts.get(status, 0) + count
     sys.stderr.write(f"hostile: {dict(sorted(counts.items()))}\n")
+    late = Counter(kind for kind, latency in outcome.latencies if latency > asked.deadline_ms)
+    sys.stderr.write(f"late: {dict(late.most_common(_SHOWN))}\n")
     grown = max(memory, default=sum(after.values())) - sum(before.values())
     return {
         "hostile": figure([sum(counts.values())], "answers and closes"),
