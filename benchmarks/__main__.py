@@ -10,8 +10,16 @@ import benchmarks
 
 _NO_BENCHMARKS = {
     "canary_world",
+    "bid_service_faults",
+    "bid_service_peers",
+    "bid_service_promoter",
+    "bid_service_world",
     "common",
     "feature_store_online",
+    "load",
+    "load_bodies",
+    "load_hostile",
+    "load_wire",
     "off_policy_log",
     "off_policy_models",
     "policy_scenarios",
