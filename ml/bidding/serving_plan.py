@@ -260,6 +260,24 @@ def load_plan(data: bytes, digest: str) -> ServingPlan:
         raise CorruptArtefact(f"the plan {digest[:12]} cannot be read: {error}", next=again) from error
 
 
+def no_plan(*, market: str, take_share: float, max_bid_micros: int) -> ServingPlan:
+    """The plan of a market that publishes no bids, such as an auction of listings: the policy's cap, and no cell.
+
+    Its digest is empty, so that a log says that there was none. What it says of any cell is the shading 0.
+    """
+    return ServingPlan(
+        digest=Digest(""),
+        market=market,
+        day=date.min,
+        generation=0,
+        take_share=take_share,
+        max_bid_micros=max_bid_micros,
+        _places=tuple((_kept(tuple(map(CLICK_LEVELS.index, keys))), {} if keys else {(): 0}) for keys in FALLBACKS),
+        _retention={(ANY, ANY, ANY): 1.0},
+        _rows=PlanRows(np.ones(1), np.zeros(1), np.full(1, NOT_PUBLISHED), np.full(1, max_bid_micros)),
+    )
+
+
 def retention_of(data: bytes) -> pd.DataFrame:
     """The retention table that a plan's bytes were made with, for the next plan."""
     import pandas as pd

@@ -189,7 +189,7 @@ class EventLog:
             self._wake.wait(_RETRY_S if self._trouble else self._sync_s)
             self._wake.clear()
             self._step()
-        self._step()
+        self._step(drain=True)
         if self._segment is not None:
             self._attempt(self._seal)
         left = len(self._held) + len(self._queue)
@@ -197,14 +197,16 @@ class EventLog:
             self._lost_behind[self._trouble or "disk"] = left
             self._words[LOST_BEHIND] += left
 
-    def _step(self) -> None:
-        """Commit what waits, and seal what is full or old."""
+    def _step(self, *, drain: bool = False) -> None:
+        """Commit what waits, and seal what is full or old; what comes meanwhile waits for the next time, or for more."""
         while self._queue or self._held:
             self._take()
             if not self._attempt(self._commit):
                 return
             if self._segment is not None and self._segment.offset >= self._segment_bytes:
                 self._attempt(self._seal)
+            if not drain and self._bytes_in - self._bytes_out < self._sync_bytes:
+                break
         segment = self._segment
         if segment is not None and time.monotonic() - segment.begun >= self._segment_s:
             self._attempt(self._seal)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.bidding import serving_plan
-from ml.bidding.serving_plan import NOT_PUBLISHED, ServingPlan, load_plan, make_plan, retention_table
+from ml.bidding.serving_plan import NOT_PUBLISHED, ServingPlan, load_plan, make_plan, no_plan, retention_table
 from ml.bidding.worth import CLICK_LEVELS, click_cells, retained_share
 from ml.core.digests import digest_bytes
 from ml.core.errors import CorruptArtefact, NoData
@@ -195,6 +195,14 @@ def test_equal_bids_write_equal_bytes_under_their_digest(tmp_path: Path) -> None
 def test_bytes_that_are_no_plan_are_named(data: bytes) -> None:
     with pytest.raises(CorruptArtefact, match="cannot be read"):
         load_plan(data, digest_bytes(data))
+
+
+def test_without_a_plan_no_cell_is_bid_on_and_the_policys_cap_holds() -> None:
+    plan = no_plan(market="m", take_share=TAKE, max_bid_micros=CAP)
+    found = plan.of(asked(cells(hotel_id=["h1", "h2"])))
+    assert (plan.digest, plan.max_bid_micros) == ("", CAP)
+    assert found.shading.tolist() == [0.0, 0.0] and found.retained.tolist() == [1.0, 1.0]
+    assert found.last_bid_micros.tolist() == [NOT_PUBLISHED] * 2 and found.cap_micros.tolist() == [CAP] * 2
 
 
 def test_a_plan_of_another_format_or_with_columns_of_two_lengths_is_refused() -> None:
