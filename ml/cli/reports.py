@@ -112,8 +112,10 @@ def _show_decision(found: Explained) -> None:
 
 
 def _number(value: float | str | None) -> str:
-    """As exact as it is: what is compared bit for bit is not rounded for show."""
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    """Six digits; --json has all of them."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else value
 
 
 def _explain_version(platform: Platform, version: str, *, as_json: bool) -> None:

@@ -107,7 +107,7 @@ def collect(folder: Path, lake: Lake, *, keep_days: int, at: datetime) -> Collec
     Args:
         folder: of `ml.serving.event_log.events_folder`.
         lake: of the same market.
-        keep_days: collected segments are kept for so many days after their last event.
+        keep_days: segments are kept for so many days after they were collected.
         at: the present instant.
 
     Raises:
@@ -122,6 +122,7 @@ def collect(folder: Path, lake: Lake, *, keep_days: int, at: datetime) -> Collec
         except FileNotFoundError:  # another collection has just moved it
             continue
         _bring(folder, path, data, lake, found)
+        _move(path, folder / COLLECTED / at.date().isoformat())
     found.pruned = _prune(folder / COLLECTED, before=at.date() - timedelta(days=keep_days))
     return found
 
@@ -160,7 +161,7 @@ def decisions(lake: Lake, day: date, *, columns: list[str] | None = None) -> pa.
 
 
 def _bring(folder: Path, path: Path, data: bytes, lake: Lake, found: Collected) -> None:
-    """One segment into the lake, then out of the way."""
+    """One segment into the lake."""
     one, digest = scan(data), digest_bytes(data)
     by_day: dict[date, list[tuple[int, Event]]] = {}
     for offset, payload in one.records:
@@ -183,7 +184,6 @@ def _bring(folder: Path, path: Path, data: bytes, lake: Lake, found: Collected) 
         )
     for day, events in by_day.items():
         lake.blobs.put(f"{lake.market}/{TABLE}/day={day.isoformat()}/{digest}.parquet", encode(_rows(events, digest)))
-    _move(path, folder / COLLECTED / max(by_day, default=date.min).isoformat())
     found.segments += 1
     for day, events in by_day.items():
         found.events += len(events)
@@ -224,7 +224,7 @@ def _move(path: Path, to: Path) -> None:
 
 
 def _prune(folder: Path, *, before: date) -> int:
-    """Remove the segments whose last event is from an earlier day; how many."""
+    """Remove the segments that were collected on an earlier day; how many."""
     removed = 0
     for day in sorted(folder.iterdir()) if folder.is_dir() else ():
         if parse_day(day.name) >= before:

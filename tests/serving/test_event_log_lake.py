@@ -116,12 +116,12 @@ def test_what_is_not_yet_collected_is_found_too_and_the_open_segment_of_a_living
     assert decision(lake, folder, "f" * 32) is None
 
 
-def test_segments_are_pruned_when_their_last_event_is_old_enough(lake: Lake, folder: Path) -> None:
+def test_segments_are_pruned_some_days_after_they_were_collected(lake: Lake, folder: Path) -> None:
     segment(folder / "0.a-000001.log", some(3))
     gathered(lake, folder)
-    assert gathered(lake, folder, keep_days=14, at=AT + timedelta(days=13)).pruned == 0
+    assert gathered(lake, folder, keep_days=14, at=AT + timedelta(days=14)).pruned == 0
     assert list((folder / COLLECTED).rglob("*.log"))
-    assert gathered(lake, folder, keep_days=14, at=AT + timedelta(days=14)).pruned == 1
+    assert gathered(lake, folder, keep_days=14, at=AT + timedelta(days=15)).pruned == 1
     assert not list((folder / COLLECTED).rglob("*.log"))
     assert decisions(lake, FRIDAY).num_rows == 3
 
