@@ -111,11 +111,13 @@ def _show_decision(found: Explained) -> None:
         output.show_table("", ("", *(one["id"] for one in some)), rows)
 
 
-def _number(value: float | str | None) -> str:
+def _number(value: int | float | str | None) -> str:
     """Six digits; --json has all of them."""
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return value or "-"
 
 
 def _explain_version(platform: Platform, version: str, *, as_json: bool) -> None:

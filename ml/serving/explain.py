@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from ml.core.digests import Digest
-from ml.core.errors import BidwrightError, NoData, PermanentError
+from ml.core.errors import BidwrightError, NoData
 from ml.serving.event_log_frames import Event
 from ml.serving.event_log_lake import decision
 from ml.serving.messages import BidRequest, Reason, Scored, decode_request
@@ -29,14 +29,20 @@ EngineFor = Callable[[Digest, str], "Engine"]
 gone or refused."""
 
 
-def built_in_engine(platform: Platform) -> EngineFor:  # noqa: ARG001  (what an engine is read from)
-    """What gives the engines of this installation."""
+def built_in_engine(platform: Platform) -> EngineFor:
+    """What gives the engines of this installation, from the bundles and plans that it keeps."""
+    from ml.bidding.serving_plan import no_plan, read_plan
+    from ml.promotion.bundle import read_bundle
+    from ml.serving.engine_loading import engine_of
+
+    market, settings = platform.market, platform.settings
 
     def engine_for(digest: Digest, plan: str) -> Engine:
-        raise PermanentError(
-            f"this version has no engine to make {digest[:12]} of the plan {plan[:12] or 'none'} again",
-            next="install a version of bidwright that has one",
-        )
+        bundle = read_bundle(platform.blobs, digest, platform.keys)
+        if plan:
+            return engine_of(platform, bundle, read_plan(platform.blobs, market, plan))
+        none = no_plan(market=market, take_share=settings.take_share, max_bid_micros=settings.max_bid_micros)
+        return engine_of(platform, bundle, none)
 
     return engine_for
 
