@@ -37,11 +37,11 @@ def cached_bundle(blobs: BlobStore, folder: Path, digest: Digest, keys: Keyring)
         return read_bundle(local, digest, keys)
     bundle = read_bundle(blobs, digest, keys)
     with contextlib.suppress(StoreUnavailable):
-        _keep(blobs, local, digest)
+        keep(blobs, local, f"bundles/{digest}/")
     return bundle
 
 
-def _keep(blobs: BlobStore, local: BlobStore, digest: Digest) -> None:
-    """Copy the files; whatever is wrong with the copy is found when it is read."""
-    for key in blobs.list(f"bundles/{digest}/"):
+def keep(blobs: BlobStore, local: BlobStore, prefix: str) -> None:
+    """Copy the files whose keys begin so; whatever is wrong with the copy is found when it is read."""
+    for key in blobs.list(prefix):
         local.put(key, blobs.get(key))

@@ -1,25 +1,39 @@
-"""Where the bid service is put together with the rest of the house: the ledger, bundles, engines, arms and the event log."""
+"""Where the bid service is put together with the rest of the house: ledger, bundles, engines, plans, arms and event log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.core.clock import Clock
 from ml.core.digests import Digest
-from ml.core.errors import PermanentError
+from ml.core.errors import BidwrightError, StoreUnavailable
 from ml.core.settings import Settings
-from ml.ledger import champion
+from ml.ledger import rollouts
 from ml.platform import Platform
-from ml.serving.bundle_cache import cached_bundle
+from ml.serving.arm_stats import ArmStats, StatsKey
+from ml.serving.arms import Shares
+from ml.serving.arms import Split as Arms
+from ml.serving.bundle_cache import cached_bundle, keep
 from ml.serving.engine_protocol import Engine
-from ml.serving.joints import ArmCounters, Decision, LastBids, Parts, Split, Wanted, WantedArm
+from ml.serving.event_log import EventLog, events_folder
+from ml.serving.instant import micros
+from ml.serving.joints import ArmCounters, LastBids, Parts, Split, Wanted, WantedArm
 
 if TYPE_CHECKING:
+    from ml.bidding.serving_plan import ServingPlan
     from ml.promotion.bundle import Bundle
 
-LoadEngine = Callable[[Platform, "Bundle", str], Engine]
-"""An engine of a verified bundle that follows the published plan of a digest."""
+LoadEngine = Callable[[Platform, "Bundle", "ServingPlan"], Engine]
+"""An engine of a verified bundle that follows a plan."""
+
+
+def arms_folder(home: Path, market: str) -> Path:
+    """Where the workers count what each arm does, and the judge of a rollout reads it."""
+    return home / "arms" / market
 
 
 class LedgerSource:
@@ -32,71 +46,86 @@ class LedgerSource:
 
     def __init__(self, platform: Platform, load: LoadEngine) -> None:
         self._platform, self._load = platform, load
-        self._previous: tuple[int, Digest | None] = (0, None)
 
     def wanted(self) -> Wanted:
-        """The champion, and the one before it."""
+        """The champion, the one before it, the rollout that is under way, and the newest plan."""
+        from ml.steps.serving_plan import latest_plan
+
         platform = self._platform
-        now = champion.current(platform.db, platform.market)
-        if now is None:
+        found = rollouts.serving(platform.db, platform.market)
+        if found.champion is None:
             return Wanted(why_not=f"{platform.market} has no champion yet: promote a candidate first")
-        return Wanted(
-            generation=now.generation,
-            arms=(WantedArm("stable", now.digest),),
-            previous=self._before(now.generation, now.digest),
+        plan = latest_plan(platform)
+        if plan is None:
+            return Wanted(why_not=f"nothing is published for {platform.market} yet: bidwright publish-bids")
+        stable = WantedArm("stable", found.champion.digest)
+        alone = Wanted(found.champion.generation, (stable,), previous=found.previous, plan=plan, why_not="")
+        if (rollout := found.rollout) is None:
+            return alone
+        begun = replace(alone, rollout=rollout.id, analysis=rollout.analysis, salt=rollout.salt)
+        if rollout.state == "shadow":
+            return replace(begun, shadow=rollout.candidate, shadow_share=rollout.canary_share)
+        rest = 1.0 - rollout.baseline_share - rollout.canary_share
+        arms = (
+            replace(stable, share=rest),
+            WantedArm("baseline", stable.digest, rollout.baseline_share),
+            WantedArm("canary", rollout.candidate, rollout.canary_share),
         )
+        return replace(begun, arms=arms)
 
     def engine(self, digest: Digest, plan: str) -> Engine:
-        """A verified engine; CorruptArtefact where the bundle is refused."""
+        """A verified engine; CorruptArtefact where the bundle or the plan is refused."""
         platform = self._platform
-        folder = platform.settings.home / "cache" / "serving"
-        bundle = cached_bundle(platform.blobs, folder, digest, platform.keys)
-        return self._load(platform, bundle, plan)
+        bundle = cached_bundle(platform.blobs, self._cache, digest, platform.keys)
+        return self._load(platform, bundle, self._plan(plan))
 
-    def table(self, plan: str) -> LastBids | None:  # noqa: ARG002  (the joint's signature)
+    def table(self, plan: str) -> LastBids | None:
         """The last published bids."""
-        return None
+        from ml.serving.last_bids import PlanBids
 
-    def split(self, wanted: Wanted) -> Split | None:  # noqa: ARG002  (the joint's signature)
-        """How keys are split."""
-        return None
+        return PlanBids(self._plan(plan), lambda: micros(self._platform.clock))
 
-    def counters(self, wanted: Wanted) -> ArmCounters | None:  # noqa: ARG002  (the joint's signature)
-        """Counters of the arms."""
-        return None
+    def split(self, wanted: Wanted) -> Split | None:
+        """The sticky split of a rollout."""
+        if len(wanted.arms) < 3:
+            return None
+        _, baseline, canary = wanted.arms
+        return Arms(wanted.salt, Shares(baseline=baseline.share, canary=canary.share))
 
-    def _before(self, generation: int, digest: Digest) -> Digest | None:
-        """The newest champion before this one that is another bundle."""
-        if self._previous[0] != generation:
-            reigns = champion.history(self._platform.db, self._platform.market)
-            others = [one.digest for one in reigns if one.generation < generation and one.digest != digest]
-            self._previous = (generation, others[-1] if others else None)
-        return self._previous[1]
+    def counters(self, wanted: Wanted) -> ArmCounters | None:
+        """New counters in a file of this worker."""
+        platform = self._platform
+        folder = arms_folder(platform.settings.home, platform.market)
+        key = StatsKey(wanted.generation, wanted.rollout, wanted.analysis)
+        return ArmStats(folder, key, at_us=micros(platform.clock))
+
+    def _plan(self, digest: str) -> ServingPlan:
+        """A plan, from this machine's copy where it is whole, else from the blob store; verified either way."""
+        from ml.bidding.serving_plan import read_plan
+        from ml.lake.local import LocalBlobs
+
+        platform = self._platform
+        local = LocalBlobs(self._cache)
+        with contextlib.suppress(BidwrightError):
+            return read_plan(local, platform.market, digest)
+        plan = read_plan(platform.blobs, platform.market, digest)
+        with contextlib.suppress(StoreUnavailable):
+            keep(platform.blobs, local, f"bids/{platform.market}/serving/{digest}")
+        return plan
+
+    @property
+    def _cache(self) -> Path:
+        return self._platform.settings.home / "cache" / "serving"
 
 
-class NoLog:
-    """Takes decisions and keeps none; says so in its counts."""
-
-    def __init__(self) -> None:
-        self._lost = 0
-
-    def append(self, decisions: Sequence[Decision]) -> None:
-        """Count them."""
-        self._lost += len(decisions)
-
-    def counts(self) -> Mapping[str, int]:
-        """How many were not kept."""
-        return {"lost": self._lost}
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:  # noqa: ARG001  (for the event log)
+def parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:
     """The clock and the parts of a worker on this platform; `worker` is its name, which its event log bears."""
     platform = Platform.from_environment(home=settings.home)
-    return platform.clock, Parts(LedgerSource(platform, _load), NoLog())
+    events = EventLog(events_folder(settings.home, platform.market), market=platform.market, worker=worker)
+    return platform.clock, Parts(LedgerSource(platform, _load), events)
 
 
-def _load(platform: Platform, bundle: Bundle, plan: str) -> Engine:  # noqa: ARG001  (the joint's signature)
-    raise PermanentError("no engine is built in", next="install a version of bidwright that has one")
+def _load(platform: Platform, bundle: Bundle, plan: ServingPlan) -> Engine:
+    from ml.serving.engine_loading import engine_of
+
+    return engine_of(platform, bundle, plan)

@@ -189,7 +189,9 @@ class Worker:
     async def _drain(self) -> None:
         """Accept what waits already, then nobody; answer everything; let callers hear that their connection ends."""
         log.info("draining: %d connections", len(self.service.connections))
-        while self._pending():
+        for _ in range(self._limits.connections):
+            if not self._pending():
+                break
             self._accept()
             await asyncio.sleep(0)
         self.service.draining = True

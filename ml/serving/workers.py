@@ -40,6 +40,7 @@ class Patience:
 
     Attributes:
         start_s: from its start to its first sign of life.
+        ready_s: from its start until it can bid, where it is to take the place of one that can.
         hung_s: between two signs of life.
         drain_s: from SIGTERM to its end.
         restart_s: pause before one that died soon after its start is started again; it doubles up to `restart_most_s`.
@@ -47,6 +48,7 @@ class Patience:
     """
 
     start_s: float = 60.0
+    ready_s: float = 60.0
     hung_s: float = 5.0
     drain_s: float = 15.0
     restart_s: float = 0.1
@@ -201,7 +203,7 @@ class Workers:
     def _see_to(self, place: Place, now: float) -> None:
         place.former = [child for child in place.former if not self._ended(child, now)]
         if place.next is not None and self._ended(place.next, now):
-            log.warning("the new worker %s did not start; the old one stays", place.name)
+            log.warning("the new worker %s cannot bid; the old one stays", place.name)
             place.next, self._rolling = None, []
         if place.child is not None and self._ended(place.child, now):
             died = place.child
@@ -234,8 +236,8 @@ class Workers:
                 place.child, place.next = place.next, None
                 self._rolling.pop(0)
                 self._changed(self)
-        elif now - place.next.started > self._patience.start_s:
-            place.next.process.kill()
+            elif now - place.next.started > self._patience.ready_s:
+                place.next.process.kill()
 
     def _start(self, place: Place) -> Child:
         reading, writing = os.pipe()

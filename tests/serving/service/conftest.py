@@ -25,7 +25,7 @@ from ml.serving.worker import Post, Worker
 from tests.serving.service.stubs import StubLog, StubSource
 
 TOKEN = "a-token-of-more-than-sixteen-characters"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """No guarantee: how long a test waits for what has to happen before it fails."""
 
 T = TypeVar("T")

@@ -40,7 +40,7 @@ def changed(state):
 Workers(
     listener, count=int(sys.argv[3]), home=Path(sys.argv[2]), changed=changed,
     command=[sys.executable, sys.argv[1] + "/tests/serving/service/stub_worker.py"],
-    patience=Patience(hung_s=float(sys.argv[4])),
+    patience=Patience(hung_s=float(sys.argv[4]), ready_s=float(sys.argv[5])),
 ).run()
 """
 
@@ -48,7 +48,7 @@ Workers(
 class Service:
     """A parent with its workers, in processes of their own."""
 
-    def __init__(self, home: Path, *, workers: int, hung_s: float, slow_s: float) -> None:
+    def __init__(self, home: Path, *, workers: int, hung_s: float, slow_s: float, ready_s: float) -> None:
         self.home = home
         self.champion(1, A)
         environment = os.environ | {
@@ -60,7 +60,7 @@ class Service:
         self.log = home / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PARENT, str(ROOT), str(home), str(workers), str(hung_s)],
+                [sys.executable, "-c", PARENT, str(ROOT), str(home), str(workers), str(hung_s), str(ready_s)],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -109,8 +109,8 @@ class Service:
 def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     made: list[Service] = []
 
-    def one(*, workers: int = 1, hung_s: float = 30.0, slow_s: float = 0.0) -> Service:
-        made.append(Service(tmp_path, workers=workers, hung_s=hung_s, slow_s=slow_s))
+    def one(*, workers: int = 1, hung_s: float = 30.0, slow_s: float = 0.0, ready_s: float = 60.0) -> Service:
+        made.append(Service(tmp_path, workers=workers, hung_s=hung_s, slow_s=slow_s, ready_s=ready_s))
         return made[-1]
 
     yield one
@@ -227,6 +227,17 @@ def test_sighup_replaces_the_workers_one_by_one_and_no_request_is_lost(start: Ca
         until(lambda: not any(psutil.pid_exists(pid) for pid in before))
         load.more()
     assert load.lost == []
+
+
+def test_a_new_worker_that_cannot_bid_takes_nobodys_place(start: Callable[..., Service]) -> None:
+    service = start(ready_s=1.0)
+    [before] = service.ready()
+    (service.home / "champion.json").write_text("{half")
+    (service.home / "serving" / "simulator.json").unlink()
+    service.process.send_signal(signal.SIGHUP)
+    until(lambda: "the old one stays" in service.log.read_text())
+    assert service.states[-1]["pids"] == [before]
+    assert service.ask().json()["step"] == "model"
 
 
 def test_workers_whose_parent_is_gone_end(start: Callable[..., Service]) -> None:
