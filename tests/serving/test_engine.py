@@ -14,7 +14,8 @@ from ml.core.errors import CorruptArtefact
 from ml.models.history import TRAFFIC_HISTORY
 from ml.promotion.bundle import Bundle, load_models
 from ml.serving import trees
-from ml.serving.engine import ItineraryEngine, ListingEngine, search_columns
+from ml.serving.engine import ItineraryEngine, ListingEngine
+from ml.serving.engine_inputs import search_columns
 from ml.serving.engine_loading import load_engine
 from ml.serving.messages import BidRequest, Candidate, Reason, User
 from tests.models.conftest import AS_OF
