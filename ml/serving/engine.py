@@ -32,6 +32,7 @@ Numbers = dict[str, npt.NDArray[Any]]
 """What was worked out per candidate, by name; shape (n,) each."""
 
 TRAFFIC_VIEW, TRAFFIC_TTL_DAYS = "hotel_traffic", 30
+_MISSING = np.float64(np.nan)
 _FIRST_PLACE = 1.0
 """A click is predicted for the place that a bid aims at, as it is when bids are published."""
 
@@ -225,26 +226,24 @@ class ListingEngine(_Engine):
         pacing: float,
     ) -> Numbers:
         value = amounts(candidate.value_micros for request in requests for candidate in request.candidates)
-        matrix = features.astype(np.float64)
-        missing = np.zeros(len(matrix), dtype=np.int64)
-        if not np.isfinite(matrix.sum()):
-            known = np.isfinite(matrix)
-            matrix[~known] = np.nan
-            missing = known.shape[1] - np.count_nonzero(known, axis=1)
-        p_click = self._model.of_matrix(matrix)
+        known = np.isfinite(features)
+        missing = features.shape[1] - np.add.reduce(known, axis=1, dtype=np.int64)
+        p_click = self._model.of_matrix(np.where(known, features, _MISSING))
         unpriced = np.isnan(value)
         bid, reason = _guarded(
             np.where(unpriced, 0.0, value), self._plan.max_bid_micros, p_click, missing, _share(pacing)
         )
-        alone = unpriced & (reason == Reason.WORTHLESS)
-        if alone.any():
+        each = bid
+        if unpriced.any():
+            alone = unpriced & (reason == Reason.WORTHLESS)
             reason[alone] = _modelled(missing)[alone]
+            each = np.where(unpriced, 1.0, bid)
         return {
             "value_micros": value,
             "p_click": p_click,
             "missing": missing,
             "reason": reason,
-            "score": _score(p_click, np.where(unpriced, 1.0, bid), reason),
+            "score": _score(p_click, each, reason),
             "bid_micros": bid,
         }
 
@@ -260,7 +259,7 @@ def _share(pacing: float) -> float:
 
 def _modelled(missing: Ints) -> Ints:
     """The reason of a bid of the model: with defaults, where any feature is missing."""
-    return np.where(missing > 0, np.int64(Reason.DEFAULTS), np.int64(Reason.BID))
+    return np.asarray(missing > 0, dtype=np.int64)  # the numbers of Reason.BID and Reason.DEFAULTS
 
 
 def _guarded(
