@@ -21,7 +21,7 @@ _SIGNIFICANT_DIGITS = 12
 
 def logit(p: Floats) -> Floats:
     """Log-odds of probabilities, clipped away from 0 and 1 by `SMALLEST`; any shape."""
-    inside = np.clip(p, SMALLEST, 1 - SMALLEST)
+    inside = np.minimum(np.maximum(p, SMALLEST), 1 - SMALLEST)
     return np.asarray(np.log(inside) - np.log1p(-inside), dtype=np.float64)
 
 

@@ -20,13 +20,16 @@ class BidModel(Protocol):
 
     Attributes:
         name: its key in `MODELS` or `BASELINES`, and the folder of its artefacts.
-        inputs: the columns of a row that it reads.
         outputs: the columns that `predict` returns.
     """
 
     name: ClassVar[str]
-    inputs: ClassVar[tuple[str, ...]]
     outputs: ClassVar[tuple[str, ...]]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns of a row that it reads."""
+        ...
 
     @property
     def features(self) -> tuple[str, ...]:

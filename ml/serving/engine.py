@@ -6,7 +6,6 @@ models' own functions over arrays; there is no second copy of a feature here.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,17 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.core.digests import Digest
-from ml.core.errors import BidwrightError, CorruptArtefact
+from ml.core.errors import CorruptArtefact
 from ml.market.buckets import lead_buckets, los_buckets
 from ml.models.listing import ListingModel
+from ml.serving.engine_inputs import DAY_US, Online, OpenView, amounts, search_columns
 from ml.serving.engine_protocol import Matrix
-from ml.serving.messages import BidRequest, Layout, Reason, Scored
+from ml.serving.messages import BidRequest, Reason, Scored
 
 if TYPE_CHECKING:
     from ml.models.encoding import Values
     from ml.models.protocol import BidModel
-
-_LOG = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -34,7 +32,7 @@ Numbers = dict[str, npt.NDArray[Any]]
 """What was worked out per candidate, by name; shape (n,) each."""
 
 TRAFFIC_VIEW, TRAFFIC_TTL_DAYS = "hotel_traffic", 30
-_DAY_US = 86_400_000_000
+_MISSING = np.float64(np.nan)
 _FIRST_PLACE = 1.0
 """A click is predicted for the place that a bid aims at, as it is when bids are published."""
 
@@ -79,52 +77,6 @@ class Plan(Protocol):
     def of(self, cells: Mapping[str, npt.NDArray[Any]]) -> PlanRows:
         """What it says of cells: text by the columns of `ml.bidding.worth.CLICK_LEVELS`, shape (n,) each."""
         ...
-
-
-class FeatureReader(Protocol):
-    """The chosen columns of an online view (`ml.features.online.direct.DirectReader`)."""
-
-    def read(self, *keys: Any, not_before_us: int | None = None) -> Matrix:
-        """Shape (entities, columns), NaN where nothing is known."""
-        ...
-
-
-OpenView = Callable[[str, Sequence[str]], FeatureReader]
-"""Reader of these columns of the view of that name; nothing is read yet."""
-
-
-class Online:
-    """Features by key, as NaN where they cannot be read: a bid with defaults is better than none.
-
-    Attributes:
-        layout: their columns, and the type that they are kept in.
-    """
-
-    def __init__(self, reader: FeatureReader | None, columns: Sequence[str], *, probe: Sequence[Sequence[str]]) -> None:
-        self._reader, self._troubled = reader, False
-        self.layout = Layout("<f8", tuple(columns))
-        self._type: np.dtype[Any] = np.dtype(np.float64)
-        if reader is not None and (found := self._tried(*probe, not_before_us=None)) is not None:
-            self._type = found.dtype
-            self.layout = Layout(found.dtype.newbyteorder("<").str, tuple(columns))
-
-    def read(self, *keys: Sequence[str], not_before_us: int | None) -> Matrix:
-        """Shape (n, columns), in the type of the layout."""
-        found = None if self._reader is None else self._tried(*keys, not_before_us=not_before_us)
-        if found is None:
-            return np.full((len(keys[0]), len(self.layout.columns)), np.nan, dtype=self._type)
-        return found if found.dtype == self._type else found.astype(self._type)
-
-    def _tried(self, *keys: Sequence[str], not_before_us: int | None) -> Matrix | None:
-        try:
-            found = self._reader.read(*keys, not_before_us=not_before_us) if self._reader is not None else None
-        except BidwrightError as error:
-            if not self._troubled:
-                _LOG.warning("online features cannot be read, so bids are made without them: %s", error)
-            self._troubled = True
-            return None
-        self._troubled = False
-        return found
 
 
 class _Engine:
@@ -194,7 +146,7 @@ class ItineraryEngine(_Engine):
         if not self.layout.columns:
             return np.empty((len(hotels), 0))
         partners = [request.user.partner for request in requests for _ in request.candidates]
-        return self._online.read(hotels, partners, not_before_us=self._now_us() - TRAFFIC_TTL_DAYS * _DAY_US)
+        return self._online.read(hotels, partners, not_before_us=self._now_us() - TRAFFIC_TTL_DAYS * DAY_US)
 
     def _numbers(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> Numbers:
         columns = search_columns(requests, at_us=at_us)
@@ -217,15 +169,14 @@ class ItineraryEngine(_Engine):
         worth = p_book * value * said.retained * self._plan.take_share
         wanted = worth * said.shading * _share(pacing)
         cap = np.minimum(said.cap_micros, self._plan.max_bid_micros)
-        usable = _probable(p_book) & np.isfinite(wanted) & (wanted >= 0)
         p_click = np.ones(len(price))
-        missing = np.isnan(features)
+        missing = np.count_nonzero(np.isnan(features), axis=1)
         if self._click is not None:
             history = {name: features[:, n].astype(np.float64) for n, name in enumerate(self.layout.columns)}
             first = np.full(len(price), _FIRST_PLACE)
             p_click = self._click.predict_columns({**columns, **history, "position": first})["p_click"]
-            usable &= _probable(p_click)
-        bid, reason = _guarded(wanted, cap, usable, np.asarray(missing.any(axis=1)))
+        wanted[~((p_book >= 0) & (p_book <= 1))] = np.nan
+        bid, reason = _guarded(wanted, cap, p_click, missing)
         bid[unknown], reason[unknown] = 0, Reason.UNKNOWN
         return {
             "lead_days": lead,
@@ -237,9 +188,9 @@ class ItineraryEngine(_Engine):
             "wanted_micros": wanted,
             "cap_micros": cap,
             "p_click": p_click,
-            "missing": missing.sum(axis=1),
+            "missing": missing,
             "reason": reason,
-            "score": _score(p_click, bid, bid > 0),
+            "score": _score(p_click, bid, reason),
             "bid_micros": bid,
         }
 
@@ -274,56 +225,27 @@ class ListingEngine(_Engine):
         at_us: int,  # noqa: ARG002  (nothing here depends on the instant)
         pacing: float,
     ) -> Numbers:
-        value = _amounts(candidate.value_micros for request in requests for candidate in request.candidates)
+        value = amounts(candidate.value_micros for request in requests for candidate in request.candidates)
         known = np.isfinite(features)
-        matrix = features.astype(np.float64)
-        if not known.all():
-            matrix[~known] = np.nan
-        p_click = self._model.of_matrix(matrix)
-        missing = known.shape[1] - known.sum(axis=1)
-        priced = value > 0
-        wanted = np.where(priced, value, 0.0)
-        bid, reason = _guarded(wanted, np.full(len(value), self._plan.max_bid_micros), _probable(p_click), missing > 0)
-        bid = np.rint(bid * _share(pacing)).astype(np.int64)
-        scored = reason == Reason.WORTHLESS
-        reason[scored & ~priced] = np.where(missing > 0, Reason.DEFAULTS, Reason.BID)[scored & ~priced]
+        missing = features.shape[1] - np.add.reduce(known, axis=1, dtype=np.int64)
+        p_click = self._model.of_matrix(np.where(known, features, _MISSING))
+        unpriced = np.isnan(value)
+        bid, reason = _guarded(
+            np.where(unpriced, 0.0, value), self._plan.max_bid_micros, p_click, missing, _share(pacing)
+        )
+        each = bid
+        if unpriced.any():
+            alone = unpriced & (reason == Reason.WORTHLESS)
+            reason[alone] = _modelled(missing)[alone]
+            each = np.where(unpriced, 1.0, bid)
         return {
             "value_micros": value,
             "p_click": p_click,
             "missing": missing,
             "reason": reason,
-            "score": _score(p_click, np.where(priced, bid, 1.0), reason != Reason.OUT_OF_RANGE),
+            "score": _score(p_click, each, reason),
             "bid_micros": bid,
         }
-
-
-def search_columns(requests: Sequence[BidRequest], *, at_us: int) -> dict[str, Values]:
-    """The inputs of the models of searches, one row per candidate: `ml.models.context.SEARCH_INPUTS`.
-
-    Days ahead are counted from the UTC day, as they are in the market's data. A stay that began yesterday counts as one of today:
-    where the traveller is, it may still be today.
-    """
-    candidates = [candidate for request in requests for candidate in request.candidates]
-    users = [request.user for request in requests for _ in request.candidates]
-    check_in = np.array([candidate.check_in for candidate in candidates], dtype="datetime64[D]")
-    lead = np.where(np.isnat(check_in), np.nan, check_in.astype(np.int64) - at_us // _DAY_US)
-    return {
-        "partner": [user.partner for user in users],
-        "hotel_id": [candidate.hotel_id for candidate in candidates],
-        "device": [user.device for user in users],
-        "user_country": [user.country for user in users],
-        "ts": np.full(len(candidates), at_us, dtype=np.int64).view("datetime64[us]"),
-        "check_in": check_in.astype("datetime64[us]"),
-        "lead_days": np.where(lead == -1, 0.0, lead),
-        "los_nights": np.array([candidate.los_nights for candidate in candidates], dtype=np.float64),
-        "default_date": np.array([candidate.default_date for candidate in candidates], dtype=np.float64),
-        "price_micros": _amounts(candidate.price_micros for candidate in candidates),
-        "rival_price_micros": _amounts(candidate.rival_price_micros for candidate in candidates),
-    }
-
-
-def _amounts(micros: Iterator[int | None]) -> Floats:
-    return np.array([np.nan if amount is None else amount for amount in micros], dtype=np.float64)
 
 
 def _texts(values: Values) -> npt.NDArray[np.object_]:
@@ -335,23 +257,29 @@ def _share(pacing: float) -> float:
     return min(max(pacing, 0.0), 1.0) if pacing == pacing else 0.0
 
 
-def _probable(p: Floats) -> Bools:
-    return (p >= 0) & (p <= 1)
+def _modelled(missing: Ints) -> Ints:
+    """The reason of a bid of the model: with defaults, where any feature is missing."""
+    return np.asarray(missing > 0, dtype=np.int64)  # the numbers of Reason.BID and Reason.DEFAULTS
 
 
-def _score(p_click: Floats, each: npt.NDArray[Any], usable: Bools) -> Floats:
-    return np.where(usable, p_click, 0.0) * each
-
-
-def _guarded(wanted: Floats, cap: npt.NDArray[Any], usable: Bools, defaults: Bools) -> tuple[Ints, Ints]:
-    """Whole micros from 0 to the cap, and why they are what they are; shape (n,) each."""
-    safe = np.where(usable, wanted, 0.0)
-    bid = np.rint(np.minimum(safe, np.maximum(cap, 0))).astype(np.int64)
-    reason = np.where(defaults, np.int64(Reason.DEFAULTS), np.int64(Reason.BID))
+def _guarded(
+    wanted: Floats, cap: npt.NDArray[Any] | int, p_click: Floats, missing: Ints, pacing: float = 1.0
+) -> tuple[Ints, Ints]:
+    """Whole micros from 0 to the cap, and why they are what they are; shape (n,) each. What is paced is what the cap has left."""
+    top = np.maximum(cap, 0)
+    usable = (wanted >= 0) & (wanted < np.inf) & (p_click >= 0) & (p_click <= 1)
+    safe = wanted if usable.all() else np.where(usable, wanted, 0.0)
+    bid = np.rint(np.minimum(safe, top) * pacing).astype(np.int64)
+    reason = _modelled(missing)
     reason[bid == 0] = Reason.WORTHLESS
-    reason[safe > cap] = Reason.GUARD
-    reason[~usable] = Reason.OUT_OF_RANGE
+    reason[safe > top] = Reason.GUARD
+    if safe is not wanted:
+        reason[~usable] = Reason.OUT_OF_RANGE
     return bid, reason
+
+
+def _score(p_click: Floats, each: npt.NDArray[Any], reason: Ints) -> Floats:
+    return np.asarray(np.where(reason == Reason.OUT_OF_RANGE, 0.0, p_click) * each, dtype=np.float64)
 
 
 def _places(requests: Sequence[BidRequest]) -> Iterator[tuple[int, int]]:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from ml.models.golden import golden_rows
 from ml.models.listing import ListingModel
 from ml.promotion.bundle import ModelType, load_models
 from ml.promotion.manifest import GOLDEN
-from ml.serving.engine import ENGINES, ItineraryEngine, ListingEngine, OpenView, Plan
+from ml.serving.engine import ENGINES, ItineraryEngine, ListingEngine, Plan
+from ml.serving.engine_inputs import OpenView
 from ml.serving.messages import BidRequest, Candidate, User
 from ml.serving.trees import fastest
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ml.platform import Platform
     from ml.promotion.bundle import Bundle
 
-TYPES: Mapping[str, ModelType] = {**MODELS, ListingModel.name: cast("ModelType", ListingModel)}
+TYPES: Mapping[str, ModelType] = {**MODELS, ListingModel.name: ListingModel}
 """What a served bundle may hold."""
 
 _LOG = logging.getLogger(__name__)

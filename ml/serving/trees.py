@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ PROOF_ROWS = 2048
 _ZERO = 1.0000000180025095e-35
 """LightGBM takes what is as near to 0 as this for 0."""
 
+_FAR = 1e300
 _LARGEST = float(np.finfo(np.float64).max)
 _WIDE = LANES * MOST_VECTORS
 _CATEGORY, _DEFAULT_LEFT = 1, 2
@@ -117,28 +119,54 @@ class Forest:
         count = len(matrix)
         if matrix.shape != (count, self.width):
             raise ValueError(f"the trees read {self.width} columns, not {matrix.shape}")
+        if not count:
+            return np.empty(0)
+        matrix = np.ascontiguousarray(matrix, dtype=np.float64)
         lanes = -(-count // LANES) * LANES
-        x = np.empty((self.rows, lanes))
-        x[:, count:] = 0.0
-        own = matrix.T.take(self.columns, axis=0)
-        missing = np.isnan(own)
-        if self.zeros.any():
-            missing |= self.zeros[:, None] & (np.abs(own) <= _ZERO)
-        x[: len(own), :count] = np.where(missing, self.fills[:, None], own)
-        at = len(own)
+        fixed, cells = self._fixed, self.rows * lanes
+        whole = np.empty(cells + lanes + LANES)
+        # Vectors that each lie in one line of the cache are walked a quarter faster.
+        begin = -(whole.ctypes.data // 8) % LANES
+        x_at = whole.ctypes.data + 8 * begin
+        out_at = x_at + 8 * cells
+        self.code.spread(matrix.ctypes.data, self.width, count, lanes, *fixed.columns, len(self.columns), x_at)
+        if fixed.odd:
+            self._spread_odd(matrix, whole[begin : begin + cells].reshape(self.rows, lanes))
+        for first in range(0, lanes, _WIDE):
+            walk = self.code.forests[min(lanes - first, _WIDE) // LANES - 1]
+            walk(x_at + 8 * first, lanes, *fixed.trees, out_at + 8 * first)
+        return whole[begin + cells : begin + cells + count]
+
+    def _spread_odd(self, matrix: Floats, x: Floats) -> None:
+        """Fill in the rows of `x` that are no plain columns: where 0 means missing, and categories."""
+        count = len(matrix)
+        own = x[: len(self.columns)]
+        np.copyto(own, self.fills[:, None], where=self.zeros[:, None] & (np.abs(own) <= _ZERO))
+        at = len(self.columns)
         for column, right in self.sets.items():
             code = np.trunc(matrix[:, column])
             known = (code >= 0) & (code < right.shape[1] - 1)
             place = np.where(known, code, right.shape[1] - 1).astype(np.intp)
             x[at : at + len(right), :count] = right.take(place, axis=1)
+            x[at : at + len(right), count:] = 0.0
             at += len(right)
-        out = np.empty(lanes)
-        pointers = (self.feature.ctypes.data, self.threshold.ctypes.data, self.kept.ctypes.data, self.start.ctypes.data)
-        leaf, trees, x_at, out_at = self.leaf.ctypes.data, len(self.start) - 1, x.ctypes.data, out.ctypes.data
-        for first in range(0, lanes, _WIDE):
-            walk = self.code.forests[min(lanes - first, _WIDE) // LANES - 1]
-            walk(x_at + 8 * first, lanes, *pointers, leaf, trees, out_at + 8 * first)
-        return out[:count]
+
+    @cached_property
+    def _fixed(self) -> _Fixed:
+        trees = (self.feature, self.threshold, self.kept, self.start, self.leaf)
+        return _Fixed(
+            (self.columns.ctypes.data, self.fills.ctypes.data),
+            (*(array.ctypes.data for array in trees), len(self.start) - 1),
+            bool(self.sets) or bool(self.zeros.any()),
+        )
+
+
+class _Fixed(NamedTuple):
+    """What is the same at every call: where the arrays lie, and whether any row of `x` is no plain column."""
+
+    columns: tuple[int, int]
+    trees: tuple[int, ...]
+    odd: bool
 
 
 def proof_rows(forest: Forest, *, seed: int) -> Floats:
@@ -148,7 +176,7 @@ def proof_rows(forest: Forest, *, seed: int) -> Floats:
     rows = rng.normal(size=(PROOF_ROWS, forest.width))
     for column in range(forest.width):
         at = np.flatnonzero(forest.columns == column)
-        cuts = forest.threshold[np.isin(forest.feature, at) & (forest.threshold < _LARGEST)]
+        cuts = forest.threshold[np.isin(forest.feature, at) & (np.abs(forest.threshold) < _FAR)]
         if len(cuts):
             cut = rng.choice(cuts, PROOF_ROWS)
             aside = np.nextafter(cut, rng.choice([-np.inf, np.inf], PROOF_ROWS))

@@ -21,6 +21,46 @@ _HEAD = """
 declare <{lanes} x i64> @llvm.cttz.v{lanes}i64(<{lanes} x i64>, i1)
 """
 
+_SPREAD = """
+define void @spread(ptr noalias %matrix, i64 %width, i64 %count, i64 %lanes, ptr noalias %column, ptr noalias %fill, i64 %rows,
+                    ptr noalias %x) {{
+entry:
+  %any = icmp ult i64 0, %rows
+  br i1 %any, label %row, label %end
+row:
+  %r = phi i64 [0, %entry], [%r.next, %row.end]
+  %r.next = add i64 %r, 1
+  %c.at = getelementptr i64, ptr %column, i64 %r
+  %c = load i64, ptr %c.at
+  %f.at = getelementptr double, ptr %fill, i64 %r
+  %f = load double, ptr %f.at
+  %from = getelementptr double, ptr %matrix, i64 %c
+  %first = mul i64 %r, %lanes
+  %to = getelementptr double, ptr %x, i64 %first
+  br label %lane
+lane:
+  %n = phi i64 [0, %row], [%n.next, %lane]
+  %n.next = add i64 %n, 1
+  %in = icmp ult i64 %n, %count
+  %own = select i1 %in, i64 %n, i64 0
+  %v.skip = mul i64 %own, %width
+  %v.at = getelementptr double, ptr %from, i64 %v.skip
+  %v = load double, ptr %v.at
+  %gone = fcmp uno double %v, %v
+  %w = select i1 %gone, double %f, double %v
+  %w.at = getelementptr double, ptr %to, i64 %n
+  store double %w, ptr %w.at
+  %more = icmp ult i64 %n.next, %lanes
+  br i1 %more, label %lane, label %row.end
+row.end:
+  %again = icmp ult i64 %r.next, %rows
+  br i1 %again, label %row, label %end
+end:
+  ret void
+}}
+"""
+"""Columns of a matrix (at least one row) as rows, with something in the place of NaN, and its first row again up to whole vectors."""
+
 _FUNCTION = """
 define void @forest{vectors}(ptr noalias %x, i64 %stride, ptr noalias %feature, ptr noalias %threshold, ptr noalias %kept,
                              ptr noalias %start, ptr noalias %leaf, i64 %trees, ptr noalias %out) {{
@@ -106,7 +146,7 @@ def _vector(v: int) -> dict[str, str]:
 
 def source() -> str:
     """The kernel as LLVM's text: a function for one, two, three and four vectors."""
-    text = _HEAD.format(lanes=LANES)
+    text = _HEAD.format(lanes=LANES) + _SPREAD.format()
     for vectors in range(1, MOST_VECTORS + 1):
         parts = [_vector(v) for v in range(vectors)]
         joined = {name: "\n".join(part[name] for part in parts) for name in parts[0]}
@@ -123,13 +163,22 @@ _SIGNATURE = ctypes.CFUNCTYPE(
     ctypes.c_int64,
     ctypes.c_void_p,
 )
+_SPREAD_SIGNATURE = ctypes.CFUNCTYPE(
+    None,
+    ctypes.c_void_p,
+    *[ctypes.c_int64] * 3,
+    *[ctypes.c_void_p] * 2,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """Functions by the number of vectors less 1, and what keeps their code alive."""
+    """How forests are walked, by the number of vectors less 1; how a matrix is laid out for it; what keeps their code alive."""
 
     forests: tuple[Any, ...]
+    spread: Any
     engine: Any
 
 
@@ -154,4 +203,4 @@ def kernel() -> Kernel:
     forests = tuple(
         _SIGNATURE(engine.get_function_address(f"forest{vectors}")) for vectors in range(1, MOST_VECTORS + 1)
     )
-    return Kernel(forests, engine)
+    return Kernel(forests, _SPREAD_SIGNATURE(engine.get_function_address("spread")), engine)

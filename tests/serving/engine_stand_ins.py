@@ -16,7 +16,7 @@ from ml.models.lightgbm_text import Recipe
 from ml.models.listing import ListingModel
 from ml.models.training import train
 from ml.promotion.bundle import Bundle, pack
-from ml.serving.engine import Matrix
+from ml.serving.engine_protocol import Matrix
 from tests.models.conftest import AS_OF
 
 LISTING_COLUMNS = tuple(f"n{number:02d}" for number in range(6))

@@ -14,10 +14,11 @@ from ml.core.errors import CorruptArtefact
 from ml.models.history import TRAFFIC_HISTORY
 from ml.promotion.bundle import Bundle, load_models
 from ml.serving import trees
-from ml.serving.engine import ItineraryEngine, ListingEngine, search_columns
+from ml.serving.engine import ItineraryEngine, ListingEngine
+from ml.serving.engine_inputs import search_columns
 from ml.serving.engine_loading import load_engine
 from ml.serving.messages import BidRequest, Candidate, Reason, User
-from tests.models.conftest import AS_OF
+from tests.models.conftest import AS_OF, clicks_known, make_offers
 from tests.serving.engine_stand_ins import (
     LISTING_COLUMNS,
     FixedPlan,
@@ -31,6 +32,13 @@ from tests.serving.engine_stand_ins import (
 
 AT_US = int(AS_OF.timestamp() * 1e6) + 3_600_000_000
 TODAY = AS_OF.date()
+
+
+@pytest.fixture(scope="module")
+def searches() -> dict[str, pd.DataFrame]:
+    """Rows of the conversion and the click model: the small market of the models' own tests."""
+    offers = make_offers()
+    return {"conversion": clicks_known(offers, AS_OF), "click": offers[offers["ts"] < AS_OF].reset_index(drop=True)}
 
 
 @pytest.fixture(scope="module")
