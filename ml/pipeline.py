@@ -129,13 +129,13 @@ def train(platform: Platform, day: date, *, run_id: str = "", recipe: Recipe | N
     return _stage(platform, "train", day, work, run_id=run_id)
 
 
-def judge(platform: Platform, day: date, *, run_id: str = "") -> Result:
-    """Put the day's candidate before the gates and write the decision, before anything moves."""
+def judge(platform: Platform, day: date, *, candidate: str = "", run_id: str = "") -> Result:
+    """Put the day's candidate, or an earlier one by its digest, before the gates and write the decision, before anything moves."""
 
     def work() -> Result:
         from ml.steps.judge import judge_day
 
-        return judge_day(platform, day)
+        return judge_day(platform, day, candidate=candidate)
 
     return _stage(platform, "promote", day, work, run_id=run_id)
 

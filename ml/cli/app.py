@@ -118,6 +118,9 @@ def train(day: Day, source: Source = None, data: Data = None, json: Json = False
 def promote(
     day: Day,
     approve_by: Annotated[str, typer.Option("--approve-by", help="who approves, where policy asks for it")] = "",
+    candidate: Annotated[
+        str, typer.Option("--candidate", help="an earlier version, by its first digits; else the candidate of the day")
+    ] = "",
     source: Source = None,
     data: Data = None,
     json: Json = False,
@@ -125,7 +128,7 @@ def promote(
     """Put the day's candidate before the gates; move the champion when all of them pass."""
     when = parse_day(day)
     platform = open_platform(source, data)
-    result = pipeline.judge(platform, when)
+    result = pipeline.judge(platform, when, candidate=candidate)
     if result.get("decision_id") is not None:
         seen = {name: result[name] for name in ("candidate", "generation")}
         answer = {"answer": "Approve", "by": approve_by, **seen} if approve_by else None

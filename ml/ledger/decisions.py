@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from ml.core.digests import Digest
@@ -108,12 +108,11 @@ def latest(store: Store, market: str, n: int) -> list[Decision]:
 
 
 def last_look(store: Store, market: str, *, generation: int, day: date, candidate: Digest) -> date | None:
-    """The last market day up to `day` on which another candidate was held against the champion of a generation."""
+    """The last market day on which any candidate was held against the champion of a generation, but for this candidate on `day`."""
     query = select(func.max(DecisionRow.day)).where(
         DecisionRow.market == market,
         DecisionRow.generation == generation,
-        DecisionRow.day <= day,
-        DecisionRow.candidate != candidate,
+        or_(DecisionRow.day < day, and_(DecisionRow.day == day, DecisionRow.candidate != candidate)),
     )
     with reading(store) as session:
         return session.scalars(query).one()

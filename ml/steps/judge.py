@@ -36,18 +36,25 @@ SHOWN = 5
 """Differing values that a decision keeps."""
 
 
-def judge_day(platform: Platform, day: date) -> dict[str, Any]:
-    """Gather the evidence about the candidate of `day` and write the decision.
+def judge_day(platform: Platform, day: date, *, candidate: str = "") -> dict[str, Any]:
+    """Gather the evidence about a candidate as of `day` and write the decision.
+
+    Args:
+        platform: the platform.
+        day: the market day whose knowledge judges.
+        candidate: the first digits of a version, to look again at one of an earlier day, on the outcomes that came since; empty takes the
+            candidate of the day.
 
     Raises:
         NoData: no candidate was registered on this day.
+        UsageError: no version has such a digest, or it was trained later than `day`.
         PermanentError: the candidate was rolled back or barred, and nobody lifted that.
     """
     from ml.ledger import bars, champion
     from ml.promotion.policy import POLICY
     from ml.promotion.promote import judge_candidate
 
-    version = candidate_of(platform, day)
+    version = _registered(platform, day, candidate) if candidate else candidate_of(platform, day)
     bars.refuse_barred(platform.db, platform.market, version.digest)
     live = champion.current(platform.db, platform.market)
     decision = judge_candidate(
@@ -134,6 +141,20 @@ def candidate_of(platform: Platform, day: date) -> Version:
             f"there is no candidate of {day.isoformat()}",
             left="the champion is unchanged",
             next=f"train one: bidwright train --day {day.isoformat()}",
+        )
+    return version
+
+
+def _registered(platform: Platform, day: date, prefix: str) -> Version:
+    from ml.core.errors import UsageError
+    from ml.ledger import versions
+
+    version = versions.find(platform.db, platform.market, prefix)
+    if version.day > day:
+        raise UsageError(
+            f"{version.digest[:12]} is of {version.day}, later than {day}",
+            left="no decision was written",
+            next="judge it on its own day or a later one",
         )
     return version
 

@@ -166,3 +166,31 @@ def test_candidate_and_champion_are_told_apart_by_what_they_learned_from(platfor
     decided(platform, OTHER, generation=1)
     assert judge_paired.comparison(platform, DAY, version, live).last_look == DAY
     assert replace(found, last_look=DAY) == judge_paired.comparison(platform, DAY, version, live)
+
+
+def test_a_held_candidate_is_looked_at_again_on_a_later_day_and_never_on_an_earlier_one(platform: Platform) -> None:
+    first = pipeline.judge(platform, DAY)
+    later = date(2026, 3, 9)
+    again = pipeline.judge(platform, later, candidate=CANDIDATE[:8])
+    assert (again["candidate"], again["decision_id"] != first["decision_id"]) == (CANDIDATE, True)
+    assert decisions.get(platform.db, again["decision_id"]).day == later
+    with pytest.raises(UsageError, match="later than"):
+        pipeline.judge(platform, date(2026, 3, 1), candidate=CANDIDATE[:8])
+
+
+def test_a_person_sees_the_slices_furthest_behind_first() -> None:
+    def one(label: str, mid: float) -> dict[str, Any]:
+        return {
+            "field": "device",
+            "label": label,
+            "rows": 900,
+            "champion": 0.5,
+            "difference": {"mid": mid, "error": 0.01},
+        }
+
+    gates = [{"gate": "slices", "numbers": {"models": {"value": {"slices": [one("a", -0.02), one("b", 0.02)]}}}}]
+    assert [row["slice"] for row in judge.slices_shown(gates)] == ["device b", "device a"]
+    assert judge.slices_shown(gates)[0] == {
+        "model": "value", "slice": "device b", "rows": 900, "change": 0.04, "error": 0.02,
+    }  # fmt: skip
+    assert judge.slices_shown([{"gate": "slices", "numbers": {"models": {"value": {"slices": None}}}}]) == []

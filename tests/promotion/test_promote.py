@@ -259,7 +259,7 @@ def test_what_a_person_refused_is_found_again_and_what_was_approved_is_not(
     assert [one.id for one in decisions.refusals(db, "simulator", CANDIDATE)] == [decision.id]
 
 
-def test_the_last_look_at_a_champion_is_that_of_another_candidate_at_its_generation(
+def test_the_last_look_at_a_champion_is_that_of_any_candidate_at_its_generation(
     db: Database, live: Champion, good: Evidence
 ) -> None:
     def look(candidate: Digest, generation: int, day: date) -> date | None:
@@ -268,7 +268,8 @@ def test_the_last_look_at_a_champion_is_that_of_another_candidate_at_its_generat
     judge(db, good)
     other = Digest("b" * 64)
     assert look(other, 1, DAY) == DAY
-    assert look(CANDIDATE, 1, DAY) is None, "its own look is not spent twice"
+    assert look(CANDIDATE, 1, DAY) is None, "the same look again"
+    assert look(CANDIDATE, 1, DAY + timedelta(days=1)) == DAY, "its own look of another day is spent too"
     assert look(other, 2, DAY) is None, "another champion"
     assert look(other, 1, DAY - timedelta(days=1)) is None, "a day that was not there yet"
 
