@@ -9,7 +9,11 @@ import sys
 import benchmarks
 
 _NO_BENCHMARKS = {
+    "bid_service_canary",
+    "bid_service_faults",
     "bid_service_peers",
+    "bid_service_promoter",
+    "bid_service_world",
     "common",
     "feature_store_online",
     "load",

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import psutil
 
 from benchmarks.common import MissingData
+from benchmarks.load import on_core
 from benchmarks.load_wire import Address
 
 HERE: Final = Path(__file__).parent / "peers"
@@ -47,6 +48,10 @@ class Work:
     folder: Path
     ids: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64]
+
+    def bodies(self, name: str) -> list[bytes]:
+        """The requests, as a peer wants them."""
+        return [json.dumps(PEERS[name].body(ids)).encode() for ids in self.ids.tolist()]
 
 
 @dataclass(frozen=True)
@@ -161,8 +166,10 @@ def version(python: Path, peer: Peer) -> str:
 
 
 @contextmanager
-def serving(name: str, python: Path, work: Work, scratch: Path, *, patience: float = 120.0) -> Iterator[Address]:
-    """A peer that answers rightly, on the core of whoever calls; it and all it started are stopped at the end.
+def serving(
+    name: str, python: Path, work: Work, scratch: Path, *, core: int, patience: float = 120.0
+) -> Iterator[Address]:
+    """A peer that answers rightly, on this core; it and all it started are stopped at the end.
 
     Raises:
         DoesNotRun: it did not come up, or its scores are not LightGBM's.
@@ -184,7 +191,7 @@ def serving(name: str, python: Path, work: Work, scratch: Path, *, patience: flo
         )
         if done.returncode:
             raise DoesNotRun(f"{name}: {_last_line(done.stderr)}")
-    with (folder / "log").open("w") as log:
+    with (folder / "log").open("w") as log, on_core(core):
         command = [str(python), *peer.command(port, folder)]
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -205,8 +212,8 @@ def stop(process: subprocess.Popen[Any], *, patience: float = 10.0) -> None:
     _, left = psutil.wait_procs(family, timeout=patience)
     for each in left:
         each.kill()
-    psutil.wait_procs(left, timeout=patience)
-    process.wait(patience)
+    psutil.wait_procs(left, timeout=10)
+    process.wait(10)
 
 
 def free_port() -> int:
@@ -218,8 +225,7 @@ def free_port() -> int:
 
 def _check(name: str, process: subprocess.Popen[Any], work: Work, port: int, until: float, log: Path) -> None:
     peer = PEERS[name]
-    for ids, scores in zip(work.ids[:3].tolist(), work.scores[:3], strict=True):
-        body = json.dumps(peer.body(ids)).encode()
+    for body, scores in zip(work.bodies(name)[:3], work.scores[:3], strict=True):
         while True:
             request = urllib.request.Request(
                 f"http://127.0.0.1:{port}{peer.path}", body, {"Content-Type": "application/json"}

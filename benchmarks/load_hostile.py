@@ -29,13 +29,13 @@ class Outcome:
 
     Attributes:
         counts: how often each kind ended with each HTTP status, CLOSED, SILENT or DIED.
-        latency_ms: from the last byte sent to the last answer, of each case that was answered.
+        latencies: kind, and milliseconds from the last byte sent to the last answer, of each case that was answered.
         bad: what neither answered 200 or 4xx nor, where the framing was broken, closed: (kind, status, the bytes sent),
             the first hundred.
     """
 
     counts: Counter[tuple[str, int]] = field(default_factory=Counter)
-    latency_ms: list[float] = field(default_factory=list)
+    latencies: list[tuple[str, float]] = field(default_factory=list)
     bad: list[tuple[str, int, bytes]] = field(default_factory=list)
 
     def add(self, case: Case, status: int) -> None:
@@ -44,6 +44,11 @@ class Outcome:
         right = status == 200 or 400 <= status < 500 or (status == CLOSED and not case.answers)
         if not right and len(self.bad) < 100:
             self.bad.append((case.kind, status, case.sent))
+
+    @property
+    def latency_ms(self) -> list[float]:
+        """The latencies without the kinds."""
+        return [latency for _, latency in self.latencies]
 
     def wrong(self) -> int:
         """How many ended neither with 200, 4xx nor, where the framing was broken, with a close."""
@@ -147,7 +152,7 @@ class _Exchange:
             outcome.add(self.case, status)
             self._answers += 1
             if self.case.answers and (self._answers == self.case.answers or closing):
-                outcome.latency_ms.append(1e3 * (time.perf_counter() - self._since))
+                outcome.latencies.append((self.case.kind, 1e3 * (time.perf_counter() - self._since)))
                 self.reusable = not closing and not self._left and self._answers == self.case.answers
                 return True
         return False
@@ -180,7 +185,7 @@ class _Exchange:
         else:
             if not self._answers:
                 outcome.add(self.case, CLOSED)
-            outcome.latency_ms.append(1e3 * (time.perf_counter() - self._since))
+            outcome.latencies.append((self.case.kind, 1e3 * (time.perf_counter() - self._since)))
         return True
 
 
