@@ -10,6 +10,7 @@ import benchmarks
 
 _NO_BENCHMARKS = {
     "canary_world",
+    "bid_service_canary",
     "bid_service_faults",
     "bid_service_peers",
     "bid_service_promoter",

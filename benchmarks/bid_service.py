@@ -15,7 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.bid_service_faults import canary, faults, hostile, promotions
+from benchmarks.bid_service_canary import canary
+from benchmarks.bid_service_faults import faults, hostile, promotions
 from benchmarks.bid_service_peers import PEERS, DoesNotRun, build, serving, version
 from benchmarks.bid_service_world import Asked, Service, figure, make_world, rounded
 from benchmarks.common import Figure, median, run

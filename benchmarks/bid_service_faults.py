@@ -1,4 +1,4 @@
-"""The bid service when things go wrong: champions that change under load, a canary that fails, hostile callers, kills."""
+"""The bid service when things go wrong: champions that change under load, hostile callers, kills."""
 
 from __future__ import annotations
 
@@ -108,13 +108,6 @@ class _Moved:
         lines, _ = self._process.communicate(timeout=60)
         found = [json.loads(line) for line in lines.splitlines()]
         return Moves([one["digest"][:12] for one in found], np.array([one["at"] for one in found]))
-
-
-def canary(asked: Asked) -> dict[str, Figure]:
-    """A canary that fails five times as often as the champion: left out until there is a judge of rollouts."""
-    del asked
-    sys.stderr.write("not measured: canary: nothing judges rollouts yet\n")
-    return {}
 
 
 def hostile(asked: Asked) -> dict[str, Figure]:

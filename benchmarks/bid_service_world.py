@@ -27,7 +27,7 @@ import pandas as pd
 import psutil
 
 from benchmarks.bid_service_peers import Work, stop
-from benchmarks.common import Figure, median
+from benchmarks.common import ROOT, Figure, median
 from benchmarks.load import cores, on_core
 from benchmarks.load_wire import Address, post
 from ml.core.clock import SystemClock
@@ -50,6 +50,7 @@ MARKET: Final = "bench"
 PATH: Final = "/v1/bids"
 VIEW: Final = "listings"
 WIDTH: Final = 40
+SERVE: Final = (sys.executable, "-m", "ml.cli", "serve", "--port", "0", "--workers", "1", "--wait", "--json")
 CANDIDATES: Final = 20
 REQUESTS: Final = 256
 TOKEN: Final = "benchmark-of-the-bid-service"  # noqa: S105  # of a server on loopback, for as long as it is measured
@@ -78,9 +79,14 @@ class Service:
         """What a caller has to send."""
         return {"Authorization": f"Bearer {TOKEN}"}
 
-    def requests(self) -> list[bytes]:
-        """Requests for bids, whole."""
-        return [post(self.address, PATH, body, self.headers) for body in self.world.bodies]
+    def requests(self, *, keys: int = REQUESTS) -> list[bytes]:
+        """Requests for bids, whole, of so many users."""
+        bodies = self.world.bodies
+        named = (
+            bodies[number % REQUESTS].replace(b'"user-%d"' % (number % REQUESTS), b'"user-%d"' % number, 1)
+            for number in range(keys)
+        )
+        return [post(self.address, PATH, body, self.headers) for body in named]
 
     def nothing(self) -> bytes:
         """A request for the handler that does nothing."""
@@ -174,33 +180,30 @@ class World:
         return Work(folder, self.ids, scores)
 
     @contextmanager
-    def service(self, bundle: str = "main", *, workers: int = 1, patience: float = 60.0) -> Iterator[Service]:
+    def service(
+        self,
+        bundle: str = "main",
+        *,
+        command: Sequence[str] = SERVE,
+        environment: Mapping[str, str] | None = None,
+        patience: float = 60.0,
+    ) -> Iterator[Service]:
         """The service with this bundle for its champion, on its core, able to bid; stopped at the end."""
         live = champion.current(self.platform.db, MARKET)
         if live is None or live.digest != self.digests[bundle]:
             crown(self.platform, self.digests[bundle], self.platform.clock.now())
-        environment = {
+        whole = {
             **os.environ,
+            **(environment or {}),
+            "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
             "BIDWRIGHT_HOME": str(self.home),
             "BIDWRIGHT_MARKET": MARKET,
             "BIDWRIGHT_SERVE_TOKEN": TOKEN,
             "OMP_NUM_THREADS": "1",
         }
-        command = [
-            sys.executable,
-            "-m",
-            "ml.cli",
-            "serve",
-            "--port",
-            "0",
-            "--workers",
-            str(workers),
-            "--wait",
-            "--json",
-        ]
         log = self.home / "serve.log"
         with log.open("a") as told, on_core(cores()[0]):
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=told)
+            process = subprocess.Popen(command, env=whole, stdout=subprocess.PIPE, stderr=told)
         try:
             yield Service(_address(process, log, patience), process, self)
         finally:
@@ -284,28 +287,32 @@ def open_platform(home: str | Path, market: str) -> Platform:
 def crown(platform: Platform, digest: Digest, at: datetime) -> None:
     """Make a registered bundle the champion by a decision that says PASS."""
     live = champion.current(platform.db, MARKET)
-    generation = live.generation if live else 0
+    champion.move(
+        platform.db,
+        MARKET,
+        digest=digest,
+        expected_generation=live.generation if live else 0,
+        decision_id=record(platform, digest, at),
+        day=at.date(),
+        at=at,
+    )
+
+
+def record(platform: Platform, digest: Digest, at: datetime) -> int:
+    """A decision that says PASS of a registered bundle against the present champion; its id."""
+    live = champion.current(platform.db, MARKET)
     decided = Decision(
         market=MARKET,
         day=at.date(),
         candidate=digest,
         champion=live.digest if live else None,
-        generation=generation,
+        generation=live.generation if live else 0,
         verdict=Verdict.PASS,
         gates=[],
         policy_digest=_NO_POLICY,
         approval=None,
     )
-    number = decisions.record(platform.db, decided, at)
-    champion.move(
-        platform.db,
-        MARKET,
-        digest=digest,
-        expected_generation=generation,
-        decision_id=number,
-        day=at.date(),
-        at=at,
-    )
+    return decisions.record(platform.db, decided, at)
 
 
 def _put_online(platform: Platform, table: npt.NDArray[np.float32]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +15,15 @@ import pytest
 
 from benchmarks import bid_service, bid_service_faults
 from benchmarks.bid_service import PARTS, recovered
+from benchmarks.bid_service_canary import FailingEngine
 from benchmarks.bid_service_faults import Moves, last_answers
 from benchmarks.bid_service_peers import HERE, PEERS, DoesNotRun, Work, serving, stop
 from benchmarks.bid_service_world import Asked, World, figure, make_world
 from benchmarks.common import Figure, run
 from benchmarks.load import Load, cores
 from benchmarks.load_wire import post
+from ml.serving.engine_protocol import Engine
+from ml.serving.messages import BidRequest, Candidate, Layout, Scored
 
 NOT_HERE = cast("World", None)
 
@@ -133,3 +136,43 @@ def test_the_world_has_a_bundle_a_view_and_requests_that_name_its_entities(tmp_p
     work = world.work(tmp_path / "scratch")
     assert work.scores.shape == world.ids.shape
     assert post(("127.0.0.1", 1), "/", world.bodies[0]).endswith(world.bodies[0])
+
+
+class Inner:
+    """An engine that bids nothing and counts how often it was asked."""
+
+    digest, plan, layout = "d" * 64, "", Layout("<f4", ())
+
+    def __init__(self) -> None:
+        self.decided = 0
+
+    def look_up(self, requests: Sequence[BidRequest]) -> Any:
+        return np.zeros((len(requests), 0))
+
+    def decide(self, requests: Sequence[BidRequest], *_given: Any, **_more: Any) -> list[Scored]:
+        self.decided += len(requests)
+        return [Scored([0], [0.0], [0]) for _ in requests]
+
+    def intermediates(self, *_given: Any, **_more: Any) -> list[Mapping[str, float]]:
+        return []
+
+
+def test_a_failing_engine_fails_for_its_share_of_requests_and_for_the_same_ones_when_asked_again() -> None:
+    engine = FailingEngine(cast("Engine", Inner()), 0.2)
+    requests = [BidRequest(f"user-{number}", [Candidate("1")]) for number in range(1_000)]
+
+    def fails(request: BidRequest) -> bool:
+        try:
+            engine.decide([request], np.zeros((1, 0)), at_us=7, pacing=1.0)
+        except RuntimeError:
+            return True
+        return False
+
+    failing = [fails(request) for request in requests]
+    assert 0.1 < np.mean(failing) < 0.3
+    assert [fails(request) for request in requests] == failing
+    with pytest.raises(RuntimeError, match="planted"):
+        engine.decide(requests, np.zeros((1_000, 0)), at_us=7, pacing=1.0)
+    none = FailingEngine(cast("Engine", inner := Inner()), 0.0)
+    none.decide(requests, none.look_up(requests), at_us=7, pacing=1.0)
+    assert inner.decided == 1_000
