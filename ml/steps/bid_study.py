@@ -87,12 +87,19 @@ class BidStudy:
 
     @cached_property
     def auction_rows(self) -> pd.DataFrame | None:
-        """Every recent auction, in the order of time, with the number of its cell in `worth_micros`."""
+        """Every recent auction, in the order of time; `worth_micros` holds the number of its cell and `p_click` that of its
+        row of the traffic, from 1, or 0 where we were not shown: both bundles score the same rows."""
         from ml.steps.portfolio import auctions_of
 
-        cells = self.scored(self.models)[0]
-        numbered = cells.assign(worth_micros=np.arange(len(cells), dtype=float))
-        found = auctions_of(self.platform, self.day, numbered, self.scored(self.models)[1])
+        cells, traffic = self.scored(self.models)
+        if "p_click" not in traffic:
+            return None
+        found = auctions_of(
+            self.platform,
+            self.day,
+            cells.assign(worth_micros=np.arange(len(cells), dtype=float)),
+            traffic.assign(p_click=np.arange(1, len(traffic) + 1, dtype=float)),
+        )
         return None if found is None else found.sort_values("ts", kind="stable", ignore_index=True)
 
     @cached_property
@@ -187,13 +194,10 @@ class BidStudy:
         cells, traffic = self.scored(models)
         rows = self.auction_rows
         auctions = None
-        if rows is not None:
-            p_click = traffic.set_index("opportunity_id")["p_click"].reindex(rows["opportunity_id"]).fillna(0.0)
-            number = rows["worth_micros"].to_numpy(dtype=np.int64)
-            auctions = rows.assign(
-                worth_micros=worth_of(self.platform, cells)[number],
-                p_click=np.where(rows["shown"], p_click.to_numpy(dtype=float), 0.0),
-            )
+        if rows is not None and "p_click" in traffic:
+            number, place = (rows[name].to_numpy(dtype=np.int64) for name in ("worth_micros", "p_click"))
+            p_click = np.concatenate([[0.0], traffic["p_click"].to_numpy(dtype=float)])
+            auctions = rows.assign(worth_micros=worth_of(self.platform, cells)[number], p_click=p_click[place])
         wanted = wanted_on(self.platform, self.day, cells, auctions, policy=bid_policy(self.platform))
         promise = Promise(*(cells[name].to_numpy(dtype=float) for name in ("p_book", "net_value_micros")))
         return Bidder(cells, traffic, auctions, wanted, promise)

@@ -53,7 +53,7 @@ def gather_bids(
     models: Models,
     champion: Models | None,
     holdouts: Mapping[str, Holdout],
-) -> tuple[BidEvidence, BiddingEvidence]:
+) -> tuple[BidEvidence | None, BiddingEvidence]:
     """How publishing the candidate changes bids, and the evidence of gates 8 to 19.
 
     A part whose measurement fails is missing, with the error beside it: its gate holds. Shadow runs and rollback drills (18, 19) are
@@ -93,7 +93,8 @@ def gather_bids(
             "serving": study.serving,
         }.items()
     }
-    return study.changes(), BiddingEvidence(failed=tuple(failed), **parts)
+    changes: BidEvidence | None = part("bid_change", study.changes)
+    return changes, BiddingEvidence(failed=tuple(failed), **parts)
 
 
 @dataclass(frozen=True)
