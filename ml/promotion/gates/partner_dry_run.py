@@ -23,7 +23,7 @@ class PartnerDryRun(BidGate):
 
     name: ClassVar[str] = "partner_dry_run"
     what: ClassVar[str] = "the dry run with each partner"
-    max_more_loss: float = 0.15
+    max_more_loss: float = 0.20
     max_loss: float = 0.30
     max_clipped_share: float = 0.20
     max_unit_error: float = 0.02
