@@ -124,8 +124,8 @@ def test_a_market_without_traffic_is_asked_of_its_bookings_alone() -> None:
 
 def test_bids_that_fall_as_worth_rises_are_seen_within_a_kind_only() -> None:
     worth, ones = np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4)
-    assert rising_bids(list("aaaa"), worth, np.array([1.0, 2.0, 1.0, 4.0]), weights=ones).broken == 0.25
-    assert rising_bids(list("aabb"), worth, np.array([1.0, 2.0, 1.0, 4.0]), weights=ones).broken == 0.0
+    assert rising_bids(list("aaaa"), worth, np.array([1.0, 2.0, 0.1, 4.0]), weights=ones).broken == 0.25
+    assert rising_bids(list("aabb"), worth, np.array([1.0, 2.0, 0.1, 4.0]), weights=ones).broken == 0.0
 
 
 def test_curves_that_fall_are_seen() -> None:
