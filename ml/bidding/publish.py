@@ -7,7 +7,7 @@ same day overwrites the same keys with the same bytes.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -96,11 +96,11 @@ def publish_table(
     return Published(partner=partner, uri=prefix, digest=digest_bytes(manifest), rows=len(table))
 
 
-def read_table(blobs: BlobStore, uri: str) -> pd.DataFrame:
-    """A published table, after its bytes were checked against its manifest."""
+def read_table(blobs: BlobStore, uri: str, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A published table, after its bytes were checked against its manifest; of `columns` those that it has."""
     import json
 
-    import pandas as pd
+    import pyarrow.parquet as pq
 
     from ml.core.errors import CorruptArtefact
 
@@ -113,7 +113,10 @@ def read_table(blobs: BlobStore, uri: str) -> pd.DataFrame:
             left="the bids were not used",
             next="publish the day again: bidwright publish-bids --day " + manifest["day"],
         )
-    return pd.read_parquet(io.BytesIO(data))
+    file = pq.ParquetFile(io.BytesIO(data))
+    wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+    table: pd.DataFrame = file.read(columns=wanted).to_pandas()
+    return table
 
 
 def read_budget(blobs: BlobStore, uri: str) -> int | None:

@@ -195,8 +195,8 @@ class PartnerDryRun:
 class ServingRehearsal:
     """The candidate in a process of its own, with limits, before any traffic: rows scored there and here.
 
-    `matched_share` of `compared` predictions were the same bit for bit; `p99_ms` is the 99th percentile of the time of a
-    prediction of one row over `timed` of them, `fault` what went wrong, empty where nothing did.
+    `matched_share` of `compared` predictions were the same bit for bit; `p99_ms` is the 99th percentile of the processor
+    time of a prediction of one row over `timed` of them, `fault` what went wrong, empty where nothing did.
     """
 
     compared: int | None = None

@@ -1,200 +1,23 @@
-"""Evidence about bids from arrays: the auctions of the last days, one response of the market, and two sets of bids.
-
-Both sets are held against the same response, learned on a worth of clicks that belongs to neither: candidate and champion
-are each believed as far as the matured outcomes of the holdout speak for them, and the whole is scaled to what came. A
-candidate is so judged by no model alone, least of all by its own.
-"""
+"""Evidence about two sets of bids in the auctions of the last days, all measured by one `ml.promotion.yardstick`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from ml.evaluation.interval import LEVEL, Interval
-from ml.evaluation.metrics import log_losses, value_deviances
-from ml.promotion.evidence_bids import Constraints, LandscapeCheck, OffPolicy, Replay, Shock, Stress
+from ml.promotion.evidence_bids import LandscapeCheck, OffPolicy, Replay
+from ml.promotion.yardstick import Auctions, Belief, Floats, Ints, Promise, Yardstick
 
 if TYPE_CHECKING:
     from ml.models.response import Response
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-Bools: TypeAlias = npt.NDArray[np.bool_]
-
-GRID: Floats = np.linspace(0.0, 1.0, 21)
-"""Shares of belief in the candidate that are weighed."""
-
 DRAWS = 400
-PRIOR_BOOKINGS = 25.0
-"""Weight, in bookings, of the models' own level against what came."""
-
-SHOCKS: Mapping[str, tuple[float, float, float, float]] = {
-    "rivals bid 30 % more": (1.3, 1.0, 1.0, 1.0),
-    "rivals bid 30 % less": (0.7, 1.0, 1.0, 1.0),
-    "conversion falls by 30 %": (1.0, 0.7, 1.0, 1.0),
-    "a click costs half as much again": (1.0, 1.0, 1.5, 1.0),
-    "demand doubles": (1.0, 1.0, 1.0, 2.0),
-}
-"""By name: factor of rivals' prices, of the value of a click, of what a click costs, and of the number of auctions."""
-
-WEEKS, WEEK_DAYS = 200, 7
-
 HEAVIEST = 5.0
 """No logged click weighs more: one that was all but impossible at the logged bid says that the curve is wrong there, and would
 speak for hundreds."""
-
-
-@dataclass(frozen=True)
-class Auctions:
-    """Every auction of the last days, in the order of time; shape (auctions,) each.
-
-    Attributes:
-        cell: the number of its cell.
-        day: the number of its day, rising from 0 without a gap.
-        hotel: the number of its hotel, for resampling.
-        bid_micros: what was bid.
-        clicked: whether it was clicked.
-        cost_micros: what the click cost; 0 without one.
-    """
-
-    cell: Ints
-    day: Ints
-    hotel: Ints
-    bid_micros: Floats
-    clicked: Bools
-    cost_micros: Floats
-
-    def __len__(self) -> int:
-        return len(self.cell)
-
-    @property
-    def days(self) -> int:
-        """How many days there are."""
-        return int(self.day.max(initial=-1)) + 1
-
-    def take(self, which: Bools) -> Auctions:
-        """Some of them."""
-        return Auctions(
-            self.cell[which], self.day[which], self.hotel[which],
-            self.bid_micros[which], self.clicked[which], self.cost_micros[which],
-        )  # fmt: skip
-
-    def counts(self, cells: int) -> Floats:
-        """Auctions of each day and cell; shape (days, cells)."""
-        place = self.day * cells + self.cell
-        return np.bincount(place, minlength=self.days * cells).reshape(self.days, cells).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Yardstick:
-    """How the market answers to bids, the same for whoever bids.
-
-    Attributes:
-        response: of kinds of cells, learned on `worth_micros`.
-        codes: the kind of each cell; shape (cells,).
-        worth_micros: of a click, as `Belief` has it; shape (cells,).
-    """
-
-    response: Response
-    codes: Ints
-    worth_micros: Floats
-
-    def at(self, bids_micros: Floats, *, prices: float = 1.0) -> tuple[Floats, Floats]:
-        """Clicks and cost in micros of one auction of each cell at these bids; shape (cells,) each.
-
-        `prices` scales what rivals bid: a bid then brings what the bid over it brought, at so many times the cost.
-        """
-        return self.of(np.arange(len(self.codes)), bids_micros, prices=prices)
-
-    def of(self, cells: Ints, bids_micros: Floats, *, prices: float = 1.0) -> tuple[Floats, Floats]:
-        """The same for auctions of these cells, each with its own bid; shape of `cells`."""
-        worth = np.maximum(self.worth_micros[cells], 1.0)
-        clicks, cost = self.response.at(self.codes[cells], (bids_micros / prices / worth)[:, None])
-        return clicks[:, 0], cost[:, 0] * worth * prices
-
-
-@dataclass(frozen=True)
-class Belief:
-    """How far candidate and champion are believed, and what comes for what they promise.
-
-    Attributes:
-        books, keeps: weights of `GRID`, as shares of belief in the candidate's conversion and value model; sums are 1.
-        scale: money that came over money that the believed models promised, pulled to 1.
-        scale_shape: how sure that is, as the shape of a Gamma distribution.
-    """
-
-    books: Floats
-    keeps: Floats
-    scale: float
-    scale_shape: float
-
-    @property
-    def trust(self) -> float:
-        """Mean belief in the candidate's conversion model."""
-        return float(GRID @ self.books)
-
-    @property
-    def trust_value(self) -> float:
-        """Mean belief in the candidate's value model."""
-        return float(GRID @ self.keeps)
-
-    def draws(self, rng: np.random.Generator, count: int) -> tuple[Floats, Floats, Floats]:
-        """Belief in the conversion model, in the value model, and scale; shape (count,) each."""
-        scale = self.scale * rng.gamma(self.scale_shape, size=count) / self.scale_shape
-        return rng.choice(GRID, count, p=self.books), rng.choice(GRID, count, p=self.keeps), scale
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What one bundle says of a click of each cell; shape (cells,): `p_book` and net value of a booking, in micros."""
-
-    p_book: Floats
-    net_value_micros: Floats
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Matured clicks and settled bookings, with what candidate and champion said of them.
-
-    Attributes:
-        booked: 1 or 0 per click, `books` what each of the two said of its label; shape (clicks,) and (2, clicks).
-        stay: what the click's stay is worth if booked, net; shape (clicks,).
-        kept: net value of each settled booking, `keeps` what each said; shape (bookings,) and (2, bookings).
-    """
-
-    booked: Floats
-    books: Floats
-    stay: Floats
-    kept: Floats
-    keeps: Floats
-
-
-def believe(said: Outcome) -> Belief:
-    """How far each of the two is believed: a uniform prior over mixtures, and the likelihood of what came."""
-    books = np.array([-log_losses(said.booked, _mix(said.books, share)).sum() for share in GRID])
-    spread = np.array([value_deviances(said.kept, _mix(said.keeps, share)) for share in GRID]).sum(axis=1)
-    spread = -0.5 * spread * len(said.kept) / max(float(spread.min()), 1e-300)
-    weights = [_normal(books), _normal(spread)]
-    believed = _mix(said.books, float(GRID @ weights[0]))
-    promised, came, count = float(believed @ said.stay), float(said.booked @ said.stay), float(said.booked.sum())
-    ratio = came / promised if promised > 0 else 1.0
-    return Belief(
-        weights[0],
-        weights[1],
-        scale=(count * ratio + PRIOR_BOOKINGS) / (count + PRIOR_BOOKINGS),
-        scale_shape=count + PRIOR_BOOKINGS,
-    )
-
-
-def believed_worth(belief: Belief, candidate: Promise, champion: Promise, *, take_share: float) -> Floats:
-    """What a click of each cell earns by the mean belief, in micros; shape (cells,)."""
-    books = _mix(np.array([candidate.p_book, champion.p_book]), belief.trust)
-    keeps = _mix(np.array([candidate.net_value_micros, champion.net_value_micros]), belief.trust_value)
-    return np.asarray(books * keeps * take_share * belief.scale, dtype=np.float64)
 
 
 def measure_replay(
@@ -351,98 +174,6 @@ def measure_landscape(
     )
 
 
-def measure_stress(
-    eligible: Floats,
-    yardstick: Yardstick,
-    *,
-    candidate_micros: Floats,
-    champion_micros: Floats | None,
-    plans_micros: tuple[float, float],
-    cap: float,
-) -> Stress:
-    """Both sets of bids under `SHOCKS`.
-
-    What a partner may charge on a day is capped at `cap` times what the bids are expected to cost, as published; a day that
-    reaches its cap earns in proportion.
-
-    Args:
-        eligible: auctions a day of each cell; shape (cells,).
-        yardstick: how the market answers; its worth is what a click earns.
-        candidate_micros, champion_micros: bids; shape (cells,).
-        plans_micros: what the bids of the candidate, and of the champion, are expected to cost a day by their own landscape.
-        cap: the setting `spend_cap`.
-    """
-    sets = [candidate_micros] if champion_micros is None else [candidate_micros, champion_micros]
-
-    def played(number: int, shock: tuple[float, float, float, float]) -> tuple[float, float]:
-        prices, value, costs, demand = shock
-        clicks, cost = yardstick.at(sets[number], prices=prices)
-        # No click costs more than was bid for it.
-        paid = np.minimum(cost * costs, np.maximum(clicks * sets[number], cost))
-        earned = float(eligible @ (clicks * yardstick.worth_micros)) * value * demand
-        spent = float(eligible @ paid) * demand
-        share = min(1.0, cap * plans_micros[number] / spent) if spent > 0 else 1.0
-        return (earned - spent) * share, spent * share
-
-    usual = [played(number, (1.0, 1.0, 1.0, 1.0)) for number in range(len(sets))]
-    plan = plans_micros[0]
-    shocks = []
-    for name, shock in SHOCKS.items():
-        ours = played(0, shock)
-        theirs = played(1, shock)[0] if champion_micros is not None else None
-        shocks.append(Shock(name, ours[0], theirs, ours[1] / plan if plan > 0 else None))
-    return Stress(usual_profit_micros=usual[-1][0], champion=champion_micros is not None, shocks=tuple(shocks))
-
-
-def measure_constraints(
-    counts: Floats,
-    yardstick: Yardstick,
-    bids_micros: Floats,
-    *,
-    plan_micros: float,
-    budget_micros: float | None,
-    poas_floor: float | None,
-    max_bid_micros: float,
-    budget_tolerance: float,
-    floor_tolerance: float,
-    seed: int,
-) -> Constraints:
-    """Weeks drawn from the days as they came, with the chance of each day's clicks.
-
-    Args:
-        counts: auctions of each day and cell; shape (days, cells).
-        yardstick: how the market answers.
-        bids_micros: the candidate's; shape (cells,).
-        plan_micros: what they are expected to cost a day by the candidate's own landscape.
-        budget_micros, poas_floor, max_bid_micros: the settings.
-        budget_tolerance, floor_tolerance: what a week may be beyond budget and floor, as shares.
-        seed: of the weeks.
-    """
-    rng = np.random.default_rng(seed)
-    clicks, cost = yardstick.at(bids_micros)
-    per_click = float(counts.sum(axis=0) @ cost) / max(float(counts.sum(axis=0) @ clicks), 1e-9)
-    day_clicks, day_cost = counts @ clicks, counts @ cost
-    day_value = counts @ (clicks * yardstick.worth_micros)
-    drawn = rng.integers(0, len(counts), size=(WEEKS, WEEK_DAYS))
-    # Of a Poisson number of clicks the cost strays as the clicks do.
-    noise = rng.poisson(np.maximum(day_clicks[drawn], 0.0)) - day_clicks[drawn]
-    spent = np.maximum(day_cost[drawn] + noise * per_click, 0.0).sum(axis=1)
-    mean = float(day_cost.mean())
-    returned = day_value[drawn].sum(axis=1) / np.maximum(day_cost[drawn].sum(axis=1), 1e-9)
-    has_budget, has_floor = budget_micros is not None, poas_floor is not None
-    allowed = WEEK_DAYS * (budget_micros or 0) * (1 + budget_tolerance)
-    return Constraints(
-        weeks=WEEKS,
-        has_budget=has_budget,
-        budget_over=mean / budget_micros - 1 if budget_micros else None,
-        weeks_over=float((spent > allowed).mean()) if has_budget else None,
-        has_floor=has_floor,
-        weeks_under_floor=float((returned < (poas_floor or 0) * (1 - floor_tolerance)).mean()) if has_floor else None,
-        plan_over=mean / plan_micros - 1 if plan_micros > 0 else None,
-        above_cap=int((bids_micros > max_bid_micros * (1 + 1e-9)).sum()),
-    )
-
-
 def _played(
     auctions: Auctions, yardstick: Yardstick, bids: Floats, corners: Sequence[Floats], budget: Floats
 ) -> tuple[Floats, Floats]:
@@ -475,15 +206,6 @@ def _corner_weights(belief: Belief) -> Floats:
 
 def _days(auctions: Auctions, per_auction: Floats) -> Floats:
     return np.bincount(auctions.day, per_auction[auctions.cell], minlength=auctions.days).astype(np.float64)
-
-
-def _mix(both: Floats, share: float) -> Floats:
-    return np.asarray(share * both[0] + (1 - share) * both[1], dtype=np.float64)
-
-
-def _normal(log_weights: Floats) -> Floats:
-    weights = np.exp(log_weights - log_weights.max())
-    return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 def _base(value: float | None, costs: Floats) -> float | None:

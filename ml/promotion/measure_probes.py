@@ -30,8 +30,9 @@ PRICE_TOLERANCE = 0.25
 """How much less a click may book, from one step to the next, where the cheapest rival asks more. Among travellers who clicked the
 price tells little, and on some months of clicks the sign of a small effect is chance."""
 
-BID_TOLERANCE = 0.15
-"""Bids are in levels, 12 % apart."""
+BID_TOLERANCE = 0.75
+"""How much less a dearer click of the same kind may be bid. Profit is nearly flat in the bid, so that the best of its levels jumps
+by two thirds between neighbours, in good candidates too; only what turns the order round is meant."""
 
 UNKNOWN_HOTEL = "unknown hotel"
 

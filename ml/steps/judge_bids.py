@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from functools import cached_property
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ml.steps.bid_study import NO_RESPONSE, BidStudy, Models, said_by
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ml.evaluation.holdout import Holdout
-    from ml.models.protocol import BidModel
     from ml.platform import Platform
     from ml.promotion.bundle import Bundle
     from ml.promotion.evidence import BidEvidence
     from ml.promotion.evidence_bids import BiddingEvidence, DoesNotApply
-    from ml.promotion.measure_bids import Auctions, Belief, Floats, Promise, Yardstick
+    from ml.promotion.yardstick import Floats, Yardstick
     from ml.steps.portfolio import Wanted
 
-Models = Mapping[str, "BidModel"]
 
 PROBED_ROWS, PROBED_BOOKINGS = 1_500, 1_000
 """Real rows that are asked with one thing changed; chosen by the seed."""
@@ -43,27 +42,7 @@ BUDGET_TOLERANCE, FLOOR_TOLERANCE = 0.10, 0.05
 day of the mean is expected to cost."""
 
 NO_PARTNER = "nobody is bid to in this market, which publishes a value table"
-NO_RESPONSE = "the market's response to bids is not known yet, so that a fixed share of the worth is bid"
 NO_CHAMPION = "there is no champion to compare with"
-
-
-@dataclass(frozen=True)
-class Bidder:
-    """What the models of one bundle make of the recent traffic.
-
-    Attributes:
-        cells: from `ml.bidding.worth.click_cells`.
-        traffic: scored.
-        auctions: from `ml.steps.portfolio.auctions_of`, with this bundle's click probabilities and worth; None where
-            there is no click model.
-        wanted: the bids before any limit on their change.
-    """
-
-    cells: pd.DataFrame
-    traffic: pd.DataFrame
-    auctions: pd.DataFrame | None
-    wanted: Wanted
-    promise: Promise
 
 
 def gather_bids(
@@ -74,7 +53,7 @@ def gather_bids(
     models: Models,
     champion: Models | None,
     holdouts: Mapping[str, Holdout],
-) -> tuple[BidEvidence, BiddingEvidence]:
+) -> tuple[BidEvidence | None, BiddingEvidence]:
     """How publishing the candidate changes bids, and the evidence of gates 8 to 19.
 
     A part whose measurement fails is missing, with the error beside it: its gate holds. Shadow runs and rollback drills (18, 19) are
@@ -90,7 +69,7 @@ def gather_bids(
     """
     from ml.promotion.evidence_bids import BiddingEvidence
 
-    study = Study(platform, day, bundle, models, champion, holdouts)
+    study = Measured(platform, day, bundle, models, champion, holdouts)
     failed: list[tuple[str, str]] = []
 
     def part(name: str, measure: Callable[[], Any]) -> Any:
@@ -114,119 +93,13 @@ def gather_bids(
             "serving": study.serving,
         }.items()
     }
-    return study.changes(), BiddingEvidence(failed=tuple(failed), **parts)
+    changes: BidEvidence | None = part("bid_change", study.changes)
+    return changes, BiddingEvidence(failed=tuple(failed), **parts)
 
 
 @dataclass(frozen=True)
-class Study:
-    """One candidate on one day; every table is made once, when it is first asked for."""
-
-    platform: Platform
-    day: date
-    bundle: Bundle
-    models: Models
-    champion: Models | None
-    holdouts: Mapping[str, Holdout]
-
-    # What there is.
-
-    @cached_property
-    def recent(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-        """Recent bookings, and the traffic where there are partners."""
-        from ml.steps.publish import recent_rows
-
-        return recent_rows(self.platform, self.day)
-
-    @cached_property
-    def traffic(self) -> pd.DataFrame:
-        """The recent traffic, of a market with partners."""
-        found = self.recent[1]
-        assert found is not None  # noqa: S101  (asked for only where there are partners)
-        return found
-
-    @property
-    def has_partners(self) -> bool:
-        """Whether anybody is bid to."""
-        return bool(self.platform.source.partners)
-
-    @cached_property
-    def ours(self) -> Bidder:
-        """The candidate."""
-        return self._bidder(self.models)
-
-    @cached_property
-    def theirs(self) -> Bidder | None:
-        """The champion."""
-        return None if self.champion is None else self._bidder(self.champion)
-
-    @cached_property
-    def auction_rows(self) -> pd.DataFrame | None:
-        """Every recent auction, in the order of time, with the number of its cell in `worth_micros`."""
-        from ml.steps.portfolio import auctions_of
-
-        cells = self._scored(self.models)[0]
-        numbered = cells.assign(worth_micros=np.arange(len(cells), dtype=float))
-        found = auctions_of(self.platform, self.day, numbered, self._scored(self.models)[1])
-        return None if found is None else found.sort_values("ts", kind="stable", ignore_index=True)
-
-    @cached_property
-    def auctions(self) -> Auctions:
-        """The same as arrays."""
-        from ml.promotion.measure_bids import Auctions
-
-        rows = self.auction_rows
-        assert rows is not None  # noqa: S101  (asked for only where the response is known)
-        days = rows["ts"].dt.floor("D")
-        return Auctions(
-            cell=rows["worth_micros"].to_numpy(dtype=np.int64),
-            day=np.unique(days.to_numpy(), return_inverse=True)[1].astype(np.int64),
-            hotel=np.unique(rows["hotel_id"].to_numpy(dtype=object), return_inverse=True)[1].astype(np.int64),
-            bid_micros=rows["bid_micros"].to_numpy(dtype=np.float64),
-            clicked=rows["clicked"].to_numpy(dtype=bool),
-            cost_micros=rows["cpc_micros"].to_numpy(dtype=np.float64, na_value=0.0),
-        )
-
-    @cached_property
-    def belief(self) -> Belief:
-        """How far candidate and champion are believed, from what has matured; without a champion, the candidate alone."""
-        from ml.evaluation.worth import worth_rows
-        from ml.promotion.measure_bids import Outcome, believe
-
-        clicks, settled = self.holdouts["conversion"], self.holdouts["value"]
-        money = worth_rows("conversion", self.holdouts)
-        pair = (self.models, self.champion or self.models)
-        assert settled.value_micros is not None  # noqa: S101  (of a value model)
-        known = np.isfinite(settled.value_micros)
-        return believe(
-            Outcome(
-                booked=clicks.label,
-                books=np.array([clicks.of_label(_said(one["conversion"], clicks.rows, "p_book")) for one in pair]),
-                stay=np.ones(len(clicks.label)) if money is None else money.scale,
-                kept=settled.value_micros[known],
-                keeps=np.array([_said(one["value"], settled.rows, "net_value_micros")[known] for one in pair]),
-            )
-        )
-
-    @cached_property
-    def yardstick(self) -> Yardstick | DoesNotApply:
-        """The market's response on the believed worth; none where the platform does not know it either."""
-        from ml.models.response import Response
-        from ml.promotion.evidence_bids import DoesNotApply
-        from ml.promotion.measure_bids import Yardstick, believed_worth
-        from ml.steps.portfolio import codes_of, kinds_of
-
-        if self.ours.wanted.landscape is None or self.ours.auctions is None:
-            return DoesNotApply(NO_RESPONSE)
-        other = self.theirs or self.ours
-        worth = believed_worth(
-            self.belief, self.ours.promise, other.promise, take_share=self.platform.settings.take_share
-        )
-        rows = self.ours.auctions.assign(worth_micros=worth[self.auctions.cell])
-        kinds, rows = kinds_of(self.ours.cells.assign(worth_micros=worth), rows)
-        response = Response.fit(rows)
-        return Yardstick(response, codes_of(response, kinds), worth)
-
-    # The parts.
+class Measured(BidStudy):
+    """The parts of the evidence, each measured when it is asked for."""
 
     def changes(self) -> BidEvidence:
         """What the candidate thinks that cells are worth against what the champion thinks, on the same day."""
@@ -252,7 +125,7 @@ class Study:
             {str(name): own for name, own in cells.groupby("partner", sort=True)}
             for cells in (
                 found.assign(worth_micros=found["p_book"] * found["net_value_micros"])
-                for found in (self._scored(self.champion)[0], self._scored(self.models)[0])
+                for found in (self.scored(self.champion)[0], self.scored(self.models)[0])
             )
         ]
         return BidEvidence(
@@ -272,13 +145,14 @@ class Study:
         from ml.models.conversion import known_share
         from ml.promotion.evidence_bids import DoesNotApply
         from ml.promotion.measure_probes import measure_sparse_hotels
+        from ml.steps.rows import held_days
 
         if not self.has_partners:
             return DoesNotApply(NO_PARTNER)
         until = self.known_from
         clicks = click_rows(
             self.platform.lake, as_of=until, first=until.date() - timedelta(days=LEARNED_DAYS), views=(),
-            exclude_days=_held(self.platform, self.day),
+            exclude_days=held_days(self.platform, self.day),
         )  # fmt: skip
         later = self.holdouts["conversion"]
         conversion = self.models["conversion"]
@@ -287,7 +161,7 @@ class Study:
         return measure_sparse_hotels(
             clicks,
             known_share(clicks, learned_from=clicks, as_of=until),
-            lambda rows: _said(conversion, rows, "p_book"),
+            lambda rows: said_by(conversion, rows, "p_book"),
             bid_share=float(weight @ self.ours.wanted.bids_micros) / max(float(weight @ worth), 1e-9),
             later=later.rows,
             later_share=np.ones(len(later.label)) if later.known_share is None else later.known_share,
@@ -309,7 +183,7 @@ class Study:
             return DoesNotApply("nothing was published yet, so that nothing was tried on purpose")
         if self.ours.wanted.landscape is None or self.ours.auctions is None:
             return DoesNotApply(NO_RESPONSE)
-        moved = self._moved()
+        moved = self.moved()
         tried = self.auctions.take(moved)
         days, clicks = len(np.unique(tried.day)), int(tried.clicked.sum())
         if days < TRIED_DAYS or clicks < TRIED_CLICKS:
@@ -389,7 +263,7 @@ class Study:
         return measure_off_policy(
             self.auctions.take(there),
             _yardstick(self.yardstick),
-            value_micros=came,
+            value_micros=np.asarray(came, dtype=np.float64),
             candidate_micros=self.ours.wanted.bids_micros,
             champion_micros=self.theirs.wanted.bids_micros,
             seed=self.seed,
@@ -398,7 +272,7 @@ class Study:
     def stress(self) -> Any:
         """Gate 13."""
         from ml.promotion.evidence_bids import DoesNotApply
-        from ml.promotion.measure_bids import measure_stress
+        from ml.promotion.measure_stress import measure_stress
 
         if not self.has_partners:
             return DoesNotApply(NO_PARTNER)
@@ -419,7 +293,7 @@ class Study:
     def constraints(self) -> Any:
         """Gate 14."""
         from ml.promotion.evidence_bids import DoesNotApply
-        from ml.promotion.measure_bids import measure_constraints
+        from ml.promotion.measure_stress import measure_constraints
 
         if not self.has_partners:
             return DoesNotApply(NO_PARTNER)
@@ -463,53 +337,6 @@ class Study:
             rows |= {name: shown for name in ("conversion", "click") if name in self.models}
         return rehearse_serving(self.bundle, self.models, rows)
 
-    # How.
-
-    @property
-    def seed(self) -> int:
-        """Of every sample and resampling."""
-        return self.platform.settings.seed
-
-    @cached_property
-    def known_from(self) -> datetime:
-        """The end of what the candidate knew."""
-        return datetime.fromisoformat(self.bundle.meta["trained_known_by"])
-
-    @cached_property
-    def worth(self) -> Floats:
-        """What a click of each cell earns, as the candidate has it; shape (cells,)."""
-        from ml.steps.portfolio import worth_of
-
-        return worth_of(self.platform, self.ours.cells)
-
-    def _scored(self, models: Models) -> tuple[pd.DataFrame, pd.DataFrame]:
-        from ml.steps.publish import scored_cells
-
-        found: dict[int, tuple[pd.DataFrame, pd.DataFrame]] = self.__dict__.setdefault("_scored_cells", {})
-        if id(models) not in found:
-            cells, traffic, _ = scored_cells(models, self.recent[0], self.traffic)
-            found[id(models)] = cells, traffic
-        return found[id(models)]
-
-    def _bidder(self, models: Models) -> Bidder:
-        from ml.promotion.measure_bids import Promise
-        from ml.steps.portfolio import wanted_on, worth_of
-        from ml.steps.publish import bid_policy
-
-        cells, traffic = self._scored(models)
-        rows = self.auction_rows
-        auctions = None
-        if rows is not None:
-            p_click = traffic.set_index("opportunity_id")["p_click"].reindex(rows["opportunity_id"]).fillna(0.0)
-            number = rows["worth_micros"].to_numpy(dtype=np.int64)
-            auctions = rows.assign(
-                worth_micros=worth_of(self.platform, cells)[number],
-                p_click=np.where(rows["shown"], p_click.to_numpy(dtype=float), 0.0),
-            )
-        wanted = wanted_on(self.platform, self.day, cells, auctions, policy=bid_policy(self.platform))
-        promise = Promise(*(cells[name].to_numpy(dtype=float) for name in ("p_book", "net_value_micros")))
-        return Bidder(cells, traffic, auctions, wanted, promise)
-
     def _no_comparison(self) -> DoesNotApply | None:
         from ml.promotion.evidence_bids import DoesNotApply
 
@@ -522,23 +349,9 @@ class Study:
     def _counts(self) -> Floats:
         return self.auctions.counts(len(self.ours.cells))
 
-    def _moved(self) -> Any:
-        """Which auctions had a bid that was moved at random; shape (auctions,)."""
-        rows = self.auction_rows
-        assert rows is not None  # noqa: S101  (asked for only where the response is known)
-        tried = _tried(self.platform, self.day)
-        day = rows["ts"].dt.floor("D").dt.tz_localize(None)
-        return (
-            rows[["partner", "hotel_id"]]
-            .assign(day=day.to_numpy())
-            .merge(tried, on=["partner", "hotel_id", "day"], how="left", validate="m:1")["factor"]
-            .notna()
-            .to_numpy()
-        )
-
 
 def _yardstick(found: Yardstick | DoesNotApply) -> Yardstick:
-    from ml.promotion.measure_bids import Yardstick
+    from ml.promotion.yardstick import Yardstick
 
     assert isinstance(found, Yardstick)  # noqa: S101  (asked after the obstacles)
     return found
@@ -549,21 +362,11 @@ def _planned(wanted: Wanted) -> float:
     return 0.0 if wanted.landscape is None else float(wanted.landscape.at(wanted.bids_micros)[1].sum())
 
 
-def _said(model: BidModel, rows: pd.DataFrame, output: str) -> Floats:
-    return model.predict(rows)[output].to_numpy(dtype=np.float64)
-
-
 def _sample(rows: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     """At most so many of the rows, chosen by the seed, in their order."""
     if len(rows) <= most:
         return rows
     return rows.iloc[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))]
-
-
-def _held(platform: Platform, day: date) -> list[date]:
-    from ml.steps.rows import held_days
-
-    return held_days(platform, day)
 
 
 def _realised(matured: Holdout, holdouts: Mapping[str, Holdout], *, take_share: float) -> pd.Series[float]:
@@ -578,30 +381,6 @@ def _realised(matured: Holdout, holdouts: Mapping[str, Holdout], *, take_share: 
     share = np.ones(len(matured.label)) if matured.known_share is None else matured.known_share
     value = pd.Series(matured.label / share * stay * take_share, index=matured.rows["opportunity_id"].to_numpy())
     return value.groupby(level=0).sum()
-
-
-def _tried(platform: Platform, day: date) -> pd.DataFrame:
-    """Hotels whose bids were moved at random, by partner and day of the auctions: `partner`, `hotel_id`, `day`, `factor`."""
-    import pandas as pd
-
-    from ml.bidding.publish import read_table
-    from ml.ledger import publications
-    from ml.steps.rows import TRAFFIC_DAYS
-
-    columns = ["partner", "hotel_id", "day", "factor"]
-    found = [pd.DataFrame({"partner": [], "hotel_id": [], "day": pd.to_datetime([]), "factor": []})]
-    for age in range(TRAFFIC_DAYS):
-        of = day - timedelta(days=age)
-        for partner in platform.source.partners:
-            last = publications.latest(platform.db, platform.market, partner, before=of)
-            if last is None:
-                continue
-            table = read_table(platform.blobs, last.uri)
-            if "explore_factor" not in table:
-                continue
-            moved = table[table["explore_factor"] != 1.0].drop_duplicates("hotel_id")
-            found.append(moved.assign(partner=partner, day=pd.Timestamp(of), factor=moved["explore_factor"])[columns])
-    return pd.concat([one for one in found if len(one)] or found, ignore_index=True)
 
 
 def _published_losses(platform: Platform, day: date) -> dict[str, float]:

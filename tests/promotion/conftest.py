@@ -120,6 +120,11 @@ def model() -> ModelEvidence:
 
 @pytest.fixture
 def bidding() -> BiddingEvidence:
+    """The bidding evidence of a good candidate."""
+    return good_bidding()
+
+
+def good_bidding() -> BiddingEvidence:
     """What was measured of a good candidate of the simulated market, rounded."""
     return BiddingEvidence(
         sparse_hotels=SparseHotels(

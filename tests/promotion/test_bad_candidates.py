@@ -40,6 +40,7 @@ from ml.promotion.measure import (
 from ml.promotion.measure_paired import measure_fields
 from ml.promotion.policy import POLICY
 from ml.promotion.promote import judge_candidate, move_champion
+from tests.promotion.conftest import good_bidding
 
 DAY = date(2025, 3, 10)
 AT = datetime(2025, 3, 11, 6, tzinfo=UTC)
@@ -170,6 +171,7 @@ def measure(case: Case, market: Market, *, generation: int) -> Evidence:
         order=OrderEvidence(KNOWN_BY, KNOWN_BY, count_future_rows(known, market.decided), ("country",)),
         models=(measured(case.said(market), market, generation=generation),),
         bids=BidEvidence(published_before=True, changes=(change,)),
+        bidding=good_bidding(),
         gathered=True,
         rejections=(),
         comparison=ComparisonEvidence(

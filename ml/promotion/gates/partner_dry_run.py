@@ -23,7 +23,7 @@ class PartnerDryRun(BidGate):
 
     name: ClassVar[str] = "partner_dry_run"
     what: ClassVar[str] = "the dry run with each partner"
-    max_more_loss: float = 0.15
+    max_more_loss: float = 0.20
     max_loss: float = 0.30
     max_clipped_share: float = 0.20
     max_unit_error: float = 0.02
@@ -58,7 +58,7 @@ class PartnerDryRun(BidGate):
             return self.say(Verdict.FAIL, reason, number=loss, threshold=self.max_loss, sample=files)
         limit = self.max_loss
         if run.champion_loss is not None:
-            limit = min(limit, run.champion_loss + self.max_more_loss)
+            limit = min(limit, max(run.champion_loss, 0.0) + self.max_more_loss)
             reason += f", of the champion's bids {run.champion_loss:.1%}"
         verdict = Verdict.HOLD if loss > limit else Verdict.PASS
         return self.say(verdict, reason, number=loss, threshold=limit, sample=files)
