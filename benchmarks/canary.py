@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.canary_world import BLIND, CLOCKS, Blind, World, even, worse
-from benchmarks.common import Figure, median, run
+from benchmarks.common import Figure, median, memory_folder, run
 from ml.core.clock import FixedClock
 from ml.core.digests import Digest
 from ml.core.verdict import Verdict
@@ -132,7 +132,7 @@ def blind(name: str) -> rollouts.Rollout:
     # A ramp of minutes, so that only what the judge sees can keep it from promoting.
     steps = tuple(replace(step, watched=timedelta(minutes=1), requests=500) for step in RAMP.steps)
     policy = replace(RAMP, steps=steps, max_hold=timedelta(minutes=10))
-    with TemporaryDirectory(prefix="bidwright-canary-") as folder, ledger(Path(folder)) as db:
+    with TemporaryDirectory(prefix="bidwright-canary-", dir=memory_folder()) as folder, ledger(Path(folder)) as db:
         world = even(RATE, 1)
         source: StatsSource = Blind(name, world, BLIND[name]) if name in BLIND else world
         return tended(db, source, world, policy, jump=name if name in CLOCKS else "")

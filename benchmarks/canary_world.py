@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.core.errors import StoreUnavailable
+from ml.promotion.ramp import RAMP
 from ml.serving.arm_stats import (
     BUCKET_TOPS_US,
     LOG_SCALE,
@@ -196,7 +197,7 @@ BLIND: Mapping[str, Callable[[AllStats], object]] = {
 CLOCKS: Mapping[str, Callable[[datetime, int], datetime]] = {
     "the clock jumps ahead every time": lambda at, n: at + timedelta(hours=n),
     "the clock goes back": lambda at, n: at - timedelta(seconds=60 * n),
-    "the clock stands still": lambda at, n: at - timedelta(seconds=10 * n),
+    "the clock stands still": lambda at, n: at - n * RAMP.every,
 }
 """Clocks that a judge must not promote by: from the true instant and the number of the tick."""
 

@@ -99,6 +99,12 @@ def stopwatch() -> Iterator[list[float]]:
     seconds.append(time.perf_counter() - begin)
 
 
+def memory_folder() -> Path | None:
+    """A folder in memory, for ledgers whose thousands of transactions would wait for a disk; None where there is none."""
+    folder = Path("/dev/shm")  # noqa: S108  (only for temporary folders of our own in it)
+    return folder if folder.is_dir() else None
+
+
 def median(runs: Sequence[float]) -> float:
     """The middle of the runs; of an even number, the mean of the two in the middle."""
     ordered = sorted(runs)

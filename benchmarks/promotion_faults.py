@@ -17,7 +17,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.common import Figure, run, stopwatch
+from benchmarks.common import Figure, memory_folder, run, stopwatch
 from benchmarks.promotion_world import OPERATIONS, SECOND, THIRD, invariants, prepare
 from ml.core.errors import BidwrightError
 from ml.ledger import champion
@@ -53,7 +53,7 @@ def races(url: str, count: int) -> tuple[Counter[str], list[str]]:
         for racer in racers:
             racer.start()
         for _ in range(2 * count):
-            ends[told.get(timeout=300)] += 1
+            ends[told.get(timeout=900)] += 1
         for racer in racers:
             racer.join(timeout=60)
         wrong = [sentence for name in names for sentence in invariants(db, name)]
@@ -70,7 +70,7 @@ def _racer(url: str, side: int, count: int, barrier: Barrier, told: multiprocess
     with closing(Database.open(url)) as db:
         for number in range(count):
             operation = OPERATIONS[RACES[number % len(RACES)][side]]
-            barrier.wait(timeout=120)
+            barrier.wait(timeout=600)
             try:
                 operation(db, f"race-{number}")
             except BidwrightError as error:
@@ -83,8 +83,7 @@ def _racer(url: str, side: int, count: int, barrier: Barrier, told: multiprocess
 
 def measure(given: argparse.Namespace) -> Mapping[str, Figure]:
     """The races, and what was wrong after them."""
-    memory = Path("/dev/shm")  # noqa: S108  (a folder of our own in it, where waiting for a disk would take hours)
-    with TemporaryDirectory(prefix="bidwright-races-", dir=memory if memory.is_dir() else None) as folder:
+    with TemporaryDirectory(prefix="bidwright-races-", dir=memory_folder()) as folder:
         url = given.database or f"sqlite:///{Path(folder) / 'races.db'}"
         with closing(Database.open(url)) as db:
             db.migrate()

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from ml.core.digests import Digest
 from ml.ledger.database import Store, reading
 from ml.ledger.rollout_tables import RollbackRow
+from ml.ledger.sql import lock_key
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Rollback:
     by: str
     why: str
     at: datetime
+
+
+def lock(session: Session, market: str) -> None:
+    """Let one rollback of a market at a time look whether it was done before; a unique constraint stands behind it."""
+    lock_key(session, "rollback", market)
 
 
 def write(

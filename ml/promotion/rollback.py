@@ -76,6 +76,7 @@ def roll_back(
     if not (by.strip() and why.strip()):
         raise UsageError("a rollback needs to know who and why", left=_LEFT, next="give a name and a reason")
     faultpoint("rollback.before")
+    rollbacks.lock(session, market)
     if (before := rollbacks.of_champion(session, market, from_generation)) is not None:
         return RolledBack(False, before)
     live = champion.current(session, market)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common import memory_folder
 from benchmarks.promotion_world import OPERATIONS, prepare
 from ml.core.faultpoints import VARIABLE
 from ml.ledger.database import Database
@@ -30,11 +32,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def db(template: Path, tmp_path: Path) -> Iterator[Database]:
-    file = tmp_path / "ledger.db"
-    shutil.copyfile(template, file)
-    with closing(Database.open(f"sqlite:///{file}")) as database:
-        yield database
+def db(template: Path) -> Iterator[Database]:
+    # In memory where that is: thousands of transactions would wait for the disk.
+    with tempfile.TemporaryDirectory(prefix="bidwright-faults-", dir=memory_folder()) as folder:
+        file = Path(folder) / "ledger.db"
+        shutil.copyfile(template, file)
+        with closing(Database.open(f"sqlite:///{file}")) as database:
+            yield database
 
 
 @pytest.fixture
