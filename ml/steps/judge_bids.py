@@ -73,6 +73,7 @@ def gather_bids(
     bundle: Bundle,
     models: Models,
     champion: Models | None,
+    champion_meta: Mapping[str, Any],
     holdouts: Mapping[str, Holdout],
 ) -> tuple[BidEvidence, BiddingEvidence]:
     """How publishing the candidate changes bids, and the evidence of gates 8 to 19.
@@ -86,11 +87,12 @@ def gather_bids(
         bundle: the candidate's.
         models: loaded from it.
         champion: the live champion's models, if any.
+        champion_meta: the meta data of its bundle; empty without one.
         holdouts: from `ml.evaluation.rows.evaluation_rows`.
     """
     from ml.promotion.evidence_bids import BiddingEvidence
 
-    study = Study(platform, day, bundle, models, champion, holdouts)
+    study = Study(platform, day, bundle, models, champion, champion_meta, holdouts)
     failed: list[tuple[str, str]] = []
 
     def part(name: str, measure: Callable[[], Any]) -> Any:
@@ -126,6 +128,7 @@ class Study:
     bundle: Bundle
     models: Models
     champion: Models | None
+    champion_meta: Mapping[str, Any]
     holdouts: Mapping[str, Holdout]
 
     # What there is.
@@ -152,12 +155,14 @@ class Study:
     @cached_property
     def ours(self) -> Bidder:
         """The candidate."""
-        return self._bidder(self.models)
+        return self._bidder(self.models, self.shipped)
 
     @cached_property
     def theirs(self) -> Bidder | None:
         """The champion."""
-        return None if self.champion is None else self._bidder(self.champion)
+        if self.champion is None:
+            return None
+        return self._bidder(self.champion, self.platform.under(self.champion_meta))
 
     @cached_property
     def auction_rows(self) -> pd.DataFrame | None:
@@ -449,7 +454,7 @@ class Study:
         from ml.steps.dry_run import dry_run
 
         champion_loss = _published_losses(self.platform, self.day)
-        runs = dry_run(self.platform, self.day, self.ours.cells, self.ours.wanted)
+        runs = dry_run(self.platform, self.shipped, self.day, self.ours.cells, self.ours.wanted)
         return PartnerDryRun(tuple(replace(run, champion_loss=champion_loss.get(run.partner)) for run in runs))
 
     def serving(self) -> Any:
@@ -491,7 +496,12 @@ class Study:
             found[id(models)] = cells, traffic
         return found[id(models)]
 
-    def _bidder(self, models: Models) -> Bidder:
+    @cached_property
+    def shipped(self) -> Platform:
+        """The platform under the bid settings that ship with the candidate; the yardsticks stay those of the platform."""
+        return self.platform.under(self.bundle.meta)
+
+    def _bidder(self, models: Models, platform: Platform) -> Bidder:
         from ml.promotion.measure_bids import Promise
         from ml.steps.portfolio import wanted_on, worth_of
         from ml.steps.publish import bid_policy
@@ -503,10 +513,10 @@ class Study:
             p_click = traffic.set_index("opportunity_id")["p_click"].reindex(rows["opportunity_id"]).fillna(0.0)
             number = rows["worth_micros"].to_numpy(dtype=np.int64)
             auctions = rows.assign(
-                worth_micros=worth_of(self.platform, cells)[number],
+                worth_micros=worth_of(platform, cells)[number],
                 p_click=np.where(rows["shown"], p_click.to_numpy(dtype=float), 0.0),
             )
-        wanted = wanted_on(self.platform, self.day, cells, auctions, policy=bid_policy(self.platform))
+        wanted = wanted_on(platform, self.day, cells, auctions, policy=bid_policy(platform))
         promise = Promise(*(cells[name].to_numpy(dtype=float) for name in ("p_book", "net_value_micros")))
         return Bidder(cells, traffic, auctions, wanted, promise)
 
