@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -141,12 +142,13 @@ def _shared(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def make_grounds(field: Field, names: set[str], say: Say) -> None:
+def make_grounds(field: Field, names: set[str], pool: Executor, say: Say) -> None:
     """Make these grounds, and what they branch off from.
 
     Args:
         field: where, and of what size.
         names: keys of `GROUNDS`.
+        pool: finishes the grounds side by side, once they have branched off.
         say: is told what is being done.
     """
     from ml import pipeline
@@ -159,38 +161,48 @@ def make_grounds(field: Field, names: set[str], say: Say) -> None:
     platform, clock = field.open(YOUNG, ground=YOUNG)
     platform.db.migrate()
     prepare(platform.settings)
-    branches = {
+    onsets = {
         PRICE_WAR: last - timedelta(days=size.war_days),
         FIRST_PRICE: last - timedelta(days=size.first_price_days),
     }
-    begin = FIRST_DAY
-    for name, onset in sorted(branches.items(), key=lambda item: item[1]):
-        if name not in names:
-            continue
-        clock.day = onset - timedelta(days=1)
+    branches = sorted((onset, name) for name, onset in onsets.items() if name in names)
+    begin, waiting = FIRST_DAY, []
+    trunk = [(last, "")] if names & {SHARED, YOUNG} else []
+    for until, name in [*branches, *trunk]:
+        clock.day = until - timedelta(days=1)
         say(f"importing {begin} to {clock.day}")
         pipeline.import_history(platform, begin, clock.day)
-        field.copy(YOUNG, name)
-        begin = onset
-    _import_rest(field, YOUNG, begin, last, say)
-    for name in sorted(names & branches.keys()):
-        _import_rest(field, name, branches[name], last, say)
-    for name in [name for name in (SHARED, PRICE_WAR, FIRST_PRICE) if name in names]:
-        if name == SHARED:
-            field.copy(YOUNG, SHARED)
-        say(f"crowning the champion of {name}")
-        _crown(field, name, FIRST_DAY + timedelta(days=size.champion_day - 1))
-    for name in sorted(names):
-        say(f"the last day of {name}")
-        _last_day(field, name, last)
+        begin = until
+        if name:
+            field.copy(YOUNG, name)
+            waiting.append(pool.submit(finish_ground, field, name, begin))
+    if SHARED in names:
+        field.copy(YOUNG, SHARED)
+        waiting.append(pool.submit(finish_ground, field, SHARED, begin))
+    if YOUNG in names:
+        waiting.append(pool.submit(finish_ground, field, YOUNG, begin))
+    for done in as_completed(waiting):
+        say(f"made the ground {done.result()}: {GROUNDS[done.result()]}")
 
 
-def _import_rest(field: Field, name: str, begin: date, last: date, say: Say) -> None:
+def finish_ground(field: Field, name: str, begin: date) -> str:
+    """The days from `begin` that a ground still lacks, its champion, and its last day up to the training; its name."""
+    from ml.market.simulator.source import FIRST_DAY
+
+    last = field.size.last(FIRST_DAY)
+    if begin < last:
+        _import_rest(field, name, begin, last)
+    if name != YOUNG:
+        _crown(field, name, FIRST_DAY + timedelta(days=field.size.champion_day - 1))
+    _last_day(field, name, last)
+    return name
+
+
+def _import_rest(field: Field, name: str, begin: date, last: date) -> None:
     from ml import pipeline
 
     platform, clock = field.open(name, ground=name)
     clock.day = last - timedelta(days=1)
-    say(f"importing {begin} to {clock.day} of {name}")
     pipeline.import_history(platform, begin, clock.day)
 
 

@@ -75,10 +75,10 @@ def run_challenge(
     Returns:
         The answers, in the order of the names.
     """
-    make_grounds(field, {CANDIDATES[name].ground for name in names}, say)
     answers: dict[str, Answer] = {}
     # Started, not forked: LightGBM that was used in the parent hangs in a forked child.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        make_grounds(field, {CANDIDATES[name].ground for name in names}, pool, say)
         waiting = [pool.submit(try_candidate, field, name) for name in names]
         for done in as_completed(waiting):
             answer = done.result()

@@ -54,6 +54,7 @@ class BidStudy:
     bundle: Bundle
     models: Models
     champion: Models | None
+    champion_meta: Mapping[str, Any]
     holdouts: Mapping[str, Holdout]
 
     @cached_property
@@ -78,12 +79,14 @@ class BidStudy:
     @cached_property
     def ours(self) -> Bidder:
         """The candidate."""
-        return self._bidder(self.models)
+        return self._bidder(self.models, self.shipped)
 
     @cached_property
     def theirs(self) -> Bidder | None:
         """The champion."""
-        return None if self.champion is None else self._bidder(self.champion)
+        if self.champion is None:
+            return None
+        return self._bidder(self.champion, self.platform.under(self.champion_meta))
 
     @cached_property
     def auction_rows(self) -> pd.DataFrame | None:
@@ -186,7 +189,12 @@ class BidStudy:
             found[id(models)] = cells, traffic
         return found[id(models)]
 
-    def _bidder(self, models: Models) -> Bidder:
+    @cached_property
+    def shipped(self) -> Platform:
+        """The platform under the bid settings that ship with the candidate; the yardsticks stay those of the platform."""
+        return self.platform.under(self.bundle.meta)
+
+    def _bidder(self, models: Models, platform: Platform) -> Bidder:
         from ml.promotion.yardstick import Promise
         from ml.steps.portfolio import wanted_on, worth_of
         from ml.steps.publish import bid_policy
@@ -197,8 +205,8 @@ class BidStudy:
         if rows is not None and "p_click" in traffic:
             number, place = (rows[name].to_numpy(dtype=np.int64) for name in ("worth_micros", "p_click"))
             p_click = np.concatenate([[0.0], traffic["p_click"].to_numpy(dtype=float)])
-            auctions = rows.assign(worth_micros=worth_of(self.platform, cells)[number], p_click=p_click[place])
-        wanted = wanted_on(self.platform, self.day, cells, auctions, policy=bid_policy(self.platform))
+            auctions = rows.assign(worth_micros=worth_of(platform, cells)[number], p_click=p_click[place])
+        wanted = wanted_on(platform, self.day, cells, auctions, policy=bid_policy(platform))
         promise = Promise(*(cells[name].to_numpy(dtype=float) for name in ("p_book", "net_value_micros")))
         return Bidder(cells, traffic, auctions, wanted, promise)
 

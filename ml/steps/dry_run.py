@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from ml.steps.portfolio import Wanted
 
 
-def dry_run(platform: Platform, day: date, cells: pd.DataFrame, wanted: Wanted) -> list[DryRun]:
+def dry_run(platform: Platform, shipped: Platform, day: date, cells: pd.DataFrame, wanted: Wanted) -> list[DryRun]:
     """One answer for each partner with cells: whether its own checks take the files, and what is lost on the way.
 
     Args:
-        platform: the platform.
+        platform: the platform, whose accounts read the files.
+        shipped: the same under the bid settings of the candidate, which the files are made under.
         day: the market day.
         cells: of every partner.
         wanted: the bids for them.
@@ -30,7 +31,7 @@ def dry_run(platform: Platform, day: date, cells: pd.DataFrame, wanted: Wanted) 
     from ml.promotion.evidence_bids import DryRun
     from ml.steps.publish import bid_policy, said_bids
 
-    policy = bid_policy(platform)
+    policy = bid_policy(shipped)
     clipped = _clipped(cells, wanted, policy.max_bid_micros)
     runs = []
     for partner in platform.source.partners:
@@ -46,7 +47,7 @@ def dry_run(platform: Platform, day: date, cells: pd.DataFrame, wanted: Wanted) 
             cost_weight=wanted.cost_weight[own],
         )
         try:
-            said = said_bids(platform, day, mine, alone, policy=policy, limit_change=False)[partner]
+            said = said_bids(shipped, day, mine, alone, policy=policy, limit_change=False)[partner]
         except UsageError as error:
             runs.append(DryRun(partner, refusal=str(error), files=0, clipped_share=clipped[partner]))
             continue

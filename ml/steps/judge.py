@@ -169,12 +169,19 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
 
     bundle = read_bundle(platform.blobs, version.digest, platform.keys)
     models = load_models(bundle)
-    champion_models = load_models(read_bundle(platform.blobs, live.digest, platform.keys)) if live else None
+    champion_bundle = read_bundle(platform.blobs, live.digest, platform.keys) if live else None
+    champion_models = load_models(champion_bundle) if champion_bundle else None
     known_from = datetime.fromisoformat(bundle.meta["trained_known_by"])
     holdouts = evaluation_rows(platform, day, known_from=known_from)
     judged = [name for name in models if not name.endswith("_baseline")]
     bids, bidding = gather_bids(
-        platform, day, bundle=bundle, models=models, champion=champion_models, holdouts=holdouts
+        platform,
+        day,
+        bundle=bundle,
+        models=models,
+        champion=champion_models,
+        champion_meta=champion_bundle.meta if champion_bundle else {},
+        holdouts=holdouts,
     )
     return Evidence(
         day=day,

@@ -52,6 +52,7 @@ def gather_bids(
     bundle: Bundle,
     models: Models,
     champion: Models | None,
+    champion_meta: Mapping[str, Any],
     holdouts: Mapping[str, Holdout],
 ) -> tuple[BidEvidence | None, BiddingEvidence]:
     """How publishing the candidate changes bids, and the evidence of gates 8 to 19.
@@ -65,11 +66,12 @@ def gather_bids(
         bundle: the candidate's.
         models: loaded from it.
         champion: the live champion's models, if any.
+        champion_meta: the meta data of its bundle; empty without one.
         holdouts: from `ml.evaluation.rows.evaluation_rows`.
     """
     from ml.promotion.evidence_bids import BiddingEvidence
 
-    study = Measured(platform, day, bundle, models, champion, holdouts)
+    study = Measured(platform, day, bundle, models, champion, champion_meta, holdouts)
     failed: list[tuple[str, str]] = []
 
     def part(name: str, measure: Callable[[], Any]) -> Any:
@@ -323,7 +325,7 @@ class Measured(BidStudy):
         from ml.steps.dry_run import dry_run
 
         champion_loss = _published_losses(self.platform, self.day)
-        runs = dry_run(self.platform, self.day, self.ours.cells, self.ours.wanted)
+        runs = dry_run(self.platform, self.shipped, self.day, self.ours.cells, self.ours.wanted)
         return PartnerDryRun(tuple(replace(run, champion_loss=champion_loss.get(run.partner)) for run in runs))
 
     def serving(self) -> Any:
