@@ -31,11 +31,6 @@ LoadEngine = Callable[[Platform, "Bundle", "ServingPlan"], Engine]
 """An engine of a verified bundle that follows a plan."""
 
 
-def arms_folder(home: Path, market: str) -> Path:
-    """Where the workers count what each arm does, and the judge of a rollout reads it."""
-    return home / "arms" / market
-
-
 class LedgerSource:
     """What the ledger says is to be served, and the engines of it.
 
@@ -93,9 +88,9 @@ class LedgerSource:
         return Arms(wanted.salt, Shares(baseline=baseline.share, canary=canary.share))
 
     def counters(self, wanted: Wanted) -> ArmCounters | None:
-        """New counters in a file of this worker."""
+        """New counters in a file of this worker, where `ml.steps.rollout` reads them."""
         platform = self._platform
-        folder = arms_folder(platform.settings.home, platform.market)
+        folder = platform.settings.serving / "arms"
         key = StatsKey(wanted.generation, wanted.rollout, wanted.analysis)
         return ArmStats(folder, key, at_us=micros(platform.clock))
 
