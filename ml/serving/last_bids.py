@@ -8,7 +8,7 @@ import numpy as np
 
 from ml.bidding.serving_plan import NOT_PUBLISHED, ServingPlan
 from ml.market.buckets import lead_buckets, los_buckets
-from ml.serving.engine import search_columns
+from ml.serving.engine_inputs import search_columns
 from ml.serving.messages import BidRequest, Reason, Scored
 
 

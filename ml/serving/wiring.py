@@ -113,14 +113,21 @@ class LedgerSource:
         return self._platform.settings.home / "cache" / "serving"
 
 
-def parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:
-    """The clock and the parts of a worker on this platform; `worker` is its name, which its event log bears."""
-    platform = Platform.from_environment(home=settings.home)
-    events = EventLog(events_folder(settings.home, platform.market), market=platform.market, worker=worker)
-    return platform.clock, Parts(LedgerSource(platform, _load), events)
-
-
-def _load(platform: Platform, bundle: Bundle, plan: ServingPlan) -> Engine:
+def load_engine(platform: Platform, bundle: Bundle, plan: ServingPlan) -> Engine:
+    """An engine of a verified bundle with the platform's online features; takes about a second."""
     from ml.serving.engine_loading import engine_of
 
     return engine_of(platform, bundle, plan)
+
+
+def parts(settings: Settings, worker: str, *, load: LoadEngine = load_engine) -> tuple[Clock, Parts]:
+    """The clock and the parts of a worker on this platform.
+
+    Args:
+        settings: of the platform.
+        worker: its name, which its event log bears.
+        load: makes the engines; another one only in tests and benchmarks.
+    """
+    platform = Platform.from_environment(home=settings.home)
+    events = EventLog(events_folder(settings.home, platform.market), market=platform.market, worker=worker)
+    return platform.clock, Parts(LedgerSource(platform, load), events)
