@@ -26,6 +26,7 @@ from benchmarks.load import cores, on_core, open_loop, steady
 from ml.core.digests import Digest
 
 if TYPE_CHECKING:
+    from ml.bidding.serving_plan import ServingPlan
     from ml.core.clock import Clock
     from ml.core.settings import Settings
     from ml.platform import Platform
@@ -138,7 +139,7 @@ def failing_parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:
 
     shares: dict[str, float] = json.loads(os.environ[_FAILING])
 
-    def load(platform: Platform, bundle: Bundle, plan: str) -> Engine:
+    def load(platform: Platform, bundle: Bundle, plan: ServingPlan) -> Engine:
         engine = wiring.load_engine(platform, bundle, plan)
         return FailingEngine(engine, shares[bundle.digest]) if bundle.digest in shares else engine
 

@@ -31,11 +31,6 @@ LoadEngine = Callable[[Platform, "Bundle", "ServingPlan"], Engine]
 """An engine of a verified bundle that follows a plan."""
 
 
-def arms_folder(home: Path, market: str) -> Path:
-    """Where the workers count what each arm does, and the judge of a rollout reads it."""
-    return home / "arms" / market
-
-
 class LedgerSource:
     """What the ledger says is to be served, and the engines of it.
 
@@ -93,9 +88,9 @@ class LedgerSource:
         return Arms(wanted.salt, Shares(baseline=baseline.share, canary=canary.share))
 
     def counters(self, wanted: Wanted) -> ArmCounters | None:
-        """New counters in a file of this worker."""
+        """New counters in a file of this worker, where `ml.steps.rollout` reads them."""
         platform = self._platform
-        folder = arms_folder(platform.settings.home, platform.market)
+        folder = platform.settings.serving / "arms"
         key = StatsKey(wanted.generation, wanted.rollout, wanted.analysis)
         return ArmStats(folder, key, at_us=micros(platform.clock))
 
@@ -118,14 +113,21 @@ class LedgerSource:
         return self._platform.settings.home / "cache" / "serving"
 
 
-def parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:
-    """The clock and the parts of a worker on this platform; `worker` is its name, which its event log bears."""
-    platform = Platform.from_environment(home=settings.home)
-    events = EventLog(events_folder(settings.home, platform.market), market=platform.market, worker=worker)
-    return platform.clock, Parts(LedgerSource(platform, _load), events)
-
-
-def _load(platform: Platform, bundle: Bundle, plan: ServingPlan) -> Engine:
+def load_engine(platform: Platform, bundle: Bundle, plan: ServingPlan) -> Engine:
+    """An engine of a verified bundle with the platform's online features; takes about a second."""
     from ml.serving.engine_loading import engine_of
 
     return engine_of(platform, bundle, plan)
+
+
+def parts(settings: Settings, worker: str, *, load: LoadEngine = load_engine) -> tuple[Clock, Parts]:
+    """The clock and the parts of a worker on this platform.
+
+    Args:
+        settings: of the platform.
+        worker: its name, which its event log bears.
+        load: makes the engines; another one only in tests and benchmarks.
+    """
+    platform = Platform.from_environment(home=settings.home)
+    events = EventLog(events_folder(settings.home, platform.market), market=platform.market, worker=worker)
+    return platform.clock, Parts(LedgerSource(platform, load), events)

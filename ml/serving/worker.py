@@ -94,7 +94,7 @@ class Worker:
             parts.source,
             self._swap,
             now_us=self._now_us,
-            kept=settings.home / "serving" / f"{settings.market_name}.json",
+            kept=settings.serving / f"{settings.market_name}.json",
             poll_s=settings.serve_poll_seconds,
         )
         self.peers = Peers(Path(post.folder), post.name)

@@ -31,7 +31,7 @@ from ml.serving.instant import micros
 from ml.serving.joints import Flag, Wanted, WantedArm
 from ml.serving.last_bids import PlanBids
 from ml.serving.messages import BidRequest, Candidate, Reason
-from ml.serving.wiring import LedgerSource, arms_folder
+from ml.serving.wiring import LedgerSource
 from tests.serving.service.stubs import B, StubEngine
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -136,7 +136,7 @@ def test_what_the_arms_do_is_counted_where_the_judge_reads_it(platform: Platform
     flags = (Flag.ERROR, Flag.LATE, Flag.DEFAULTS, Flag.FALLBACK, Flag.FALLBACK_MODEL, Flag.FALLBACK_TABLE)
     counters.record(2, latency_us=900, candidates=2, bids=1, bid_micros=10, flags=(*flags, Flag.OUT_OF_RANGE))
     counters.close()
-    folder = arms_folder(platform.settings.home, "m")
+    folder = platform.settings.serving / "arms"
     found = read_all(folder, StatsKey(2, 7, 3), now_us=micros(platform.clock)).arms[Arm.CANARY]
     names = (
         Count.ERRORS, Count.LATE, Count.DEFAULTS, Count.FALLBACK, Count.FALLBACK_MODEL, Count.FALLBACK_TABLE,
