@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ml.challenge.candidates import CANDIDATES
 from ml.challenge.ground import GROUNDS, Size
 from ml.challenge.run import Answer
 
@@ -27,7 +28,7 @@ def lines(answers: Sequence[Answer]) -> list[tuple[str, ...]]:
             "good" if answer.good else "bad",
             ("promoted" if answer.promoted else "stopped") + ("" if answer.right else " (WRONG)"),
             ", ".join(f"{one.by} {one.verdict}" for one in answer.stopped) or "-",
-            answer.stopped[0].reason if answer.stopped else "-",
+            min(answer.stopped, key=lambda one: one.verdict == "HOLD").reason if answer.stopped else "-",
         )
         for answer in answers
     ]
@@ -48,6 +49,9 @@ def markdown(answers: Sequence[Answer], *, seed: int, size: Size) -> str:
         f"Seed {seed}; {size.days} days of {size.opportunities:,} auctions a day and {size.hotels} hotels; outcomes of the last "
         f"{size.holdout_days} days judge. {summary(answers)}.\n"
     )
+    left = [name for name in CANDIDATES if name not in {answer.name for answer in answers}]
+    if left:
+        market += f"\nNot tried in this run: {', '.join(left)}.\n"
     table = ["| candidate | is | became | stopped by | because |", "|---|---|---|---|---|"]
     table += [f"| {' | '.join(_cell(text) for text in row)} |" for row in lines(answers)]
     about = ["## The candidates\n", *(f"- **{a.name}** ({GROUNDS[a.ground]}): {a.mistake}" for a in answers)]

@@ -159,6 +159,7 @@ def test_the_page_names_the_gate_and_says_where_the_answer_was_wrong() -> None:
     text = page.markdown(answers, seed=7, size=Size())
     assert "| stale_features | bad | stopped | contract_and_freshness FAIL | a \\| b |" in text
     assert "| unshaded | bad | promoted (WRONG) | - | - |" in text
+    assert "Not tried in this run: leaky_feature, over_calibrated," in text
     assert "1 of 2 bad candidates were stopped, 1 of 1 good ones were promoted" in text
 
 
