@@ -108,7 +108,9 @@ def share_interval(events: int, requests: int, *, alpha: float) -> Bounds:
 
     def refused(p: float) -> float:
         # Python's own logarithms: for one number they are ten times as fast as scipy's.
-        return top - k * math.log(p) - (n - k) * math.log1p(-p) - limit
+        happened = k * math.log(p) if events else 0.0
+        not_happened = (n - k) * math.log1p(-p) if events < requests else 0.0
+        return top - happened - not_happened - limit
 
     seen = k / n
     low = 0.0 if events == 0 else brentq(refused, 1e-300, seen, xtol=1e-12)
