@@ -68,10 +68,12 @@ class OrderEvidence(_Json):
 
     The candidate saw what was known before `trained_known_by`; the first outcome it was judged on became known
     at `evaluated_known_from`. `rows_with_future_features` counts training and evaluation rows with a feature
-    that became known after the row's decision. `leaky_columns` are those the market fills in after the decision.
+    that became known after the row's decision. `leaky_columns` are those the market fills in after the decision. Of all rows that
+    the models were really fitted on, the newest became known at `newest_fitted`.
     """
 
     trained_known_by: datetime | None = None
+    newest_fitted: datetime | None = None
     evaluated_known_from: datetime | None = None
     rows_with_future_features: int | None = None
     leaky_columns: tuple[str, ...] | None = None

@@ -190,7 +190,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
         model_names=tuple(judged),
         inputs=_inputs(platform, day, version),
         serving=_serving(platform, day),
-        order=_order(holdouts, known_from),
+        order=_order(holdouts, known_from, [bundle.meta["training"][name] for name in judged]),
         models=tuple(
             _delayed(
                 platform,
@@ -274,10 +274,13 @@ def _days_used(version: Version) -> list[date]:
     return [date.fromisoformat(text) for text in version.metrics.get("unfit_days_used", [])]
 
 
-def _order(holdouts: Mapping[str, Holdout], known_from: datetime) -> OrderEvidence:
-    """Time order, measured on the very rows that were judged."""
+def _order(
+    holdouts: Mapping[str, Holdout], known_from: datetime, training: Sequence[Mapping[str, Any]]
+) -> OrderEvidence:
+    """Time order, measured on the very rows that were judged, and on the rows that each model says it was fitted on."""
     from ml.features.point_in_time import KNOWN_FROM_SUFFIX
     from ml.market.hotel_bookings import LEAKY_COLUMNS
+    from ml.models.candidate import NEWEST_KNOWN
     from ml.promotion.evidence import OrderEvidence
     from ml.promotion.measure import count_future_rows
 
@@ -290,8 +293,10 @@ def _order(holdouts: Mapping[str, Holdout], known_from: datetime) -> OrderEviden
         decided = held_out.rows["decision_at"].dt.tz_localize(None).to_numpy("datetime64[us]")
         future += count_future_rows(known, decided)
     settled = holdouts["value"].rows["outcome_known_at"]
+    newest = [record.get(NEWEST_KNOWN) for record in training]
     return OrderEvidence(
         trained_known_by=known_from,
+        newest_fitted=max(map(datetime.fromisoformat, newest)) if newest and all(newest) else None,
         evaluated_known_from=settled.min().to_pydatetime() if len(settled) else None,
         rows_with_future_features=future,
         leaky_columns=tuple(LEAKY_COLUMNS),

@@ -192,6 +192,7 @@ def good(model: ModelEvidence, bidding: BiddingEvidence) -> Evidence:
         ),
         order=OrderEvidence(
             trained_known_by=datetime(2025, 2, 25, tzinfo=UTC),
+            newest_fitted=datetime(2025, 2, 24, 23, tzinfo=UTC),
             evaluated_known_from=datetime(2025, 2, 25, tzinfo=UTC),
             rows_with_future_features=0,
             leaky_columns=("country", "deposit_type"),

@@ -168,7 +168,7 @@ def measure(case: Case, market: Market, *, generation: int) -> Evidence:
         model_names=("value",),
         inputs=InputEvidence("d" * 64, date(2025, 1, 1), reached, (), (), (), reached),
         serving=ServingEvidence(7, 1_400, 2_800, "segment_history.segment_cancel_ratio_28d", case.served_share),
-        order=OrderEvidence(KNOWN_BY, KNOWN_BY, count_future_rows(known, market.decided), ("country",)),
+        order=OrderEvidence(KNOWN_BY, KNOWN_BY, KNOWN_BY, count_future_rows(known, market.decided), ("country",)),
         models=(measured(case.said(market), market, generation=generation),),
         bids=BidEvidence(published_before=True, changes=(change,)),
         bidding=good_bidding(),

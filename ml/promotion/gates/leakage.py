@@ -16,7 +16,8 @@ class Leakage(ReadsModels):
     """Time order and column list decide; a discrimination too good to be true only holds.
 
     Fails when a model reads a leaky column, when a feature of any row became known after the row's decision,
-    or when an evaluation outcome was known before training ended. Holds when the AUC is above the champion's
+    when an evaluation outcome was known before training ended, or when a row that was fitted on became known after it: what is
+    judged was then learned from, as in a split at random. Holds when the AUC is above the champion's
     by more than `max_auc_gain_over_champion`, or, without a champion, above the baseline's by more than
     `max_auc_gain_over_baseline`, by two standard errors: the same rows rarely yield so much more by themselves.
     """
@@ -63,6 +64,10 @@ class Leakage(ReadsModels):
             reason = f"{future} rows have a feature that became known after their decision"
             return self.say(Verdict.FAIL, reason, number=float(future), threshold=0.0)
         trained = need(order.trained_known_by, "the end of what training knew")
+        fitted = need(order.newest_fitted, "when the newest row that was fitted on became known")
+        if (late_s := (fitted - trained).total_seconds()) > 0:
+            reason = f"it was fitted on what became known until {fitted.isoformat()}, after training's end, {trained.isoformat()}"
+            return self.say(Verdict.FAIL, reason, number=late_s, threshold=0.0)
         judged = need(order.evaluated_known_from, "the first evaluation outcome")
         overlap_s = (trained - judged).total_seconds()
         verdict = Verdict.FAIL if overlap_s > 0 else Verdict.PASS

@@ -46,6 +46,13 @@ def test_fails_when_judged_on_what_training_knew_by_a_second(good: Evidence) -> 
     assert (result.verdict, result.number) == (Verdict.FAIL, 1.0)
 
 
+def test_fails_when_a_row_that_was_fitted_on_became_known_after_the_end_of_training(good: Evidence) -> None:
+    """A split at random: half of what is judged was learned from, although the bundle names an earlier end."""
+    result = GATE.judge(with_order(good, newest_fitted=datetime(2025, 2, 25, 0, 0, 1, tzinfo=UTC)))
+    assert (result.verdict, result.number) == (Verdict.FAIL, 1.0)
+    assert "fitted on" in result.reason
+
+
 def test_holds_on_a_discrimination_too_good_to_be_true(good: Evidence) -> None:
     """0.10 above the champion; without a champion 0.14 above the baseline. Standard error 0.011."""
     against_champion = GATE.judge(with_model(good, auc=0.90))
@@ -62,7 +69,7 @@ def test_a_gain_that_chance_explains_is_believed(good: Evidence) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["trained_known_by", "evaluated_known_from", "rows_with_future_features", "leaky_columns"]
+    "name", ["trained_known_by", "newest_fitted", "evaluated_known_from", "rows_with_future_features", "leaky_columns"]
 )
 def test_holds_when_the_order_is_not_known(good: Evidence, name: str) -> None:
     assert GATE.judge(with_order(good, **{name: None})).verdict is Verdict.HOLD
