@@ -40,7 +40,7 @@ def capacity(asked: Asked) -> dict[str, Figure]:
             runs.append(_closed(service, asked.lasts(10)))
             busy.append(1e6 * (service.busy_seconds() - before) / len(runs[-1].due))
             floor.append(_floor(service, asked.lasts(5)))
-        service.drained()
+        events = service.drained()
     rates = [load.answered_per_second for load in runs]
     idle = median([load.answered_per_second for load in floor])
     return {
@@ -48,6 +48,7 @@ def capacity(asked: Asked) -> dict[str, Figure]:
         "capacity_p50": figure([load.percentile_ms(0.5) for load in runs], "ms"),
         "capacity_p99": figure([load.percentile_ms(0.99) for load in runs], "ms"),
         "capacity_errors": figure([load.errors() for load in runs], "requests", limit=0.0),
+        "capacity_events_lost": figure([events["lost"]], "events"),
         "floor": figure([load.answered_per_second for load in floor], "requests/s", digits=0),
         "busy_per_request": figure(busy, "us of processor", digits=1),
         "work_per_request": figure([1e6 / rate - 1e6 / idle for rate in rates], "us more than the floor", digits=1),

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.bid_service_world import MARKET, Asked, figure, open_platform, record
+from benchmarks.bid_service_world import MARKET, Asked, crown, figure, open_platform, record
 from benchmarks.common import ROOT, Figure
 from benchmarks.load import cores, on_core, open_loop, steady
 from ml.core.digests import Digest
@@ -62,6 +62,7 @@ def _once(asked: Asked) -> tuple[float, int]:
     world = asked.world
     failing = {world.digests[name]: share for name, share in SHARES.items()}
     candidate = world.digests["first"]
+    crown(world.platform, world.digests["main"], world.platform.clock.now())  # a new generation, so a new decision
     answers: list[float] = []
 
     def note(at: float, _status: int, answer: bytes) -> None:
@@ -148,12 +149,16 @@ def failing_parts(settings: Settings, worker: str) -> tuple[Clock, Parts]:
 
 def judge(home: str, candidate: Digest) -> None:
     """Let the candidate begin, and judge it as often as the policy means until it is out."""
+    from ml.ledger import bars
     from ml.promotion.canary import FolderStats
     from ml.promotion.ramp import RAMP
     from ml.promotion.rollout import enqueue, tick
 
     platform = open_platform(home, MARKET)
-    policy = replace(RAMP, steps=RAMP.steps[1:], cooldown=RAMP.every * 0)
+    # One run after another on the same ledger: what the last one left barred may try again.
+    policy = replace(RAMP, steps=RAMP.steps[1:], cooldown=RAMP.every * 0, max_automatic=1_000)
+    for one in bars.standing(platform.db, MARKET):
+        bars.lift(platform.db, MARKET, one.digest, why="the next run", by="the benchmark", at=platform.clock.now())
     decided = record(platform, candidate, platform.clock.now())
     enqueue(platform.db, decision_id=decided, policy=policy, at=platform.clock.now())
     stats = FolderStats(platform.settings.serving / "arms")

@@ -65,13 +65,16 @@ def promotions(asked: Asked) -> dict[str, Figure]:
 
 
 def last_answers(moves: Moves, seen: Sequence[tuple[float, str]]) -> list[float]:
-    """Seconds from each move until the last answer of another version than the new one, before the next move; 0 for none."""
+    """Seconds from each move until the last answer of the other version, before the next move; 0 for none.
+
+    An answer without a version, a no-bid, is nobody's.
+    """
     at = np.array([when for when, _ in seen])
     versions = np.array([version for _, version in seen])
     ends = [*moves.at[1:].tolist(), np.inf]
     lasts = []
     for version, begin, end in zip(moves.versions, moves.at.tolist(), ends, strict=True):
-        old = at[(at > begin) & (at < end) & (versions != version)]
+        old = at[(at > begin) & (at < end) & (versions != version) & (versions != "")]
         lasts.append(float(old.max() - begin) if len(old) else 0.0)
     return lasts
 

@@ -30,6 +30,7 @@ from benchmarks.bid_service_peers import Work, stop
 from benchmarks.common import ROOT, Figure, median
 from benchmarks.load import cores, on_core
 from benchmarks.load_wire import Address, post
+from ml.bidding.serving_plan import ANY, RETENTION_KEYS, make_plan, write_plan
 from ml.core.clock import SystemClock
 from ml.core.digests import Digest
 from ml.core.settings import load_settings
@@ -38,8 +39,9 @@ from ml.features.online.keys import words_of
 from ml.features.online.schema import Column, Dense, Rows, Schema
 from ml.features.online.writer import upsert
 from ml.features.online_place import PROJECT, view_folder
-from ml.ledger import champion, decisions, versions
+from ml.ledger import champion, decisions, publications, versions
 from ml.ledger.decisions import Decision
+from ml.ledger.publications import Publication
 from ml.ledger.versions import Version
 from ml.platform import Platform
 from ml.promotion.bundle import write_bundle
@@ -251,6 +253,7 @@ def make_world(folder: Path, *, entities: int, trees: int) -> World:
     platform = open_platform(home, MARKET)
     platform.db.migrate()
     _put_online(platform, table)
+    _publish(platform)
     models = {"main": fit(trees, seed=1), "first": fit(3, seed=2), "second": fit(3, seed=3)}
     digests = {name: _register(platform, artefacts) for name, artefacts in models.items()}
     ids = rng.integers(0, entities, (REQUESTS, CANDIDATES))
@@ -327,6 +330,29 @@ def _put_online(platform: Platform, table: npt.NDArray[np.float32]) -> None:
         columns={name: Dense(table[:, number]) for number, name in enumerate(FEATURES)},
     )
     upsert(view_folder(platform.settings.home / "feast" / f"{MARKET}-online", PROJECT, VIEW), schema, rows)
+
+
+def _publish(platform: Platform) -> None:
+    """A plan with one cell, for listings follow no more of it than its highest bid."""
+    day = platform.clock.now().date()
+    cell = {
+        "partner": "own", "market": "DE", "hotel_id": "-", "device": "mobile", "lead_bucket": "000-001",
+        "los_bucket": "01", "clicks_seen": 1, "p_book": 0.03, "net_value_micros": 200_000_000, "bid_micros": 400_000,
+    }  # fmt: skip
+    data = make_plan(
+        [pd.DataFrame([cell])],
+        held=[np.zeros(1, dtype=np.bool_)],
+        held_scopes=(),
+        retention=pd.DataFrame([dict.fromkeys(RETENTION_KEYS, ANY) | {"retained": 0.8}]),
+        market=MARKET,
+        day=day,
+        generation=1,
+        take_share=platform.settings.take_share,
+        max_bid_micros=platform.settings.max_bid_micros,
+    )
+    digest, uri = write_plan(platform.blobs, MARKET, data)
+    plan = Publication(MARKET, publications.SERVING, day, _NO_POLICY, 1, 1, digest, uri)
+    publications.record(platform.db, plan, platform.clock.now())
 
 
 def _register(platform: Platform, artefacts: Mapping[str, bytes]) -> Digest:

@@ -13,6 +13,7 @@ from ml.core.digests import Digest
 from ml.core.errors import BidwrightError, StoreUnavailable
 from ml.core.settings import Settings
 from ml.ledger import rollouts
+from ml.ledger.serving_stamp import Stamp, serving_stamp
 from ml.platform import Platform
 from ml.serving.arm_stats import ArmStats, StatsKey
 from ml.serving.arms import Shares
@@ -41,9 +42,17 @@ class LedgerSource:
 
     def __init__(self, platform: Platform, load: LoadEngine) -> None:
         self._platform, self._load = platform, load
+        self._known: tuple[Stamp, Wanted] | None = None
 
     def wanted(self) -> Wanted:
         """The champion, the one before it, the rollout that is under way, and the newest plan."""
+        # Requests wait while this thread computes, so as long as nothing changed it does next to nothing.
+        stamp = serving_stamp(self._platform.db, self._platform.market)
+        if self._known is None or self._known[0] != stamp:
+            self._known = stamp, self._read()
+        return self._known[1]
+
+    def _read(self) -> Wanted:
         from ml.steps.serving_plan import latest_plan
 
         platform = self._platform

@@ -40,6 +40,9 @@ from ml.serving.peers import Peers
 log = logging.getLogger("bidwright.serve")
 
 BEAT_S = 0.5
+
+SWITCH_S = 0.0005
+"""For so long a thread that loads or logs may hold the interpreter while requests wait; Python's own 5 ms would be the p99."""
 _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -306,6 +309,7 @@ def main(parts: Callable[[Settings, str], tuple[Clock, Parts]]) -> None:
     os.set_blocking(post.beats, False)
     settings = load_settings(home=Path(post.home))
     clock, made = parts(settings, post.name)
+    sys.setswitchinterval(SWITCH_S)
 
     async def work() -> None:
         worker = Worker(settings, clock, made, post)

@@ -54,7 +54,7 @@ def test_what_never_recovers_takes_until_the_end() -> None:
 
 def test_the_last_old_answer_counts_from_the_move_and_only_until_the_next() -> None:
     moves = Moves(["b", "a"], np.array([10.0, 20.0]))
-    seen = [(9.0, "a"), (10.5, "a"), (11.25, "a"), (11.2, "b"), (19.0, "b"), (20.75, "b"), (21.0, "a")]
+    seen = [(9.0, "a"), (10.5, "a"), (11.25, "a"), (11.2, "b"), (15.0, ""), (19.0, "b"), (20.75, "b"), (21.0, "a")]
     assert last_answers(moves, seen) == [1.25, 0.75]
     assert last_answers(Moves(["b"], np.array([10.0])), [(9.0, "a"), (10.1, "b")]) == [0.0]
 
