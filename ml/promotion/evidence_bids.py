@@ -29,7 +29,7 @@ class SparseHotels:
     share of the sparse hotels' clicks with a multiplier beyond the gate's 0.4 to 2.5. `over_bid_share` is the probability,
     weighted by clicks, that the bid is more than twice the worth of a click, the hotel's multiplier having the
     posterior of its own bookings. `promised` is predicted over realised bookings, on later clicks, of the sparse hotels with
-    the highest multipliers; None where too few clicks are mature.
+    the highest multipliers; None where these promise too few to tell.
     """
 
     hotels: int | None = None

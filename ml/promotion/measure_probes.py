@@ -40,6 +40,8 @@ SPARSE_BOOKINGS = 5.0
 WIDEST = (0.4, 2.5)
 UPPER_SHARE = 0.25
 """The sparse hotels with the highest multipliers, by this share of their clicks, must keep what they promise."""
+MIN_PROMISED = 50.0
+"""Bookings that these must promise together before it is asked whether they came: of fewer, chance alone halves them."""
 
 
 def measure_monotonicity(
@@ -211,7 +213,10 @@ def measure_sparse_hotels(
         edge = np.quantile(multiplier[place[of_sparse]], 1 - UPPER_SHARE)
         high = of_sparse & (multiplier[place] >= edge)
         expected = predict(later[high]) * later_share[high]
-        promised = ratio_bootstrap(expected, later["booked"].to_numpy(dtype=np.float64)[high], place[high], seed=seed)
+        if float(expected.sum()) >= MIN_PROMISED:
+            promised = ratio_bootstrap(
+                expected, later["booked"].to_numpy(dtype=np.float64)[high], place[high], seed=seed
+            )
     return SparseHotels(
         hotels=len(names),
         sparse=int(sparse.sum()),
