@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,19 @@ def gather_bids(
             failed.append((name, f"{type(error).__name__}: {error}"))
             return None
 
-    parts = {
+    # Another process answers it, on another core: it is asked first and read last.
+    sample = part("serving", study.served_rows)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        rehearsal = None if sample is None else beside.submit(part, "serving", lambda: study.serving(sample))
+        parts = _parts(study, part)
+        changes: BidEvidence | None = part("bid_change", study.changes)
+    parts["serving"] = None if rehearsal is None else rehearsal.result()
+    return changes, BiddingEvidence(failed=tuple(failed), **parts)
+
+
+def _parts(study: Measured, part: Callable[[str, Callable[[], Any]], Any]) -> dict[str, Any]:
+    """Each part that is measured in this process."""
+    return {
         name: part(name, measure)
         for name, measure in {
             "sparse_hotels": study.sparse_hotels,
@@ -92,11 +105,8 @@ def gather_bids(
             "stress": study.stress,
             "constraints": study.constraints,
             "partner_dry_run": study.partner_dry_run,
-            "serving": study.serving,
         }.items()
     }
-    changes: BidEvidence | None = part("bid_change", study.changes)
-    return changes, BiddingEvidence(failed=tuple(failed), **parts)
 
 
 @dataclass(frozen=True)
@@ -328,15 +338,19 @@ class Measured(BidStudy):
         runs = dry_run(self.platform, self.shipped, self.day, self.ours.cells, self.ours.wanted)
         return PartnerDryRun(tuple(replace(run, champion_loss=champion_loss.get(run.partner)) for run in runs))
 
-    def serving(self) -> Any:
-        """Gate 17."""
-        from ml.promotion.rehearsal import rehearse_serving
-
+    def served_rows(self) -> dict[str, pd.DataFrame]:
+        """Recent rows that each model is asked about, drawn by the seed."""
         bookings, traffic = self.recent
         rows = {"value": _sample(bookings, PROBED_BOOKINGS, self.seed)}
         if traffic is not None:
             shown = _sample(traffic, PROBED_ROWS, self.seed)
             rows |= {name: shown for name in ("conversion", "click") if name in self.models}
+        return rows
+
+    def serving(self, rows: Mapping[str, pd.DataFrame]) -> Any:
+        """Gate 17."""
+        from ml.promotion.rehearsal import rehearse_serving
+
         return rehearse_serving(self.bundle, self.models, rows)
 
     def _no_comparison(self) -> DoesNotApply | None:
