@@ -3,7 +3,7 @@
 **What it does.** Rolls the champion back and forward again on a copy of the market's last two champions, with the same
 tables, locks and decisions as the real one, and records how long it took. The live champion is not touched.
 
-**Woken by** the calendar, Mondays at 04:00 UTC.
+**Woken by** the calendar, Mondays at 04:00 UTC; by hand alone where the setting `schedule` is `none`.
 
 **Writes** the drill; a promotion may ask for one that went well within the last 30 days.
 
@@ -18,11 +18,11 @@ from typing import Any
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from lifecycle import LIFECYCLE
+from lifecycle import LIFECYCLE, rehearsal_calendar
 from lifecycle.stages import open_platform
 
 
-@dag(schedule="0 4 * * 1", doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=rehearsal_calendar(), doc_md=__doc__, **LIFECYCLE)
 def rehearse_rollback() -> None:
     """Rehearse the rollback."""
 

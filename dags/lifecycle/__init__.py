@@ -1,7 +1,7 @@
 """The words that the DAG files are written in: the assets, the common settings and the way to run a stage."""
 
 from lifecycle.assets import CANDIDATE, CHAMPION, DRIFT_CHECKED, FEATURES, MARKET_DAY
-from lifecycle.settings import LIFECYCLE, ONLINE_STORE_POOL, market_calendar, materialize_parts
+from lifecycle.settings import LIFECYCLE, ONLINE_STORE_POOL, market_calendar, materialize_parts, rehearsal_calendar
 from lifecycle.signing import signing_settings
 from lifecycle.stages import market_day, run_stage
 
@@ -16,6 +16,7 @@ __all__ = [
     "market_calendar",
     "market_day",
     "materialize_parts",
+    "rehearsal_calendar",
     "run_stage",
     "signing_settings",
 ]

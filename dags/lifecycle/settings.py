@@ -56,6 +56,11 @@ def market_calendar() -> CronPartitionTimetable | PartitionedAtRuntime:
     return CronPartitionTimetable(cron, timezone="UTC", run_offset=-1, key_format=KEY_FORMAT)
 
 
+def rehearsal_calendar() -> str | None:
+    """When `rehearse_rollback` starts by itself: Mondays at 04:00 UTC, or never where the setting `schedule` is `none`."""
+    return None if load_settings().schedule == "none" else "0 4 * * 1"
+
+
 def materialize_parts() -> list[int]:
     """The parts that the feature views of a day are spread over, by the setting `materialize_tasks`."""
     return list(range(load_settings().materialize_tasks))
