@@ -120,7 +120,7 @@ def judge(
         stats = source.read(key, now)
         if (blind := _blindness(stats, key)) is not None:
             return Judgement(Verdict.HOLD, blind)
-        found = _fast(stats, policy, key.analysis)
+        found = _fast(stats, policy, key.analysis) + _loads(stats)
         if last_step and policy.slow is not None:
             found += slow_findings(slow, policy.slow)
         if stats.alive == 0:
@@ -186,6 +186,16 @@ def _blindness(stats: AllStats, key: StatsKey) -> str | None:
         if abs(int(latency.sum()) - requests) > 8 * len(stats.workers):
             return f"the counts of the {arm.name.lower()} contradict each other"
     return None
+
+
+def _loads(stats: AllStats) -> list[Finding]:
+    """What the living workers say of loading the candidate: FAIL where none of them can."""
+    living = [worker.refused for worker in stats.workers if not worker.stale]
+    refused = [why for why in living if why]
+    if not refused:
+        return []
+    verdict = Verdict.FAIL if len(refused) == len(living) else Verdict.HOLD
+    return [Finding("loads", verdict, f"{len(refused)} of {len(living)} workers cannot load it: {refused[0]}")]
 
 
 def _fast(stats: AllStats, policy: RampPolicy, analysis: int) -> list[Finding]:

@@ -74,12 +74,16 @@ OCTAVES: Final = 24
 BUCKETS: Final = STEPS * (OCTAVES - 2)
 
 _FULL: Final = 1 << 62
-_MAGIC: Final = 0x4257_4152_4D53_3031  # "BWARMS01"
-_HEAD: Final = 16
+_MAGIC: Final = 0x4257_4152_4D53_3032  # "BWARMS02"
+_HEAD: Final = 64
 """Words before the counters."""
-_MAGIC_AT, _GENERATION_AT, _ROLLOUT_AT, _ANALYSIS_AT, _PID_AT, _STARTED_AT, _BEAT_AT, _SIZE_AT = range(8)
+_MAGIC_AT, _GENERATION_AT, _ROLLOUT_AT, _ANALYSIS_AT, _PID_AT, _STARTED_AT, _BEAT_AT, _SIZE_AT, _WHY_SIZE_AT = range(9)
+_WHY_AT: Final = 16
+"""From here to the end of the head: why the candidate cannot be loaded, UTF-8."""
 _ARM: Final = len(Count) + BUCKETS
 _WORDS: Final = _HEAD + ARMS * _ARM
+_WORD: Final = 8
+"""Bytes of a word."""
 _NAME = re.compile(r"^arms-(\d+)-(\d+)-(\d+)-\w+\.i64$")
 
 
@@ -113,12 +117,16 @@ class ArmCounts:
 
 @dataclass(frozen=True)
 class Worker:
-    """One file: whose it is, since when, and when it last gave a sign of life (instants in microseconds, UTC)."""
+    """One file: whose it is, since when, and when it last gave a sign of life (instants in microseconds, UTC).
+
+    `refused` says why this worker cannot load the candidate; empty where it can, or did not try yet.
+    """
 
     pid: int
     started_us: int
     beat_us: int
     stale: bool
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,6 +235,14 @@ class ArmStats:
             words[at + flag] += 1
         words[at + len(Count) + bucket(latency_us)] += 1
 
+    def refuse(self, why: str) -> None:
+        """Say that the candidate cannot be loaded here, and why; empty: that it can be. May be called from any thread."""
+        room = (_HEAD - _WHY_AT) * _WORD
+        text = why.encode(errors="replace")[:room]
+        self._words[_WHY_SIZE_AT] = 0
+        self._map[_WHY_AT * _WORD : _WHY_AT * _WORD + len(text)] = text
+        self._words[_WHY_SIZE_AT] = len(text)
+
     def beat(self, at_us: int) -> None:
         """Say that the worker is alive; at least once a second, also when there is nothing to count."""
         self._words[_BEAT_AT] = at_us
@@ -261,7 +277,8 @@ def read_all(folder: Path, key: StatsKey, *, now_us: int, stale_after_us: int = 
             continue
         beat = int(words[_BEAT_AT])
         stale = abs(now_us - beat) > stale_after_us
-        workers.append(Worker(int(words[_PID_AT]), int(words[_STARTED_AT]), beat, stale))
+        why = words[_WHY_AT:_HEAD].tobytes()[: max(int(words[_WHY_SIZE_AT]), 0)].decode(errors="replace")
+        workers.append(Worker(int(words[_PID_AT]), int(words[_STARTED_AT]), beat, stale, why))
         sums += counts.reshape(ARMS, _ARM)
     return AllStats(key, {arm: _arm_counts(sums[arm]) for arm in Arm}, tuple(workers), tuple(damaged))
 

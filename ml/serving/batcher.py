@@ -14,11 +14,12 @@ from time import monotonic
 import msgspec
 
 from ml.serving.answers import Traces, encode_answer, encode_fault, no_bid
+from ml.serving.counting import count
 from ml.serving.exchange import Exchange, head
-from ml.serving.joints import STABLE, STEP_NAMES, Decision, EventLog, Flag, Live, Slot, Step
+from ml.serving.joints import STABLE, STEP_NAMES, Decision, EventLog, Live, Slot, Step
 from ml.serving.ladder import Ladder, Outcome
 from ml.serving.limits import Limits
-from ml.serving.messages import BidRequest, Reason, Scored, decode_request
+from ml.serving.messages import BidRequest, decode_request
 from ml.serving.metrics import Counters
 from ml.serving.shadow import Shadow
 from ml.serving.shedding import Shedding, is_one_request
@@ -27,7 +28,6 @@ BUSY = encode_fault("more is asked than can be answered in time", "ask again aft
 _AGAIN = b"Retry-After: 1\r\n"
 _BUSY_ANSWER = head(429, len(BUSY), more=_AGAIN) + b"\r\n" + BUSY
 _START = b"POST /v1/bids HTTP/1.1\r\n"
-_FALLBACK = (Step.PREVIOUS, Step.TABLE, Step.NO_BID)
 
 
 class Batcher:
@@ -54,8 +54,8 @@ class Batcher:
         now_us: Callable[[], int],
     ) -> None:
         self.live = Live()
-        self.ladder = Ladder(slow_s=limits.deadline_s)
-        self.shadow = Shadow(loop, events, counters, idle=lambda: not self._queue)
+        self.ladder = Ladder()
+        self.shadow = Shadow(loop, events, counters, idle=lambda: not self._queue, deadline_s=limits.deadline_s)
         self.shedding = Shedding(limits)
         self._loop = loop
         self._limits = limits
@@ -152,7 +152,7 @@ class Batcher:
         if requests:
             self.shedding.decided(len(requests), monotonic() - began)
             if live.shadow is not None:
-                self.shadow.offer(live, requests, [exchange.body for exchange, _ in asked], at_us)
+                self.shadow.offer(live, decisions[: len(requests)])
 
     def _told(
         self,
@@ -186,7 +186,7 @@ class Batcher:
         counters.late += late
         counters.decided(seconds, step, scored.reasons, name, scored.missing)
         if live.counters is not None and own is not None:
-            _count(live, arm, scored, step, seconds, late=late, failed=outcome.failed)
+            count(live.counters, arm, scored, step, seconds, late=late, failed=outcome.failed)
         return Decision(
             trace_id,
             at_us,
@@ -202,37 +202,6 @@ class Batcher:
             live.pacing,
             scored,
         )
-
-
-def _count(live: Live, arm: int, scored: Scored, step: Step, seconds: float, *, late: bool, failed: bool) -> None:
-    """Count a request of an arm for the judge."""
-    bids = scored.bid_micros
-    flags: list[Flag] = []
-    if step is not Step.MODEL or late or failed:
-        flags = _flags(step, late=late, failed=failed)
-    if Reason.OUT_OF_RANGE in scored.reasons:
-        flags.append(Flag.OUT_OF_RANGE)
-    if live.counters is not None:
-        live.counters.record(
-            arm,
-            latency_us=int(seconds * 1e6),
-            candidates=len(bids),
-            bids=len(bids) - bids.count(0),
-            bid_micros=sum(bids),
-            flags=tuple(flags),
-        )
-
-
-def _flags(step: Step, *, late: bool, failed: bool) -> list[Flag]:
-    true = {
-        Flag.ERROR: failed,
-        Flag.LATE: late,
-        Flag.DEFAULTS: step is Step.DEFAULTS,
-        Flag.FALLBACK: step in _FALLBACK,
-        Flag.FALLBACK_MODEL: step is Step.PREVIOUS,
-        Flag.FALLBACK_TABLE: step is Step.TABLE,
-    }
-    return [flag for flag, holds in true.items() if holds]
 
 
 def _too_late(outcome: Outcome, request: BidRequest) -> Outcome:

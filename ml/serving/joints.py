@@ -93,6 +93,10 @@ class ArmCounters(Protocol):
         """
         ...
 
+    def refuse(self, why: str) -> None:
+        """Say that the candidate cannot be loaded here, and why; empty where it can be, or has not been tried."""
+        ...
+
     def beat(self, at_us: int) -> None:
         """A sign of life, about once a second."""
         ...
@@ -186,7 +190,8 @@ class Live:
         generation: of the champion; 0 before the first.
         previous: the champion before, still warm.
         table: last published bids.
-        shadow: decides too, off the answer, and is only logged.
+        shadow: the candidate of a rollout that decides too, off the answer; logged and counted as the canary.
+        shadow_baseline: the champion loaded afresh, which decides what the shadow decides and is counted as the baseline.
         shadow_share: of requests that the shadow is tried on, 0 to 1.
         pacing: multiplier of every bid, 0 to 1.
         counters: of the arms.
@@ -200,10 +205,18 @@ class Live:
     table: LastBids | None = None
     plan: str = ""
     shadow: Slot | None = None
+    shadow_baseline: Slot | None = None
     shadow_share: float = 0.0
     pacing: float = 1.0
     counters: ArmCounters | None = None
     why_not: str = "no champion was loaded yet"
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Everything that may be asked."""
+        return tuple(
+            slot for slot in (*self.arms, self.previous, self.shadow, self.shadow_baseline) if slot is not None
+        )
 
 
 @dataclass(frozen=True)
@@ -245,6 +258,11 @@ class Wanted:
     pacing: float = 1.0
     why_not: str = "there is no champion yet"
 
+    @property
+    def candidate(self) -> Digest | None:
+        """The bundle that a rollout is about; None where none is under way."""
+        return self.shadow or next((arm.digest for arm in self.arms if arm.name == "canary"), None)
+
 
 class Source(Protocol):
     """Where the service learns what to serve and gets it from. Every method may take long; none runs on the loop."""
@@ -277,11 +295,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Refusal:
-    """A bundle or plan that could not be taken over, why, and after how many seconds it is tried again."""
+    """A bundle or plan that could not be taken over, why, and after how many seconds it is tried again.
+
+    `passing`: it is not the bundle's fault, as when the store cannot be reached.
+    """
 
     digest: str
     why: str
     again_s: float = 30.0
+    passing: bool = False
 
 
 @dataclass(frozen=True)

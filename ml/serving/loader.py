@@ -128,7 +128,7 @@ class Loader:
         """What is to serve, and what of it was refused."""
         self._refusing = {}
         live = self._of(wanted)
-        used = {id(slot.engine) for slot in (*live.arms, live.previous, live.shadow) if slot is not None}
+        used = {id(slot.engine) for slot in live.slots}
         self._engines = {key: engine for key, engine in self._engines.items() if id(engine) in used}
         if live.arms and not self._refusing:
             self._remember(wanted)
@@ -150,6 +150,7 @@ class Loader:
         others = [self._slot(wanted, arm) for arm in wanted.arms[1:]]
         arms = (stable, *(slot for slot in others if slot is not None))
         whole = len(arms) == len(wanted.arms)
+        shadow, beside = self._shadow(wanted)
         return Live(
             # A small arm without its bundle gets no request: nobody may take the champion's answers for the canary's.
             arms=arms if whole else (replace(stable, share=1.0),),
@@ -158,19 +159,29 @@ class Loader:
             previous=previous,
             table=table,
             plan=wanted.plan,
-            shadow=self._slot(wanted, WantedArm("shadow", wanted.shadow, wanted.shadow_share))
-            if wanted.shadow
-            else None,
+            shadow=shadow,
+            shadow_baseline=beside,
             shadow_share=wanted.shadow_share,
             pacing=wanted.pacing,
             counters=self._counting(wanted),
             why_not="",
         )
 
+    def _shadow(self, wanted: Wanted) -> tuple[Slot | None, Slot | None]:
+        """The candidate that is only tried, and the champion loaded afresh to compare it with."""
+        if wanted.shadow is None:
+            return None, None
+        candidate = self._slot(wanted, WantedArm("shadow", wanted.shadow, wanted.shadow_share))
+        if candidate is None:
+            return None, None
+        champion = WantedArm("baseline", wanted.arms[0].digest, wanted.shadow_share)
+        return candidate, self._slot(wanted, champion)
+
     def _slot(self, wanted: Wanted, arm: WantedArm) -> Slot | None:
         """The arm's slot; None where its bundle is refused, which is noted."""
-        # The baseline is the champion loaded afresh; champion and champion before share what is loaded.
-        own = "" if arm.name in {"stable", "previous"} else arm.name
+        # The baseline is the champion loaded afresh; champion and champion before share what is loaded. What was tried in
+        # the shadow answers when its step comes.
+        own = "" if arm.name in {"stable", "previous"} else "canary" if arm.name == "shadow" else arm.name
         key = (own, arm.digest, wanted.plan)
         try:
             engine = self._engines.get(key) or self._loaded(arm.digest, wanted.plan)
@@ -206,12 +217,17 @@ class Loader:
             except BidwrightError as error:
                 log.warning("%s", error)
                 self._counters = (key, None)
-        return self._counters[1]
+        counters, candidate = self._counters[1], wanted.candidate
+        if counters is not None and candidate is not None:
+            refusal = self._refusing.get(candidate)
+            # The judge takes a candidate that cannot be loaded out at once, instead of waiting for requests of it.
+            counters.refuse(refusal.why if refusal is not None and not refusal.passing else "")
+        return counters
 
     def _refuse(self, digest: str, error: Exception) -> None:
         why = str(error) if isinstance(error, BidwrightError) else f"unexpected {type(error).__name__}: {error}"
-        passing = isinstance(error, RetryableError)
-        self._refusing[digest] = Refusal(digest, why, again_s=SOON_S if passing else AGAIN_S)
+        passing = isinstance(error, RetryableError | OSError | MemoryError)
+        self._refusing[digest] = Refusal(digest, why, again_s=SOON_S if passing else AGAIN_S, passing=passing)
         level = logging.WARNING if passing else logging.ERROR
         log.log(level, "%s is not taken over; what serves goes on: %s", digest[:12], why)
 
@@ -235,7 +251,7 @@ class Loader:
 
 def models(live: Live, loader: Loader) -> dict[str, Any]:
     """What `/v1/models` shows: arms, warm bundles, what was refused, and why nothing may be known."""
-    warm = [slot for slot in (live.previous, live.shadow) if slot is not None]
+    warm = live.slots[len(live.arms) :]
     return {
         "generation": live.generation,
         "plan": live.plan,

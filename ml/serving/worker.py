@@ -222,6 +222,7 @@ class Worker:
     def _swap(self, live: Live) -> None:
         self.batcher.live = live
         self.batcher.ladder.forget(live)
+        self.batcher.shadow.forget()
         self.counters.swaps += 1
 
     def _routes(self) -> dict[bytes, Route]:
@@ -266,9 +267,7 @@ class Worker:
             "events": dict(self._parts.events.counts()),
             "failures": dict(self.batcher.ladder.failures),
             "models": [
-                {"arm": slot.name, "digest": slot.engine.digest, "generation": slot.generation}
-                for slot in (*live.arms, live.previous, live.shadow)
-                if slot is not None
+                {"arm": slot.name, "digest": slot.engine.digest, "generation": slot.generation} for slot in live.slots
             ],
             "refused": [{"digest": digest} for digest in self.loader.refused],
         }

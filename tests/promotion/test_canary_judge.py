@@ -130,3 +130,19 @@ def test_slow_gates_are_asked_at_the_last_step_only() -> None:
 def test_another_limit_is_another_policy() -> None:
     assert RAMP.digest() != ramp_for(24).digest() != ramp_for(25).digest()
     assert RAMP.digest() == ramp_for(0).digest()
+
+
+def test_a_candidate_that_no_living_worker_can_load_fails_without_any_request(tmp_path: Path) -> None:
+    at_us = int(BEGIN.timestamp() * 1_000_000)
+    with ArmStats(tmp_path, KEY, at_us=at_us) as one, ArmStats(tmp_path, KEY, at_us=at_us) as other:
+        one.refuse("the bundle is not signed")
+        found = judge(FolderStats(tmp_path), KEY, policy=RAMP, now=BEGIN)
+        assert found.verdict is Verdict.HOLD, "the other worker may yet load it"
+        other.beat(at_us - 3_600_000_000)
+        found = judge(FolderStats(tmp_path), KEY, policy=RAMP, now=BEGIN)
+        assert (found.verdict, found.reason) == (
+            Verdict.FAIL,
+            "loads: 1 of 1 workers cannot load it: the bundle is not signed",
+        )
+        one.beat(at_us - 3_600_000_000)
+        assert judge(FolderStats(tmp_path), KEY, policy=RAMP, now=BEGIN).verdict is Verdict.HOLD, "nobody lives"

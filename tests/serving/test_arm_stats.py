@@ -124,3 +124,21 @@ def test_a_latency_lies_within_its_bucket_which_is_an_eighth_wide_at_most(latenc
     low = int(BUCKET_TOPS_US[place - 1]) if place else 0
     assert low <= latency < BUCKET_TOPS_US[place]
     assert BUCKET_TOPS_US[place] - low <= max(1, latency / 8)
+
+
+def test_why_a_worker_cannot_load_the_candidate_is_read_back_shortened_and_taken_back(tmp_path: Path) -> None:
+    with ArmStats(tmp_path, KEY, at_us=NOW) as stats:
+        _count(stats, 2)
+
+        def said() -> str:
+            [worker] = read_all(tmp_path, KEY, now_us=NOW).workers
+            return worker.refused
+
+        assert said() == ""
+        stats.refuse("not signed")
+        assert said() == "not signed"
+        stats.refuse("\N{EURO SIGN}" * 1_000)
+        assert said().startswith("\N{EURO SIGN}" * 100)
+        assert read_all(tmp_path, KEY, now_us=NOW).arms[Arm.CANARY][Count.REQUESTS] == 2
+        stats.refuse("")
+        assert said() == ""

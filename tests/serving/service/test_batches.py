@@ -7,19 +7,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any, cast
 
 import pytest
 
+from ml.serving.arms import Arm
 from ml.serving.batcher import Batcher
 from ml.serving.exchange import Exchange
 from ml.serving.joints import Flag, Live, Slot
 from ml.serving.limits import Limits
+from ml.serving.messages import BidRequest, Scored
 from ml.serving.metrics import Counters
 from ml.serving.shedding import Shedding, is_one_request
 from tests.serving.service.conftest import Served, body, limited, raw, until
-from tests.serving.service.stubs import B, StubEngine, StubLog, StubSplit
+from tests.serving.service.stubs import B, StubEngine, StubLog, StubSplit, StubTable
 
 
 class Turn:
@@ -250,10 +253,19 @@ def test_each_request_is_counted_for_its_arm_with_what_is_true_of_it() -> None:
     assert {decision.arm_name: decision.share for decision in bench.log.taken} == {"stable": 1.0, "canary": 0.05}
 
 
-def test_a_shadow_decides_off_the_answer_and_is_only_logged() -> None:
-    bench = Bench()
-    shadow = StubEngine(B)
-    bench.batcher.live = Live(arms=bench.live.arms, generation=1, shadow=Slot("shadow", shadow, 1), shadow_share=1.0)
+def shadowing(bench: Bench, candidate: StubEngine, champion: StubEngine | None = None) -> None:
+    """Try a candidate beside the champion loaded afresh, on every request."""
+    bench.batcher.live = replace(
+        bench.live,
+        shadow=Slot("shadow", candidate, 1),
+        shadow_baseline=Slot("baseline", champion or StubEngine(), 1),
+        shadow_share=1.0,
+    )
+
+
+def test_a_shadow_decides_off_the_answer_and_is_logged_as_one() -> None:
+    bench, shadow = Bench(), StubEngine(B)
+    shadowing(bench, shadow)
     asked = Asked()
     bench.ask(asked)
     bench.turn.run()
@@ -268,10 +280,45 @@ def test_a_shadow_decides_off_the_answer_and_is_only_logged() -> None:
     assert asked.answer["version"] == bench.engine.digest[:12]
 
 
-def test_a_shadow_waits_while_others_do_and_its_failure_is_nobodys() -> None:
+def test_candidate_and_champion_are_counted_for_the_same_requests_of_the_shadow_and_the_stable_arm_for_answers() -> (
+    None
+):
+    bench, champion, candidate = Bench(), StubEngine(), StubEngine(B, missing=1)
+    shadowing(bench, candidate, champion)
+    bench.ask(*[Asked(key=f"u{number}") for number in range(6)])
+    bench.finish()
+    assert (candidate.calls, champion.calls) == ([1] * 6, [1] * 6)
+    arms = [row["arm"] for row in bench.arms.rows]
+    assert [arms.count(arm) for arm in Arm] == [6, 6, 6]
+    assert {row["flags"] for row in bench.arms.rows if row["arm"] == Arm.CANARY} == {(Flag.DEFAULTS,)}
+    assert {row["bid_micros"] for row in bench.arms.rows} == {3000}
+    assert {row["spend_micros"] for row in bench.arms.rows} == {1}
+    assert sum(bench.counters.steps) == 6, "what was only tried is no traffic"
+
+
+def test_where_the_shadow_fails_its_error_is_counted_with_what_was_answered_instead() -> None:
     bench = Bench()
-    shadow = StubEngine(B, fails=True)
-    bench.batcher.live = Live(arms=bench.live.arms, generation=1, shadow=Slot("shadow", shadow, 1), shadow_share=1.0)
+    shadowing(bench, StubEngine(B, fails=True))
+    bench.ask(Asked())
+    bench.finish()
+    [row] = [row for row in bench.arms.rows if row["arm"] == Arm.CANARY]
+    assert (row["bid_micros"], row["flags"]) == (3000, (Flag.ERROR, Flag.FALLBACK, Flag.FALLBACK_MODEL))
+
+
+def test_a_shadow_that_takes_longer_than_the_deadline_is_counted_as_late_without_a_bid() -> None:
+    bench = Bench(deadline_s=10.0)
+    shadowing(bench, StubEngine(B))
+    bench.ask(Asked())
+    bench.turn.run()
+    bench.batcher.shadow._deadline_s = 0.0
+    bench.finish()
+    [row] = [row for row in bench.arms.rows if row["arm"] == Arm.CANARY]
+    assert (row["bids"], row["flags"]) == (0, (Flag.LATE, Flag.FALLBACK))
+
+
+def test_a_shadow_waits_while_others_do_and_its_failure_is_nobodys() -> None:
+    bench, shadow = Bench(), StubEngine(B, fails=True)
+    shadowing(bench, shadow)
     bench.ask(Asked())
     bench.turn.run()
     [tried] = bench.turn.due
@@ -282,6 +329,16 @@ def test_a_shadow_waits_while_others_do_and_its_failure_is_nobodys() -> None:
     bench.finish()
     assert len(shadow.calls) == 2
     assert [decision.shadow for decision in bench.log.taken] == [False, False]
+
+
+def test_what_was_kept_for_a_shadow_is_not_counted_under_the_next_state_of_affairs() -> None:
+    bench, shadow = Bench(), StubEngine(B)
+    shadowing(bench, shadow)
+    bench.ask(Asked())
+    bench.turn.run()
+    bench.batcher.shadow.forget()
+    bench.finish()
+    assert (shadow.calls, len(bench.arms.rows)) == ([], 1)
 
 
 def test_over_a_socket_the_requests_of_many_callers_are_decided_together(served: Served) -> None:
@@ -306,3 +363,44 @@ def test_the_deadline_counts_from_the_head_of_the_request(make: Callable[..., Se
         made.sendall(whole[-1:])
         answer = b"".join(iter(lambda: made.recv(65_536), b""))
     assert b'"step":"no_bid"' in answer
+
+
+def test_what_is_expected_to_be_spent_is_the_sum_of_scores_and_never_more_than_the_bids() -> None:
+    class Scores(StubEngine):
+        def _scored(self, request: BidRequest) -> Scored:
+            return Scored([1000, 0], [by[request.key], 0.0], [0, 0])
+
+    by = {"usual": 250.9, "damaged": 1e300, "negative": -5.0}
+    bench = Bench(Scores())
+    bench.ask(*[Asked(key=key) for key in by])
+    bench.finish()
+    assert [row["spend_micros"] for row in bench.arms.rows] == [250, 1000, 0]
+
+
+def test_last_published_bids_are_expected_to_cost_what_is_not_known() -> None:
+    bench = Bench(StubEngine(fails=True))
+    bench.batcher.live = replace(bench.live, table=StubTable())
+    bench.ask(Asked())
+    bench.finish()
+    assert [(row["bid_micros"], row["spend_micros"]) for row in bench.arms.rows] == [(14, 0)]
+
+
+def test_a_batch_that_takes_too_long_is_late_and_no_failure_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(deadline_s=10.0)
+    now = [1000.0]
+    for module in ("batcher", "ladder"):
+        monkeypatch.setattr(f"ml.serving.{module}.monotonic", lambda: now[0])
+
+    class Slow(StubEngine):
+        def decide(self, *given: Any, **more: Any) -> list[Scored]:
+            now[0] += 11.0
+            return super().decide(*given, **more)
+
+    bench.batcher.live = replace(bench.live, arms=(Slot("stable", Slow(), 1),))
+    for _ in range(12):
+        asked = Asked()
+        asked.head_at = now[0]
+        bench.ask(asked)
+        bench.finish()
+    assert [row["flags"] for row in bench.arms.rows] == [(Flag.LATE, Flag.FALLBACK)] * 12
+    assert bench.batcher.ladder.failures == {}

@@ -153,7 +153,7 @@ def test_a_model_that_fails_again_and_again_is_not_asked_for_a_while(monkeypatch
     assert found.step is Step.MODEL
 
 
-def test_a_model_that_is_too_slow_again_and_again_is_gone_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_slow_has_not_failed_and_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("ml.serving.ladder.monotonic", lambda: now[0])
 
@@ -161,12 +161,13 @@ def test_a_model_that_is_too_slow_again_and_again_is_gone_round(monkeypatch: pyt
         def decide(
             self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float
         ) -> list[Scored]:
-            now[0] += 0.03
+            now[0] += 1.0
             return super().decide(requests, features, at_us=at_us, pacing=pacing)
 
-    state, ladder = live(Slow(), table=StubTable()), Ladder(slow_s=0.025)
-    steps = [decide(state, asked(), ladder)[0].step for _ in range(7)]
-    assert steps == [Step.MODEL] * 5 + [Step.TABLE] * 2
+    state, ladder = live(Slow(), table=StubTable()), Ladder()
+    found = [decide(state, asked(), ladder)[0] for _ in range(12)]
+    assert [(one.step, one.failed) for one in found] == [(Step.MODEL, False)] * 12
+    assert ladder.failures == {}
 
 
 def test_a_new_engine_starts_without_the_failures_of_the_one_before() -> None:

@@ -6,6 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ml.core.errors import StoreUnavailable
 from ml.serving import loader as module
 from ml.serving.joints import Live, Wanted, WantedArm
 from ml.serving.loader import Loader, models
@@ -159,18 +162,25 @@ def test_a_new_plan_makes_new_engines_and_a_new_table() -> None:
     assert (loading.live.plan, loading.live.table) == ("p2", source.tables)
 
 
+class Counting:
+    """Counters that say whether they are closed, and what they were told of the candidate."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.told: list[str] = []
+
+    def record(self, arm: int, **row: Any) -> None: ...
+
+    def refuse(self, why: str) -> None:
+        self.told.append(why)
+
+    def beat(self, at_us: int) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def test_counters_are_new_for_a_new_state_of_affairs_and_the_old_are_closed_after_the_swap() -> None:
-    class Counting:
-        def __init__(self) -> None:
-            self.closed = False
-
-        def record(self, arm: int, **row: Any) -> None: ...
-
-        def beat(self, at_us: int) -> None: ...
-
-        def close(self) -> None:
-            self.closed = True
-
     source = StubSource()
     loading = Loading(source)
     source.counting = first = Counting()
@@ -183,9 +193,53 @@ def test_counters_are_new_for_a_new_state_of_affairs_and_the_old_are_closed_afte
     assert (first.closed, second.closed) == (True, False)
 
 
+@pytest.mark.parametrize("now", [{"shadow": B, "shadow_share": 0.1}, {}], ids=["shadow", "canary"])
+def test_the_judge_is_told_of_a_candidate_that_cannot_be_loaded_and_when_it_can(
+    now: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = StubSource()
+    source.counting = told = Counting()
+    source.refuses = {B}
+    loading = Loading(source)
+    asked = wanted(A, rollout=1, **now) if now else wanted(A, A, B, rollout=1)
+    loading.step(asked)
+    assert told.told == ["the bundle is refused: it is not signed"]
+    source.refuses = set()
+    monkeypatch.setattr(module, "monotonic", lambda: float("inf"))
+    loading.step()
+    assert told.told[-1] == ""
+
+
+def test_what_is_not_the_candidates_fault_is_not_held_against_it() -> None:
+    class Unreachable(StubSource):
+        def engine(self, digest: Any, plan: str) -> StubEngine:
+            if digest == B:
+                raise StoreUnavailable("the blob store cannot be reached")
+            return super().engine(digest, plan)
+
+    source = Unreachable()
+    source.counting = told = Counting()
+    loading = Loading(source)
+    loading.step(wanted(A, A, B, rollout=1))
+    assert B in loading.loader.refused
+    assert told.told == [""]
+
+
 def test_a_shadow_is_warm_beside_what_serves() -> None:
     loading = Loading(StubSource())
     live = loading.step(wanted(A, shadow=C, shadow_share=0.1))
     assert live.shadow is not None
     assert (live.shadow.engine.digest, live.shadow_share) == (C, 0.1)
-    assert [slot["arm"] for slot in models(live, loading.loader)["warm"]] == ["shadow"]
+    assert live.shadow_baseline is not None
+    assert live.shadow_baseline.engine is not live.arms[0].engine
+    assert [slot["arm"] for slot in models(live, loading.loader)["warm"]] == ["shadow", "baseline"]
+
+
+def test_what_was_tried_in_the_shadow_answers_as_the_canary_without_being_loaded_again() -> None:
+    loading = Loading(StubSource())
+    shadow = loading.step(wanted(A, rollout=1, shadow=B, shadow_share=0.1))
+    canary = loading.step(wanted(A, A, B, rollout=1, analysis=1))
+    assert shadow.shadow is not None
+    assert shadow.shadow_baseline is not None
+    assert [slot.engine for slot in canary.arms[1:]] == [shadow.shadow_baseline.engine, shadow.shadow.engine]
+    assert len(loading.source.made) == 3
