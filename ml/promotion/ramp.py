@@ -20,7 +20,7 @@ class Step:
     """One step of a ramp; it ends with PASS after this time and this many requests of the canary and of the baseline.
 
     Attributes:
-        answers: whether the candidate answers its share; else it scores the same requests and answers none (shadow).
+        answers: whether the candidate answers its share; else it is tried on as many requests and answers none (shadow).
         shares: of the keys.
         requests: of each of the two small arms, at least.
         watched: under watch, at least.

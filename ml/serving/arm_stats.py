@@ -61,7 +61,7 @@ class Count(IntEnum):
     LOG_BID_SQUARED = 13
     """The same of its square."""
     SPEND_MICROS = 14
-    """What the bids are expected to cost."""
+    """What the bids are expected to cost (`ml.serving.counting`)."""
     SPEND_SQUARED = 15
     """Sum over requests of the square of that, in thousandths of a unit; stays at 2**62 where it would pass it."""
 
