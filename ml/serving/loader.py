@@ -183,8 +183,10 @@ class Loader:
         # the shadow answers when its step comes.
         own = "" if arm.name in {"stable", "previous"} else "canary" if arm.name == "shadow" else arm.name
         key = (own, arm.digest, wanted.plan)
+        # Who comes to power was the canary just now; but a baseline shares nothing with anybody.
+        warm = self._engines.get(key) or (None if own else self._engines.get(("canary", arm.digest, wanted.plan)))
         try:
-            engine = self._engines.get(key) or self._loaded(arm.digest, wanted.plan)
+            engine = warm or self._loaded(arm.digest, wanted.plan)
         except Exception as error:  # noqa: BLE001  (whatever is wrong with a bundle, what serves goes on)
             self._refuse(arm.digest, error)
             return None

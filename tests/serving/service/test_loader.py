@@ -235,11 +235,14 @@ def test_a_shadow_is_warm_beside_what_serves() -> None:
     assert [slot["arm"] for slot in models(live, loading.loader)["warm"]] == ["shadow", "baseline"]
 
 
-def test_what_was_tried_in_the_shadow_answers_as_the_canary_without_being_loaded_again() -> None:
+def test_what_was_tried_in_the_shadow_answers_as_the_canary_and_the_champion_without_being_loaded_again() -> None:
     loading = Loading(StubSource())
     shadow = loading.step(wanted(A, rollout=1, shadow=B, shadow_share=0.1))
     canary = loading.step(wanted(A, A, B, rollout=1, analysis=1))
     assert shadow.shadow is not None
     assert shadow.shadow_baseline is not None
     assert [slot.engine for slot in canary.arms[1:]] == [shadow.shadow_baseline.engine, shadow.shadow.engine]
+    promoted = loading.step(wanted(B, generation=2, previous=A))
+    assert promoted.previous is not None
+    assert [promoted.arms[0].engine, promoted.previous.engine] == [shadow.shadow.engine, shadow.arms[0].engine]
     assert len(loading.source.made) == 3
