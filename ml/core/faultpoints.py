@@ -51,4 +51,6 @@ def faultpoint(name: str) -> None:
     if wanted == name:
         os.kill(os.getpid(), signal.SIGKILL)
     if wanted == STOP + name:
+        # Once: who wakes and comes by again, because it begins anew, goes on.
+        del os.environ[VARIABLE]
         os.kill(os.getpid(), signal.SIGSTOP)
