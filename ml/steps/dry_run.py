@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,3 +106,15 @@ def _one(platform: Platform, partner: str, table: pd.DataFrame) -> Any:
     nights = table["los_bucket"].map(dict(zip(LOS_BUCKETS, LOS_MIDDLES, strict=True))).to_numpy(dtype=float)
     unit = {"cpc_fixed_night": nights, "cpc_fixed_click": np.ones(len(table))}[PARTNERS[partner].payment_model]
     return unit / rate
+
+
+def published_losses(platform: Platform, day: date) -> dict[str, float]:
+    """Language loss of the champion's bids, by partner, as last published."""
+    from ml.ledger import stages
+
+    for age in range(8):
+        record = stages.get(platform.db, stages.StageKey(platform.market, "publish", day - timedelta(days=age)))
+        losses = record.result.get("language_loss") if record else None
+        if losses:
+            return {str(name): float(loss) for name, loss in losses.items() if loss is not None}
+    return {}

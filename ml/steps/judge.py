@@ -293,10 +293,10 @@ def _order(
         decided = held_out.rows["decision_at"].dt.tz_localize(None).to_numpy("datetime64[us]")
         future += count_future_rows(known, decided)
     settled = holdouts["value"].rows["outcome_known_at"]
-    newest = [record.get(NEWEST_KNOWN) for record in training]
+    newest = [str(record[NEWEST_KNOWN]) for record in training if record.get(NEWEST_KNOWN)]
     return OrderEvidence(
         trained_known_by=known_from,
-        newest_fitted=max(map(datetime.fromisoformat, newest)) if newest and all(newest) else None,
+        newest_fitted=max(map(datetime.fromisoformat, newest)) if newest and len(newest) == len(training) else None,
         evaluated_known_from=settled.min().to_pydatetime() if len(settled) else None,
         rows_with_future_features=future,
         leaky_columns=tuple(LEAKY_COLUMNS),

@@ -332,9 +332,9 @@ class Measured(BidStudy):
 
         if not self.has_partners:
             return DoesNotApply(NO_PARTNER)
-        from ml.steps.dry_run import dry_run
+        from ml.steps.dry_run import dry_run, published_losses
 
-        champion_loss = _published_losses(self.platform, self.day)
+        champion_loss = published_losses(self.platform, self.day)
         runs = dry_run(self.platform, self.shipped, self.day, self.ours.cells, self.ours.wanted)
         return PartnerDryRun(tuple(replace(run, champion_loss=champion_loss.get(run.partner)) for run in runs))
 
@@ -397,15 +397,3 @@ def _realised(matured: Holdout, holdouts: Mapping[str, Holdout], *, take_share: 
     share = np.ones(len(matured.label)) if matured.known_share is None else matured.known_share
     value = pd.Series(matured.label / share * stay * take_share, index=matured.rows["opportunity_id"].to_numpy())
     return value.groupby(level=0).sum()
-
-
-def _published_losses(platform: Platform, day: date) -> dict[str, float]:
-    """Language loss of the champion's bids, by partner, as last published."""
-    from ml.ledger import stages
-
-    for age in range(8):
-        record = stages.get(platform.db, stages.StageKey(platform.market, "publish", day - timedelta(days=age)))
-        losses = record.result.get("language_loss") if record else None
-        if losses:
-            return {str(name): float(loss) for name, loss in losses.items() if loss is not None}
-    return {}

@@ -17,7 +17,7 @@ class ValueErrors(ReadsModels):
 
     Gross value is known when a booking is made, so that its bias is none; that of net value is `calibration`'s. Predicted over
     actual cancellations of a lead bucket with `min_events` of them holds when it is shown to be outside `low` and `high`, and fails when shown to be outside
-    `lowest` and `highest`. The absolute error fails when it is shown to be higher than the champion's by `wape_margin` of the net value. Models without values
+    `lowest` and `highest`, at `level` for all buckets together. The absolute error fails when it is shown to be higher than the champion's by `wape_margin` of the net value. Models without values
     pass.
     """
 
@@ -43,17 +43,18 @@ class ValueErrors(ReadsModels):
             if any(loss.name == "net_value_deviance" for loss in model.losses):
                 raise MissingEvidence("the absolute error of net value was not measured")
             return self.say(Verdict.PASS, "it predicts no value", number=0.0)
-        results = [
-            self._bucket(one)
-            for one in finite(model.cancelled)
-            if one.events >= self.min_events and one.ratio.days >= self.min_days
+        judged = [
+            one for one in finite(model.cancelled) if one.events >= self.min_events and one.ratio.days >= self.min_days
         ]
+        # All buckets together have the level (Bonferroni): seven good ones looked at singly would hold a third of all candidates.
+        level = 1 - (1 - self.level) / max(len(judged), 1)
+        results = [self._bucket(one, level) for one in judged]
         return severest([*results, self._wape(model, champion=champion)], missing="any error")
 
-    def _bucket(self, one: FieldEvidence) -> GateResult:
+    def _bucket(self, one: FieldEvidence, level: float) -> GateResult:
         if not one.ratio.finite:
             raise MissingEvidence(f"predicted over actual cancellations of lead {one.label} is not finite")
-        interval = one.ratio.interval(self.level)
+        interval = one.ratio.interval(level)
         verdict = Verdict.PASS
         if interval.low > self.high or interval.high < self.low:
             verdict = Verdict.FAIL if interval.low > self.highest or interval.high < self.lowest else Verdict.HOLD
