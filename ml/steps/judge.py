@@ -327,6 +327,7 @@ def _measure(
 ) -> ModelEvidence:
     import numpy as np
 
+    from ml.evaluation.columns import strongest
     from ml.evaluation.paired import ratio_bootstrap
     from ml.evaluation.slices import slice_labels
     from ml.promotion.measure import Outcomes, TrainingRows, measure_model
@@ -353,6 +354,8 @@ def _measure(
         champion=None if champion is None or name not in champion else _said(champion[name], held_out),
         seed=seed,
     )
+    column, best = strongest(held_out.rows, training["inputs"], held_out.label, held_out.block)
+    evidence = replace(evidence, strongest_column=column, strongest_auc=best)
     due = holdouts.get(f"{name}_due")
     if due is None or due.value_micros is None:
         said = np.asarray(_said(models[name], held_out).probability, dtype=np.float64)

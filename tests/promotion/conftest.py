@@ -74,6 +74,8 @@ def model() -> ModelEvidence:
         auc=0.80,
         baseline_auc=0.77,
         champion_auc=0.80,
+        strongest_column="lead_days",
+        strongest_auc=0.66,
         losses=(
             LossEvidence(
                 "log_loss",

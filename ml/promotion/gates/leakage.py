@@ -19,7 +19,9 @@ class Leakage(ReadsModels):
     when an evaluation outcome was known before training ended, or when a row that was fitted on became known after it: what is
     judged was then learned from, as in a split at random. Holds when the AUC is above the champion's
     by more than `max_auc_gain_over_champion`, or, without a champion, above the baseline's by more than
-    `max_auc_gain_over_baseline`, by two standard errors: the same rows rarely yield so much more by themselves.
+    `max_auc_gain_over_baseline`, by two standard errors: the same rows rarely yield so much more by themselves. It holds likewise when one column alone has an AUC
+    above `max_auc_of_one_column`: where rows were corrected afterwards, champion and baseline profit from it as the candidate does, and no
+    column that is known at the decision tells that much (docs/gates.md).
     """
 
     name: ClassVar[str] = "leakage"
@@ -31,9 +33,12 @@ class Leakage(ReadsModels):
         "auc",
         "baseline_auc",
         "champion_auc",
+        "strongest_column",
+        "strongest_auc",
     )
     max_auc_gain_over_champion: float = 0.06
     max_auc_gain_over_baseline: float = 0.10
+    max_auc_of_one_column: float = 0.85
 
     def examine(self, evidence: Evidence) -> GateResult:
         """Number: rows or seconds out of order, else leaky columns, else the gain in AUC."""
@@ -42,7 +47,9 @@ class Leakage(ReadsModels):
 
         def columns_and_auc(model: ModelEvidence) -> GateResult:
             champion = need(evidence.champion_generation, "the champion's generation") > 0
-            return self._columns(model, leaky) or self._plausible(model, champion=champion)
+            return self._columns(model, leaky) or severest(
+                [self._plausible(model, champion=champion), self._alone(model)], missing="its AUC"
+            )
 
         in_time = self.part("order in time", lambda: self._time_order(order))
         models = each_model(self, evidence, columns_and_auc)
@@ -75,6 +82,17 @@ class Leakage(ReadsModels):
             f"training knew all until {trained.isoformat()}, the outcomes judged became known from {judged.isoformat()}"
         )
         return self.say(verdict, reason, number=overlap_s, threshold=0.0)
+
+    def _alone(self, model: ModelEvidence) -> GateResult:
+        best = need(model.strongest_auc, "how well single columns tell the outcome")
+        positives, rows = need(model.positives, "the positive rows"), need(model.evaluation_rows, "the evaluation rows")
+        error = need(auc_standard_error(best, positives=positives, negatives=rows - positives), "the error of its AUC")
+        limit = self.max_auc_of_one_column
+        verdict = Verdict.HOLD if best - 2 * error > limit else Verdict.PASS
+        reason = f"of single columns {model.strongest_column} tells most, AUC {best:.3f} (standard error {error:.3f})"
+        if verdict is Verdict.HOLD:
+            reason += ": too good to be believed; it may have been filled in after the outcome"
+        return self.say(verdict, reason, number=best, threshold=limit, sample=rows)
 
     def _plausible(self, model: ModelEvidence, *, champion: bool) -> GateResult:
         auc = need(model.auc, "its AUC")

@@ -63,6 +63,18 @@ def test_holds_on_a_discrimination_too_good_to_be_true(good: Evidence) -> None:
     assert GATE.judge(with_model(first, auc=0.86)).verdict is Verdict.PASS
 
 
+def test_holds_on_a_column_that_tells_the_outcome_by_itself_although_the_champion_profits_from_it_too(
+    good: Evidence,
+) -> None:
+    corrected = with_model(
+        good, auc=0.98, champion_auc=0.95, strongest_column="previous_cancellations", strongest_auc=0.96
+    )
+    result = GATE.judge(corrected)
+    assert result.verdict is Verdict.HOLD
+    assert "previous_cancellations" in result.reason
+    assert GATE.judge(with_model(good, strongest_auc=0.80)).verdict is Verdict.PASS
+
+
 def test_a_gain_that_chance_explains_is_believed(good: Evidence) -> None:
     """0.10 above the champion, on 40 positives: standard error 0.035."""
     assert GATE.judge(with_model(good, auc=0.90, positives=40)).verdict is Verdict.PASS
@@ -77,7 +89,15 @@ def test_holds_when_the_order_is_not_known(good: Evidence, name: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"inputs": None}, {"inputs": ()}, {"auc": None}, {"auc": float("nan")}, {"champion_auc": None}, {"positives": 0}],
+    [
+        {"inputs": None},
+        {"inputs": ()},
+        {"auc": None},
+        {"auc": float("nan")},
+        {"champion_auc": None},
+        {"positives": 0},
+        {"strongest_auc": None},
+    ],
     ids=str,
 )
 def test_holds_when_a_number_of_the_model_is_missing(good: Evidence, changes: dict[str, Any]) -> None:
