@@ -148,7 +148,7 @@ class ModelEvidence(_Json):
     None of `losses` may get worse than the champion's. `baseline_loss` is the loss on which it must gain on its
     baseline, on rows that are fair to both: as a rule the first of `losses`. `calibration` is predicted over
     realised: net value of a value model, events of the others. `strongest_column` tells the outcome best of all columns by itself, with
-    the AUC `strongest_auc` (`ml.evaluation.columns`).
+    the AUC `strongest_auc` and its standard error (`ml.evaluation.columns`; on whole cohorts where the model has such).
 
     `matured_share` is the share of the judged rows' outcomes that can be known by now. `auc_over_champion` is the difference of
     AUC with its error. `slices` compare the loss with the champion's, `fields` what was promised with what came; `cancelled` are the same in
@@ -167,6 +167,7 @@ class ModelEvidence(_Json):
     champion_auc: float | None = None
     strongest_column: str = ""
     strongest_auc: float | None = None
+    strongest_error: float | None = None
     losses: tuple[LossEvidence, ...] = ()
     baseline_loss: LossEvidence | None = None
     calibration: Interval | None = None

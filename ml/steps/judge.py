@@ -330,6 +330,7 @@ def _measure(
     from ml.evaluation.columns import strongest
     from ml.evaluation.paired import ratio_bootstrap
     from ml.evaluation.slices import slice_labels
+    from ml.promotion.gates.leakage import auc_standard_error
     from ml.promotion.measure import Outcomes, TrainingRows, measure_model
     from ml.steps.judge_paired import by_field
 
@@ -354,9 +355,14 @@ def _measure(
         champion=None if champion is None or name not in champion else _said(champion[name], held_out),
         seed=seed,
     )
-    column, best = strongest(held_out.rows, training["inputs"], held_out.label, held_out.block)
-    evidence = replace(evidence, strongest_column=column, strongest_auc=best)
     due = holdouts.get(f"{name}_due")
+    # Of whole cohorts, where there are any: among outcomes that became certain in a window, a late date of arrival alone tells that
+    # a booking was cancelled.
+    cohort = held_out if due is None else due
+    column, best = strongest(cohort.rows, training["inputs"], cohort.label, cohort.block)
+    positives = int(cohort.label.sum())
+    error = auc_standard_error(best, positives=positives, negatives=len(cohort.label) - positives)
+    evidence = replace(evidence, strongest_column=column, strongest_auc=best, strongest_error=error)
     if due is None or due.value_micros is None:
         said = np.asarray(_said(models[name], held_out).probability, dtype=np.float64)
         return by_field(evidence, replace(held_out, value_micros=None), said, said_label=said)

@@ -76,6 +76,7 @@ def model() -> ModelEvidence:
         champion_auc=0.80,
         strongest_column="lead_days",
         strongest_auc=0.66,
+        strongest_error=0.01,
         losses=(
             LossEvidence(
                 "log_loss",

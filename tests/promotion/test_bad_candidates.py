@@ -199,7 +199,7 @@ def measured(said: Predictions, market: Market, *, generation: int) -> ModelEvid
     p, value = np.asarray(said.probability), np.asarray(said.value)
     thirds = {"third": (np.arange(len(p)) % 3).astype(str).astype(object)}
     fields = measure_fields(value, market.realised, 1 - p, thirds, market.day, None)
-    return replace(model, fields=fields, strongest_column="lead_days", strongest_auc=0.62)
+    return replace(model, fields=fields, strongest_column="lead_days", strongest_auc=0.62, strongest_error=0.01)
 
 
 def decide(db: Database, evidence: Evidence) -> decisions.Decision:

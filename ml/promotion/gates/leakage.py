@@ -35,6 +35,7 @@ class Leakage(ReadsModels):
         "champion_auc",
         "strongest_column",
         "strongest_auc",
+        "strongest_error",
     )
     max_auc_gain_over_champion: float = 0.06
     max_auc_gain_over_baseline: float = 0.10
@@ -85,14 +86,13 @@ class Leakage(ReadsModels):
 
     def _alone(self, model: ModelEvidence) -> GateResult:
         best = need(model.strongest_auc, "how well single columns tell the outcome")
-        positives, rows = need(model.positives, "the positive rows"), need(model.evaluation_rows, "the evaluation rows")
-        error = need(auc_standard_error(best, positives=positives, negatives=rows - positives), "the error of its AUC")
+        error = need(model.strongest_error, "the error of that AUC")
         limit = self.max_auc_of_one_column
         verdict = Verdict.HOLD if best - 2 * error > limit else Verdict.PASS
         reason = f"of single columns {model.strongest_column} tells most, AUC {best:.3f} (standard error {error:.3f})"
         if verdict is Verdict.HOLD:
             reason += ": too good to be believed; it may have been filled in after the outcome"
-        return self.say(verdict, reason, number=best, threshold=limit, sample=rows)
+        return self.say(verdict, reason, number=best, threshold=limit, sample=model.evaluation_rows)
 
     def _plausible(self, model: ModelEvidence, *, champion: bool) -> GateResult:
         auc = need(model.auc, "its AUC")
