@@ -32,6 +32,9 @@ GROUNDS: Mapping[str, str] = {
 
 MARKET = "challenge"
 
+FIRST_DAY = date(2025, 1, 6)
+"""The first market day of the simulator."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -94,7 +97,6 @@ class Field:
             ground: whose scenarios its market has.
             given: further settings.
         """
-        from ml.market.simulator.source import FIRST_DAY
         from ml.platform import Platform
 
         clock = DayClock(self.size.last(FIRST_DAY))
@@ -102,7 +104,6 @@ class Field:
 
     def _settings(self, name: str, ground: str, given: Mapping[str, Any]) -> Settings:
         from ml.core.settings import load_settings
-        from ml.market.simulator.source import FIRST_DAY
 
         last = self.size.last(FIRST_DAY)
         scenarios = {
@@ -153,7 +154,6 @@ def make_grounds(field: Field, names: set[str], pool: Executor, say: Say) -> Non
     """
     from ml import pipeline
     from ml.evaluation.tracking import prepare
-    from ml.market.simulator.source import FIRST_DAY
 
     size = field.size
     last = size.last(FIRST_DAY)
@@ -187,7 +187,6 @@ def make_grounds(field: Field, names: set[str], pool: Executor, say: Say) -> Non
 
 def finish_ground(field: Field, name: str, begin: date) -> str:
     """The days from `begin` that a ground still lacks, its champion, and its last day up to the training; its name."""
-    from ml.market.simulator.source import FIRST_DAY
 
     last = field.size.last(FIRST_DAY)
     if begin < last:

@@ -191,3 +191,10 @@ def test_a_step_that_refuses_a_candidate_has_stopped_it(tmp_path: Path, monkeypa
     assert (found.promoted, found.right) == (False, True)
     assert found.stopped == (Stopped("NoData", "STOPPED", "the rows are gone"),)
     assert not field.home("try-budget_blind").exists()
+
+
+def test_the_challenge_begins_where_the_simulator_does() -> None:
+    from ml.challenge.ground import FIRST_DAY
+    from ml.market.simulator.source import FIRST_DAY as BEGIN
+
+    assert FIRST_DAY == BEGIN
