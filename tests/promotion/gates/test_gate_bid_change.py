@@ -27,7 +27,7 @@ def test_passes_a_change_that_nobody_would_stop(good: Evidence) -> None:
     [
         ({"spend_change": 0.41}, 0.41, 0.40),
         ({"spend_change": -0.51}, -0.51, -0.50),
-        ({"median_change": 0.45}, 0.45, 0.40),
+        ({"median_change": 0.55}, 0.55, 0.50),
         ({"p99_change": 2.1}, 2.1, 2.0),
     ],
     ids=["spend rises", "spend falls", "median", "tail"],
