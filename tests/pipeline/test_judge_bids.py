@@ -61,7 +61,7 @@ def without_partners(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def gathered(models: Any, champion: Any = None) -> tuple[Any, BiddingEvidence]:
-    return gather_bids(platform(), DAY, bundle=BUNDLE, models=models, champion=champion, holdouts={})
+    return gather_bids(platform(), DAY, bundle=BUNDLE, models=models, champion=champion, champion_meta={}, holdouts={})
 
 
 @pytest.mark.usefixtures("without_partners")
