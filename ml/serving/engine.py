@@ -6,6 +6,7 @@ models' own functions over arrays; there is no second copy of a feature here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -79,7 +80,7 @@ class Plan(Protocol):
         ...
 
 
-class _Engine:
+class _Engine(ABC):
     """What both engines share: numbers per candidate in, answers per request out."""
 
     def __init__(self, digest: Digest, plan: Plan, online: Online) -> None:
@@ -106,8 +107,9 @@ class _Engine:
         table = {name: values.tolist() for name, values in {**looked_up, **numbers, "bid_micros": last}.items()}
         return [{name: values[n] for name, values in table.items()} for n in range(len(last))]
 
+    @abstractmethod
     def _numbers(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> Numbers:
-        raise NotImplementedError
+        """Every number between features and bid, by name, for the candidates of all requests: shape (n,) each."""
 
 
 class ItineraryEngine(_Engine):

@@ -285,7 +285,8 @@ class Worker:
                 log.warning("the parent is gone: draining")
                 self._draining.set()
                 return
-            self.peers.tell(self._state())
+            # In a thread: a file system that is busy with the event log may hold a rename up for many milliseconds.
+            await asyncio.to_thread(self.peers.tell, self._state())
             if live.counters is not None:
                 live.counters.beat(self._now_us())
             await asyncio.sleep(BEAT_S)
