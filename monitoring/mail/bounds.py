@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from ml.ledger.outbox import Attachment
+from monitoring.links import Link
 
 MAIL_BYTES = 400_000
 """Of a whole mail. Gmail hides what comes after 102 kB of HTML, so that the first screen has to say it anyway."""
 
+LINKS_SHOWN, LABEL_LENGTH, ADDRESS_LENGTH = 8, 60, 2_000
+
 _HEADERS = 4_000
 _AS_BASE64 = 1.38
 """What encoding adds at most: four bytes for three, and the ends of lines."""
-
-T = TypeVar("T")
 
 
 def cut(text: object, length: int) -> str:
@@ -28,9 +28,17 @@ def cut(text: object, length: int) -> str:
     return shown if len(kept) <= length else shown[: length - 1].rstrip() + "…"
 
 
-def first(items: Sequence[T], count: int) -> list[T]:
-    """At most so many of the first items."""
-    return list(items[:count])
+def safe_links(links: Sequence[Link]) -> list[Link]:
+    """Addresses that a click may follow: of the web, and whole; a longer one would lead elsewhere.
+
+    >>> safe_links([("Open", "https://airflow.example/dags/x"), ("Trap", "javascript:alert(1)")])
+    [('Open', 'https://airflow.example/dags/x')]
+    """
+    return [
+        (cut(label, LABEL_LENGTH), address)
+        for label, address in links[:LINKS_SHOWN]
+        if len(address) <= ADDRESS_LENGTH and address.startswith(("http://", "https://")) and address.isprintable()
+    ]
 
 
 def mail_bytes(text: str, html: str, attachments: Sequence[Attachment]) -> int:

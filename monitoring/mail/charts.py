@@ -19,6 +19,7 @@ WIDTH, HEIGHT = 320, 96
 """Pixels that a mail gives a chart; it is drawn with twice as many for screens that have them."""
 
 NAME_LENGTH, UNIT_LENGTH = 60, 12
+CHART_NOTE = "Line: each day. Shade: what is usual. Mark: the day this is about."
 
 _SCALE = 2
 _DOTS_PER_INCH = 96 * _SCALE

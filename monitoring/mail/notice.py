@@ -15,6 +15,9 @@ from monitoring.series import Series
 SUBJECT_LENGTH = 160
 """Characters of a subject line; what reads it on a phone shows far fewer."""
 
+SEVERITIES = ("critical", "warning", "info", "resolved")
+"""The worst first."""
+
 REASONS_SHOWN, BARS_SHOWN, BARS_AT_LEAST = 6, 6, 4
 SCALE = 3.0
 """A bar ends at so many times its limit."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.ledger.outbox import Attachment
-from monitoring.links import Link
-from monitoring.mail.bounds import MAIL_BYTES, cut, mail_bytes
-from monitoring.mail.charts import shown
+from monitoring.mail.bounds import MAIL_BYTES, cut, mail_bytes, safe_links
+from monitoring.mail.charts import CHART_NOTE, shown
 from monitoring.mail.notice import Bar, Gate, Notice
 
 if TYPE_CHECKING:
@@ -22,9 +20,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = {"critical": "#b42318", "warning": "#b54708", "info": "#175cd3", "resolved": "#067647"}
 """Of the band at the top; white text on each has a contrast of 5 to 1 or more."""
 
-FIRST_REASONS, CHARTS_SHOWN, LINKS_SHOWN, LINES_SHOWN = 2, 3, 8, 40
-TITLE_LENGTH, LINE_LENGTH, TEXT_LENGTH, ADDRESS_LENGTH = 300, 600, 1_500, 2_000
-CHART_NOTE = "Line: each day. Shade: what is usual. Mark: the day this is about."
+FIRST_REASONS, CHARTS_SHOWN, LINES_SHOWN = 2, 3, 40
+TITLE_LENGTH, LINE_LENGTH, TEXT_LENGTH = 300, 600, 1_500
 
 Rendered = tuple[str, str, list[Attachment]]
 """Plain text, HTML, and attachments as the outbox takes them."""
@@ -81,25 +78,16 @@ def _bounded(notice: Notice) -> Notice:
         reasons=[cut(reason, LINE_LENGTH) for reason in notice.reasons[:LINES_SHOWN]],
         did=cut(notice.did, TEXT_LENGTH),
         todo=cut(notice.todo, TEXT_LENGTH),
-        buttons=_links(notice.buttons),
-        runbook=next(iter(_links([notice.runbook] if notice.runbook else [])), None),
+        buttons=safe_links(notice.buttons),
+        runbook=next(iter(safe_links([notice.runbook] if notice.runbook else [])), None),
         at_stake=cut(notice.at_stake, TITLE_LENGTH),
         owner=cut(notice.owner, TITLE_LENGTH),
         charts=notice.charts[:CHARTS_SHOWN],
         bars=[_bar(bar) for bar in notice.bars[:LINES_SHOWN]],
         gates=[_gate(gate) for gate in notice.gates[:LINES_SHOWN]],
         facts=[(cut(label, TITLE_LENGTH), cut(value, LINE_LENGTH)) for label, value in notice.facts[:LINES_SHOWN]],
-        links=_links(notice.links),
+        links=safe_links(notice.links),
     )
-
-
-def _links(links: Sequence[Link]) -> list[Link]:
-    """Addresses that a click may follow: of the web, and whole; a longer one would lead elsewhere."""
-    return [
-        (cut(label, TITLE_LENGTH), address)
-        for label, address in links[:LINKS_SHOWN]
-        if len(address) <= ADDRESS_LENGTH and address.startswith(("http://", "https://"))
-    ]
 
 
 def _bar(bar: Bar) -> Bar:
