@@ -94,7 +94,7 @@ def _rendered(digest: Digest, *, drawn: bool) -> Rendered:
     markets = []
     for line in digest.markets:
         own = [
-            shown(series, position=len(charts) + position, colour=COLOURS["info"], drawn=drawn)
+            shown(series, position=len(charts) + position, severity="info", about=digest.day, drawn=drawn)
             for position, series in enumerate(line.charts[: CHARTS_SHOWN - len(charts)], 1)
         ]
         charts += own

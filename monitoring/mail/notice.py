@@ -175,11 +175,13 @@ def _change(column: Mapping[str, Any]) -> str:
 def number_text(value: Any) -> str:
     """A number for people; empty for a missing one.
 
-    >>> number_text(1234.5), number_text(0.5), number_text(None)
-    ('1,234', '0.50', '')
+    >>> number_text(1234.5), number_text(0.5), number_text(0.9991), number_text(None)
+    ('1,234', '0.50', '0.9991', '')
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return ""
+    if 0.995 <= abs(value) < 1:  # a share of nearly all
+        return f"{value:.4f}"
     if value == 0 or 0.01 <= abs(value) < 100:
         return f"{value:.2f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"

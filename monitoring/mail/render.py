@@ -20,7 +20,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = {"critical": "#b42318", "warning": "#b54708", "info": "#175cd3", "resolved": "#067647"}
 """Of the band at the top; white text on each has a contrast of 5 to 1 or more."""
 
-FIRST_REASONS, CHARTS_SHOWN, LINES_SHOWN = 2, 3, 40
+FIRST_REASONS, FIRST_CHARTS, CHARTS_SHOWN, LINES_SHOWN = 1, 2, 4, 40
 TITLE_LENGTH, LINE_LENGTH, TEXT_LENGTH = 300, 600, 1_500
 
 Rendered = tuple[str, str, list[Attachment]]
@@ -45,7 +45,8 @@ def page(template: str, values: dict[str, Any]) -> str:
 def _rendered(notice: Notice, *, drawn: bool) -> Rendered:
     colour = COLOURS.get(notice.severity, COLOURS["info"])
     charts = [
-        shown(series, position=position, colour=colour, drawn=drawn) for position, series in enumerate(notice.charts, 1)
+        shown(series, position=position, severity=notice.severity, about=notice.day, drawn=drawn)
+        for position, series in enumerate(notice.charts, 1)
     ]
     place = f"{notice.market}, market day {notice.day.isoformat()}"
     since = f", since {notice.since.isoformat()}" if notice.since and notice.since != notice.day else ""
@@ -59,6 +60,9 @@ def _rendered(notice: Notice, *, drawn: bool) -> Rendered:
         "first_reasons": notice.reasons[:FIRST_REASONS],
         "more_reasons": notice.reasons[FIRST_REASONS:],
         "charts": charts,
+        "first_charts": charts[:FIRST_CHARTS],
+        "more_charts": charts[FIRST_CHARTS:],
+        "cost": "It cost" if notice.severity == "resolved" else "At stake",
         "chart_note": CHART_NOTE if any(chart.cid for chart in charts) else "",
         "buttons": [*notice.buttons, *([notice.runbook] if notice.runbook else [])],
     }
@@ -84,10 +88,14 @@ def _bounded(notice: Notice) -> Notice:
         owner=cut(notice.owner, TITLE_LENGTH),
         charts=notice.charts[:CHARTS_SHOWN],
         bars=[_bar(bar) for bar in notice.bars[:LINES_SHOWN]],
-        gates=[_gate(gate) for gate in notice.gates[:LINES_SHOWN]],
+        gates=[_gate(gate) for gate in sorted(notice.gates, key=_first_what_stops)[:LINES_SHOWN]],
         facts=[(cut(label, TITLE_LENGTH), cut(value, LINE_LENGTH)) for label, value in notice.facts[:LINES_SHOWN]],
         links=safe_links(notice.links),
     )
+
+
+def _first_what_stops(gate: Gate) -> int:
+    return {"FAIL": 0, "PASS": 2}.get(gate.verdict, 1)
 
 
 def _bar(bar: Bar) -> Bar:
