@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from functools import cache
 from http import HTTPStatus
 from inspect import Parameter, Signature
 from itertools import chain
@@ -12,7 +10,9 @@ from typing import Annotated, Any, Final
 
 from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
 from fastapi import APIRouter, Depends, FastAPI, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from bidwright_ui import (
     views_approvals,
@@ -25,14 +25,11 @@ from bidwright_ui import (
     views_model,
     views_overview,
 )
+from bidwright_ui.answers import CurrentPlatform, apologise, explain, refuse, show_page
 from bidwright_ui.assets import assets
 from bidwright_ui.page import Page
-from bidwright_ui.rendering import render
-from bidwright_ui.security import ASSET_HEADERS, DATA_HEADERS, PAGE_HEADERS, READERS_OF, REPORT_HEADERS
-from ml.core.errors import BidwrightError, NoData, StoreUnavailable, UsageError
-from ml.platform import Platform
-
-_log = logging.getLogger(__name__)
+from bidwright_ui.security import ASSET_HEADERS, DATA_HEADERS, READERS_OF, REPORT_HEADERS
+from ml.core.errors import BidwrightError, NoData
 
 PAGES: Final[Mapping[str, Page]] = dict(
     chain.from_iterable(
@@ -54,26 +51,6 @@ PAGES: Final[Mapping[str, Page]] = dict(
 
 ROUTERS: Final[tuple[APIRouter, ...]] = ()
 """Routes that are no pages: whatever writes. Each says itself who may."""
-
-_STATUS: Final[tuple[tuple[type[BidwrightError], HTTPStatus], ...]] = (
-    (UsageError, HTTPStatus.BAD_REQUEST),
-    (NoData, HTTPStatus.NOT_FOUND),
-    (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-)
-
-
-@cache
-def open_platform() -> Platform:
-    """The platform that the settings describe, opened by the first page that needs it."""
-    return Platform.from_environment()
-
-
-def current_platform() -> Platform:
-    """Dependency of every page; a test puts its own platform in its place."""
-    return open_platform()
-
-
-CurrentPlatform = Annotated[Platform, Depends(current_platform)]
 
 
 def create_app() -> FastAPI:
@@ -99,8 +76,10 @@ def create_app() -> FastAPI:
     app.add_api_route("/bids/{partner}/{day}/csv", _bids_file, include_in_schema=False)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_exception_handler(BidwrightError, _explain)
-    app.add_exception_handler(Exception, _apologise)
+    app.add_exception_handler(BidwrightError, explain)
+    app.add_exception_handler(StarletteHTTPException, refuse)
+    app.add_exception_handler(RequestValidationError, refuse)
+    app.add_exception_handler(Exception, apologise)
     return app
 
 
@@ -186,41 +165,3 @@ def _asset(name: str) -> Response:
     if found is None:
         raise NoData(f"there is no file {name}", next="read the address again")
     return Response(found.body, media_type=found.media_type, headers=dict(ASSET_HEADERS))
-
-
-def show_page(
-    request: Request,
-    template: str,
-    view: Mapping[str, Any],
-    *,
-    under: str = "",
-    market: str = "",
-    status: HTTPStatus = HTTPStatus.OK,
-) -> Response:
-    """A page as an answer; links in it are relative, so that it works wherever the web server puts it."""
-    depth = request.scope["path"].removeprefix(request.scope["root_path"]).strip("/").count("/")
-    html = render(template, view, root="../" * depth or "./", market=market, under=under)
-    return HTMLResponse(html, status_code=status, headers=dict(PAGE_HEADERS))
-
-
-def _is_api(request: Request) -> bool:
-    return bool(request.scope["path"].removeprefix(request.scope["root_path"]).startswith("/api"))
-
-
-def _explain(request: Request, error: Exception) -> Response:
-    """One sentence about what is wrong and what to do, in the form that was asked for."""
-    what = {"what": getattr(error, "what", str(error)), "next": getattr(error, "next", "")}
-    status = next((code for kind, code in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
-    if _is_api(request):
-        return JSONResponse(
-            {"error": what["what"], "next": what["next"]}, status_code=status, headers=dict(DATA_HEADERS)
-        )
-    return show_page(request, "error", what, status=status)
-
-
-def _apologise(request: Request, error: Exception) -> Response:
-    """A mistake of ours: the details go to the log and not to the reader."""
-    _log.error("the page %s failed", request.scope["path"], exc_info=error)
-    return _explain(
-        request, BidwrightError("this page could not be made", next="read the api-server's log for the reason")
-    )

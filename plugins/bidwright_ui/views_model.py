@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bidwright_ui.page import Page, View, plain
-from ml.core.errors import UsageError
+from ml.core.errors import NoData, UsageError
 
 if TYPE_CHECKING:
     from ml.platform import Platform
 
 SHOWN = 200
+
+NUMBERS = 2**31 - 1
+"""No table has more rows; a larger number would overflow the database's."""
 
 
 def versions(platform: Platform, *, limit: int = SHOWN) -> View:
@@ -52,6 +55,8 @@ def decision(platform: Platform, number: int) -> View:
     """One decision with the evidence of every gate."""
     from ml.ledger import decisions as ledger
 
+    if number > NUMBERS:
+        raise NoData(f"there is no decision {number}", next="choose one from the list")
     found = ledger.get(platform.db, number)
     if found.market != platform.market:
         raise UsageError(f"decision {number} is of another market", next="choose one from the list")
