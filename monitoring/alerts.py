@@ -54,6 +54,7 @@ def raise_alert(
     details: Mapping[str, Any] | None = None,
     links: Sequence[Link] = (),
     at: datetime,
+    at_stake_micros: int | None = None,
 ) -> Alert:
     """Open the incident of a cause, or bring it up to date; mail when it opens and when its severity rises.
 
@@ -71,11 +72,12 @@ def raise_alert(
             and plain values become lines of text.
         links: buttons before the usual ones.
         at: the present instant.
+        at_stake_micros: money that it costs, where that was measured.
     """
     title = " ".join(title.split())[:_TITLE_LENGTH]
     with writing(store) as session:
-        before = next((i for i in incidents.open_incidents(session, market) if i.cause == cause), None)
-        mailed = before.details.get(_MAILED, before.severity) if before else None
+        before = incidents.concerned(session, market, cause, day=day, at=at)
+        mailed = before.details.get(_MAILED, before.severity) if before and before.is_open else None
         worse = mailed is not None and _RANK[severity] > _RANK[mailed]
         kept = {
             **(details or {}),
@@ -84,13 +86,16 @@ def raise_alert(
             _MAILED: mailed if mailed is not None and not worse else severity,
         }
         incident, opened = incidents.raise_incident(
-            session, market, cause, day=day, severity=severity, title=title, details=kept, at=at
-        )
+            session, market, cause, day=day, severity=severity, title=title, details=kept, at=at,
+            at_stake_micros=at_stake_micros,
+        )  # fmt: skip
         mails = 0
         if opened or worse:
-            state = OPENED if opened else "worsened"
+            state = "worsened" if not opened else "reopened" if incident.reopened else OPENED
             notice = _notice(incident, settings, day=day, state=state, links=links)
-            mails = _mail(session, settings, incident, notice, tag=severity, event=f"{state}-{severity}", at=at)
+            mails = _mail(
+                session, settings, incident, notice, tag=severity, event=_event(incident, f"{state}-{severity}"), at=at
+            )
         return Alert(incident, opened, mails)
 
 
@@ -117,7 +122,7 @@ def resolve_alerts(
                 reasons=[reason[:1].upper() + reason[1:]], did="", todo="", bars=(), charts=(),
                 facts=[("it was", incident.title), ("severity", incident.severity), ("days", _span(incident))],
             )  # fmt: skip
-            _mail(session, settings, incident, notice, tag="resolved", event="resolved", at=at)
+            _mail(session, settings, incident, notice, tag="resolved", event=_event(incident, "resolved"), at=at)
             ended.append(incident)
     return ended
 
@@ -172,6 +177,11 @@ def _mail(
             at=at,
         )
     return count
+
+
+def _event(incident: Incident, event: str) -> str:
+    """The event's part of a key; the same event after a reopening is another one."""
+    return f"{event}-{incident.reopened}" if incident.reopened else event
 
 
 def _span(incident: Incident) -> str:
