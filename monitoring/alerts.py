@@ -23,11 +23,12 @@ from monitoring.links import Link, decision_link, page_link, run_link
 from monitoring.mail.notice import BARS_AT_LEAST, BARS_SHOWN, REASONS_SHOWN, Bar, Notice, bar, gate, subject_line
 from monitoring.mail.render import render
 from monitoring.mail.thread import OPENED, Conversation, recipients
+from monitoring.series import charts_from
 
 _RANK: Mapping[str, int] = {"info": 0, "warning": 1, "critical": 2}
 _TITLE_LENGTH = 200
 _SUBJECT, _MAILED, _REASONS = "subject", "mailed_severity", "reasons"
-_TOLD = frozenset({"columns", "facts", "run_id", _SUBJECT, _MAILED, _REASONS})
+_TOLD = frozenset({"columns", "charts", "facts", "run_id", _SUBJECT, _MAILED, _REASONS})
 """Details that a mail shows in another way than as a line of facts."""
 
 
@@ -53,6 +54,7 @@ def raise_alert(
     details: Mapping[str, Any] | None = None,
     links: Sequence[Link] = (),
     at: datetime,
+    at_stake_micros: int | None = None,
 ) -> Alert:
     """Open the incident of a cause, or bring it up to date; mail when it opens and when its severity rises.
 
@@ -66,14 +68,16 @@ def raise_alert(
         title: how bad, in a few words; stands in the subject.
         reasons: what happened, most important first.
         details: small JSON that is kept with the incident. `columns` (as a drift report keeps them) are drawn as
-            bars, `run_id` makes the link to the run, `facts` (label to text) and plain values become lines.
+            bars and `charts` (`Series.as_json`) as lines, `run_id` makes the link to the run, `facts` (label to text)
+            and plain values become lines of text.
         links: buttons before the usual ones.
         at: the present instant.
+        at_stake_micros: money that it costs, where that was measured.
     """
     title = " ".join(title.split())[:_TITLE_LENGTH]
     with writing(store) as session:
-        before = next((i for i in incidents.open_incidents(session, market) if i.cause == cause), None)
-        mailed = before.details.get(_MAILED, before.severity) if before else None
+        before = incidents.concerned(session, market, cause, day=day, at=at)
+        mailed = before.details.get(_MAILED, before.severity) if before and before.is_open else None
         worse = mailed is not None and _RANK[severity] > _RANK[mailed]
         kept = {
             **(details or {}),
@@ -82,13 +86,16 @@ def raise_alert(
             _MAILED: mailed if mailed is not None and not worse else severity,
         }
         incident, opened = incidents.raise_incident(
-            session, market, cause, day=day, severity=severity, title=title, details=kept, at=at
-        )
+            session, market, cause, day=day, severity=severity, title=title, details=kept, at=at,
+            at_stake_micros=at_stake_micros,
+        )  # fmt: skip
         mails = 0
         if opened or worse:
-            state = OPENED if opened else "worsened"
+            state = "worsened" if not opened else "reopened" if incident.reopened else OPENED
             notice = _notice(incident, settings, day=day, state=state, links=links)
-            mails = _mail(session, settings, incident, notice, tag=severity, event=f"{state}-{severity}", at=at)
+            mails = _mail(
+                session, settings, incident, notice, tag=severity, event=_event(incident, f"{state}-{severity}"), at=at
+            )
         return Alert(incident, opened, mails)
 
 
@@ -112,10 +119,10 @@ def resolve_alerts(
             open_notice = _notice(incident, settings, day=day, state="resolved", links=())
             notice = replace(
                 open_notice, severity="resolved", title=f"{open_notice.kind}: over", summary=reason,
-                reasons=[reason[:1].upper() + reason[1:]], did="", todo="", bars=(),
+                reasons=[reason[:1].upper() + reason[1:]], did="", todo="", bars=(), charts=(),
                 facts=[("it was", incident.title), ("severity", incident.severity), ("days", _span(incident))],
             )  # fmt: skip
-            _mail(session, settings, incident, notice, tag="resolved", event="resolved", at=at)
+            _mail(session, settings, incident, notice, tag="resolved", event=_event(incident, "resolved"), at=at)
             ended.append(incident)
     return ended
 
@@ -127,7 +134,7 @@ def announce_decision(
     outcome = "promoted" if moved else "refused" if decision.verdict is Verdict.FAIL else "held"
     title = f"candidate {decision.candidate[:12]} {outcome}"
     notice = _decision_notice(decision, settings, outcome=outcome, title=title, reason=reason)
-    text, html = render(notice)
+    text, html, attachments = render(notice)
     identity = digest_json(
         [decision.market, decision.day.isoformat(), decision.candidate, decision.generation, _instant(decision)]
     )[:32]
@@ -140,6 +147,7 @@ def announce_decision(
             subject=subject_line(outcome, base),
             text=text,
             html=html,
+            attachments=attachments,
             market_day=decision.day,
             at=at,
         )
@@ -150,7 +158,7 @@ def announce_decision(
 def _mail(
     store: Store, settings: Settings, incident: Incident, notice: Notice, *, tag: str, event: str, at: datetime
 ) -> int:
-    text, html = render(notice)
+    text, html, attachments = render(notice)
     count = 0
     for to in recipients(settings.mail_to):
         conversation = Conversation.of(
@@ -163,11 +171,17 @@ def _mail(
             subject=subject_line(tag, incident.details.get(_SUBJECT) or incident.title),
             text=text,
             html=html,
+            attachments=attachments,
             incident_id=incident.id,
             market_day=notice.day,
             at=at,
         )
     return count
+
+
+def _event(incident: Incident, event: str) -> str:
+    """The event's part of a key; the same event after a reopening is another one."""
+    return f"{event}-{incident.reopened}" if incident.reopened else event
 
 
 def _span(incident: Incident) -> str:
@@ -195,9 +209,10 @@ def _notice(incident: Incident, settings: Settings, *, day: date, state: str, li
         reasons=_shortened(reasons),
         did=cause.did,
         todo=cause.todo,
+        charts=charts_from(details.get("charts")),
         bars=_bars(details),
         facts=_facts(details),
-        links=[*links, *([run] if run else []), page_link(settings)],
+        buttons=[*links, *([run] if run else []), page_link(settings)],
         number=incident.id,
     )
 
@@ -232,7 +247,7 @@ def _decision_notice(decision: Decision, settings: Settings, *, outcome: str, ti
             ("champion before", decision.champion[:12] if decision.champion else "none"),
             ("verdict", decision.verdict.value),
         ],
-        links=[*links, *([run] if run else []), page_link(settings)],
+        buttons=[*links, *([run] if run else []), page_link(settings)],
     )
 
 
