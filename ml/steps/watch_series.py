@@ -52,12 +52,14 @@ class Extras:
         whole: by name, then by day.
         missing: why a name is not there.
         held: days that nothing may be learned from.
+        take_share: what a booking earns, as a share of its value.
     """
 
     sums: Mapping[str, Mapping[tuple[date, Scope], float]] = field(default_factory=dict)
     whole: Mapping[str, Mapping[date, float]] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     held: frozenset[date] = frozenset()
+    take_share: float | None = None
 
 
 NO_EXTRAS = Extras()
@@ -107,6 +109,7 @@ def series_of(facts: Facts, day: date, *, extras: Extras = NO_EXTRAS) -> MarketS
         whole=whole,
         missing={**missing, **extras.missing},
         held=extras.held,
+        take_share=extras.take_share,
     )
 
 

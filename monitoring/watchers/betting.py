@@ -19,8 +19,8 @@ import numpy as np
 
 from monitoring.watchers.series import Floats
 
-FALLS, RISES = (0.05, 0.3, 0.6), (1.5, 2.2, 4.0)
-"""Alternatives of the mean over what is expected: nearly all lost, most, some; and the other way."""
+FALLS, RISES = (0.05, 0.3, 0.55, 0.75), (1.5, 2.2, 4.0)
+"""Alternatives of the mean over what is expected: nearly all lost, most, half, some; and the other way."""
 
 
 def detector(count: Floats, expected: Floats, *, tolerated: float, alternatives: Sequence[float]) -> Floats:

@@ -92,7 +92,7 @@ def _of_scope(ratio: Ratio, series: MarketSeries, scope: Scope, limits: WatchLim
     moved = evidence >= 1 and abs(effect) >= limit.effect
     now, was = (_told(ratio, base + part) for part in (effect, 0.0))
     over = "" if days == 1 else f" over {days} days"
-    reason = f"{ratio.says} in {scope} is {now:.3g}{over}, {was:.3g} before"
+    reason = f"{ratio.says}, {scope}: {now:.3g}{over}, {was:.3g} before"
     reason += f" (moved by {abs(effect):.2f}, limit {limit.effect:g}; {evidence:.1f} x the evidence needed)" if moved else ""
     return Watched(
         ratio.check, str(scope), ratio.measure, Verdict.FAIL if moved and ratio.alarms else Verdict.PASS,

@@ -12,7 +12,7 @@ from monitoring.findings import COLD_START
 from monitoring.watchers.level import hold, reference_days
 from monitoring.watchers.limits import WatchLimits
 from monitoring.watchers.protocol import Watched
-from monitoring.watchers.series import MarketSeries, Scope
+from monitoring.watchers.series import Floats, MarketSeries, Scope
 
 CHECK = "spend"
 VELOCITY = 2.5
@@ -21,7 +21,10 @@ VELOCITY = 2.5
 PLAN_LOW, PLAN_HIGH = 0.5, 1.2
 """A day's spend over its plan, between which all is well: above, the partners' daily budgets should have stopped it."""
 
-LEAST_CLICKS = 10.0
+MANY, DEAR = 1.5, 1.3
+"""So many times the usual clicks of an hour, and the usual cost of a click, are no evidence yet."""
+
+LEAST_CLICKS = 15.0
 """Fewer clicks in an hour are chance, whatever they cost."""
 
 SIGMAS = 5.0
@@ -43,15 +46,18 @@ def _velocity(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
     if before.sum() < limits.least_days:
         reason = f"spend by the hour in {scope}: {int(before.sum())} days are known, {limits.least_days} are needed"
         return hold(CHECK, "hourly_spend", reason, scope, why=COLD_START)
-    # The hours' shape from four weeks, the level from the same weekday and the last week: a season moves both.
-    daily = spend.sum(axis=1)
-    forecast = spend[before].mean(axis=0) * max(float(daily[-8:-1].mean() / max(daily[before].mean(), 1.0)), 0.2)
-    usual_clicks = clicks[before].mean(axis=0)
+    # The hours' shape from four weeks, the level from the last one: a season moves both.
+    clicked, daily = clicks.sum(axis=1), spend.sum(axis=1)
+    usual_clicks = clicks[before].mean(axis=0) * _level(clicked, before)
+    forecast = spend[before].mean(axis=0) * _level(daily, before)
     ratio = spend[-1] / np.maximum(forecast, 1.0)
-    excess = (clicks[-1] - VELOCITY / 2 * usual_clicks) / np.sqrt(np.maximum(VELOCITY / 2 * usual_clicks, 1.0))
+    # Dear because of many clicks, or because each of many cost more than it ever did: either is evidence. An hour's clicks
+    # stray further than counts do by themselves.
+    most = MANY * usual_clicks
+    many = (clicks[-1] - most) / np.sqrt(np.maximum(most + most**2 / 8.0, 1.0))
     price = spend[-1] / np.maximum(clicks[-1], 1.0) / max(float(spend[before].sum() / max(clicks[before].sum(), 1.0)), 1.0)
-    # Dear because of many clicks, or because each of many cost more than it ever did: both are evidence.
-    sure = np.maximum(excess, np.where(price > VELOCITY / 1.5, np.sqrt(clicks[-1]) * np.log(np.maximum(price, 1e-9)) / 0.7, 0))
+    dear = np.sqrt(clicks[-1]) * np.log(np.maximum(price / DEAR, 1e-9))
+    sure = np.maximum(np.maximum(many, dear), 0.0)
     hit = (ratio > VELOCITY) & (clicks[-1] >= LEAST_CLICKS) & (sure >= SIGMAS)
     hour = int(np.flatnonzero(hit)[0]) if hit.any() else int(np.argmax(np.where(clicks[-1] >= LEAST_CLICKS, ratio, 0.0)))
     moved = bool(hit.any())
@@ -68,6 +74,11 @@ def _velocity(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
         now=float(spend[-1][hour]), before=float(forecast[hour]), since=series.day if moved else None,
         noticed_at=start + timedelta(hours=hour + 1) if moved else None, moved=moved,
     )  # fmt: skip
+
+
+def _level(daily: Floats, before: np.ndarray) -> float:
+    """The last week's level over that of the reference days, no lower than a fifth."""
+    return max(float(np.nanmean(daily[-8:-1]) / max(float(daily[before].mean()), 1e-9)), 0.2)
 
 
 def _plan(series: MarketSeries) -> Watched:
