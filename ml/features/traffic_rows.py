@@ -35,6 +35,7 @@ def opportunity_rows(
     exclude_days: Sequence[date] = (),
     views: Views = None,
     share: float = 1.0,
+    eligible: bool = False,
 ) -> pd.DataFrame:
     """Opportunities in which our offer was shown, known before `as_of`, and whether they were clicked.
 
@@ -46,6 +47,7 @@ def opportunity_rows(
         exclude_days: market days of which nothing is taken.
         views: feature views to join; None for all that describe traffic.
         share: of the opportunities, above 0 to 1; chosen by a hash of the id, so that it is the same choice always.
+        eligible: also those in which our offer was not shown.
 
     Returns:
         One row per opportunity, ordered by ts and opportunity_id: the canonical columns, lead_bucket, los_bucket,
@@ -57,7 +59,7 @@ def opportunity_rows(
     with engine(lake) as backend:
         read = partial(_known, backend, lake, first=first, exclude_days=exclude_days, as_of=as_of)
         shown = read("opportunities", last=until)
-        shown = share_of(shown.filter(shown["shown"]), "opportunity_id", share)
+        shown = share_of(shown if eligible else shown.filter(shown["shown"]), "opportunity_id", share)
         clicks = read("clicks", last=None)
         first_click = clicks.group_by("opportunity_id").agg(
             clicked_known_at=clicks["known_at"].min(), click_count=clicks.count()
