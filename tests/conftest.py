@@ -36,6 +36,8 @@ os.environ.update(
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "tester:admin,reader:viewer",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME}/airflow.db",
+        # Nothing of a test is left in the machine's memory.
+        "BIDWRIGHT_SERVE_MEMORY": str(AIRFLOW_HOME / "memory"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 )
