@@ -105,8 +105,15 @@ def _first_what_stops(gate: Gate) -> int:
 
 
 def _bar(bar: Bar) -> Bar:
-    said = {name: cut(getattr(bar, name), TITLE_LENGTH) for name in ("name", "number", "limit", "times", "change")}
-    return replace(bar, **said)
+    return Bar(
+        name=cut(bar.name, TITLE_LENGTH),
+        number=cut(bar.number, TITLE_LENGTH),
+        limit=cut(bar.limit, TITLE_LENGTH),
+        times=cut(bar.times, TITLE_LENGTH),
+        change=cut(bar.change, TITLE_LENGTH),
+        within=bar.within,
+        beyond=bar.beyond,
+    )
 
 
 def _gate(gate: Gate) -> Gate:
