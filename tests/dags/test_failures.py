@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -120,6 +121,7 @@ def late(run_day: Callable[..., Any], pipeline: Any) -> Callable[[str, str], Any
         from airflow.sdk.execution_time.callback_supervisor import execute_callback
         from airflow.serialization.definitions.dag import SerializedDAG
         from airflow.utils.session import create_session
+        from airflow.utils.state import DagRunState
         from sqlalchemy import select
 
         original = SerializedDAG.create_dagrun
@@ -134,12 +136,8 @@ def late(run_day: Callable[..., Any], pipeline: Any) -> Callable[[str, str], Any
                 run_day(dag_id, None)
         dag, values = known[dag_id]
         with create_session() as session:
-            values |= {
-                "run_id": f"late__{dag_id}_{key}",
-                "partition_key": key,
-                "logical_date": None,
-                "session": session,
-            }
+            about = {"run_id": f"late__{uuid4()}", "partition_key": key, "logical_date": None}
+            values = values | about | {"state": DagRunState.QUEUED, "session": session}
             run = dag.create_dagrun(**values)
             session.flush()
             (waiting,) = session.scalars(select(Deadline).where(Deadline.dagrun_id == run.id)).all()
