@@ -142,6 +142,10 @@ class Settings(BaseSettings):
         "",
         description="folder in which a bid service counts and keeps its bundles; empty: serving, in the working folder",
     )
+    serve_memory: str = Field(
+        "",
+        description="folder in memory for what a bid service counts; empty: one of its own in /dev/shm; off: serve_home",
+    )
     holdout_days: int = Field(14, ge=1, description="outcomes that became certain in these last days judge a candidate")
     schedule: str = Field(
         "30 1 * * *", description="cron (UTC) at which the day before is ingested; none: only by hand"
