@@ -93,6 +93,10 @@ class ArmCounters(Protocol):
         """
         ...
 
+    def tried(self, *, failed: bool) -> None:
+        """Count one request that the canary was tried on beside its own, off the answer; never raises."""
+        ...
+
     def refuse(self, why: str) -> None:
         """Say that the candidate cannot be loaded here, and why; empty where it can be, or has not been tried."""
         ...
@@ -190,7 +194,8 @@ class Live:
         generation: of the champion; 0 before the first.
         previous: the champion before, still warm.
         table: last published bids.
-        shadow: the candidate of a rollout that decides too, off the answer; logged and counted as the canary.
+        shadow: the candidate of a rollout that decides too, off the answer; logged, and counted as the canary or, where
+            that answers already, beside it.
         shadow_baseline: the champion loaded afresh, which decides what the shadow decides and is counted as the baseline.
         shadow_share: of requests that the shadow is tried on, 0 to 1.
         pacing: multiplier of every bid, 0 to 1.

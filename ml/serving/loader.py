@@ -168,12 +168,17 @@ class Loader:
         )
 
     def _shadow(self, wanted: Wanted) -> tuple[Slot | None, Slot | None]:
-        """The candidate that is only tried, and the champion loaded afresh to compare it with."""
+        """The candidate that is only tried, and the champion loaded afresh to compare it with.
+
+        A canary has its baseline among the arms that answer: it is tried alone.
+        """
         if wanted.shadow is None:
             return None, None
         candidate = self._slot(wanted, WantedArm("shadow", wanted.shadow, wanted.shadow_share))
         if candidate is None:
             return None, None
+        if len(wanted.arms) > 1:
+            return candidate, None
         champion = WantedArm("baseline", wanted.arms[0].digest, wanted.shadow_share)
         return candidate, self._slot(wanted, champion)
 

@@ -99,13 +99,13 @@ def _first_what_stops(gate: Gate) -> int:
 
 
 def _bar(bar: Bar) -> Bar:
-    return replace(bar, name=cut(bar.name, TITLE_LENGTH), change=cut(bar.change, TITLE_LENGTH))
+    said = {name: cut(getattr(bar, name), TITLE_LENGTH) for name in ("name", "number", "limit", "times", "change")}
+    return replace(bar, **said)
 
 
 def _gate(gate: Gate) -> Gate:
-    return replace(
-        gate, name=cut(gate.name, TITLE_LENGTH), verdict=cut(gate.verdict, 20), reason=cut(gate.reason, LINE_LENGTH)
-    )
+    said = {name: cut(getattr(gate, name), TITLE_LENGTH) for name in ("name", "verdict", "number", "limit")}
+    return replace(gate, **said, reason=cut(gate.reason, LINE_LENGTH))
 
 
 @cache

@@ -31,14 +31,15 @@ class WatchLimits:
         levels: by measure; those that are not named have the watcher's own.
         reference_days, gap_days: a level is held against so many days, which end so many days before the judged one.
         least_days: fewer reference days say nothing.
-        years_between: false alarms of one always-valid detector are at least so far apart, at the mean.
+        years_between: false alarms of one always-valid detector on one part of the market are at least so far apart, at the
+            mean; the bound is a wide one.
     """
 
     levels: Mapping[str, Level] = field(default_factory=dict)
     reference_days: int = 28
     gap_days: int = 3
     least_days: int = 14
-    years_between: float = 10.0
+    years_between: float = 2.0
 
     def level(self, measure: str, own: Level) -> Level:
         """The limit of a measure."""

@@ -15,8 +15,8 @@ from monitoring.watchers.series import MARKET, MarketSeries, Scope
 class Watched(Finding):
     """A finding of a watcher: one measure of one part of the market. `check` is the watcher's name, `column` the measure.
 
-    FAIL: it moved, by more than is worth a word (`effect`) and more than it does by itself (`evidence`). PASS: it did not.
-    HOLD: it cannot be told, and `reason` says why.
+    FAIL: it moved, by more than is worth a word (`effect`) and more than it does by itself (`evidence`). PASS: it did not, or
+    it is evidence of a cause and no reason for an alarm by itself. HOLD: it cannot be told, and `reason` says why.
 
     Attributes:
         scope: which part of the market.
@@ -25,6 +25,7 @@ class Watched(Finding):
         now, before: the measure on the judged day (or days) and what it is held against.
         since: the first day on which it was off.
         noticed_at: the end of the hour in which an hourly detector crossed its limit.
+        moved: whether it moved.
     """
 
     scope: Scope = MARKET
@@ -34,11 +35,12 @@ class Watched(Finding):
     before: float | None = None
     since: date | None = None
     noticed_at: datetime | None = None
+    moved: bool = False
 
     @property
     def direction(self) -> int:
         """1 and -1: it moved up or down. 0: it did not move, or cannot be told."""
-        if self.verdict.value != "FAIL" or not self.effect:
+        if not self.moved or not self.effect:
             return 0
         return 1 if self.effect > 0 else -1
 
@@ -52,6 +54,7 @@ class Watched(Finding):
             "evidence": finite(self.evidence),
             "now": finite(self.now),
             "before": finite(self.before),
+            "moved": self.moved,
             "since": self.since.isoformat() if self.since else None,
             "noticed_at": self.noticed_at.isoformat() if self.noticed_at else None,
         }

@@ -55,6 +55,7 @@ class MarketSeries:
         whole: by name, shape (days,): what has no partner; NaN where it is not known.
         missing: why a name is in none of these.
         held: days that nothing may be learned from; they are no reference.
+        take_share: what a booking earns, as a share of its value; None where that is not known.
     """
 
     days: tuple[date, ...]
@@ -64,6 +65,7 @@ class MarketSeries:
     whole: Mapping[str, Floats] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     held: frozenset[date] = frozenset()
+    take_share: float | None = None
 
     @property
     def day(self) -> date:
