@@ -26,6 +26,7 @@ from bidwright_ui import (
     views_features,
     views_model,
     views_overview,
+    views_runbooks,
 )
 from bidwright_ui.answers import CurrentPlatform, apologise, explain, refuse, show_page
 from bidwright_ui.assets import assets
@@ -45,6 +46,7 @@ PAGES: Final[Mapping[str, Page]] = dict(
             views_bids,
             views_experiments,
             views_features,
+            views_runbooks,
         )
     )
 )

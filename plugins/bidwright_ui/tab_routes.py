@@ -39,7 +39,7 @@ async def tab_json(request: Request, platform: CurrentPlatform, dag_id: str = ""
 async def _view(request: Request, platform: Any, dag_id: str, run_id: str) -> View:
     ours = dag_id in views.STAGE_OF_DAG
     key = None
-    if ours and run_id:
+    if ours and run_id:  # those beside have no market day
         # Airflow is asked as the user: whoever may not read the run gets its refusal.
         key = (await AirflowApi(request).get("dags", dag_id, "dagRuns", run_id)).get("partition_key")
     view = await run_in_threadpool(views.tab, platform, dag_id, _day(key))

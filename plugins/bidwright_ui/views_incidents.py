@@ -56,6 +56,7 @@ def incident(platform: Platform, number: int) -> View:
     from ml.ledger import incidents as ledger
     from ml.ledger import outbox, reports
     from monitoring.causes import meaning
+    from monitoring.links import runbook_of
 
     now = platform.clock.now()
     found = ledger.get(platform.db, platform.market, number)
@@ -64,6 +65,7 @@ def incident(platform: Platform, number: int) -> View:
     return {
         "incident": shown(found, now),
         "cause": {"name": cause.name, "did": cause.did, "todo": cause.todo, "dag": cause.dag},
+        "runbook": runbook_of(found.cause),
         "charts": _charts(found.details.get("charts")),
         "has_report": reports.get(platform.db, platform.market, found.last_day) is not None,
         "evidence": {key: plain(value) for key, value in found.details.items() if key not in {"charts", "reasons"}},

@@ -22,6 +22,9 @@ STAGE_OF_DAG: Final[Mapping[str, str]] = {
 }
 """The step of a market day that each DAG of the lifecycle does."""
 
+BESIDE: Final = frozenset({"tend_incidents", "rehearse_rollback"})
+"""DAGs of ours that do no step of a market day."""
+
 SHOWN: Final = 10
 
 
@@ -34,7 +37,8 @@ def tab(platform: Platform, dag: str, day: date | None) -> View:
     found: View = {
         "dag": dag,
         "day": day.isoformat() if day else None,
-        "ours": stage is not None,
+        "ours": stage is not None or dag in BESIDE,
+        "a_step": stage is not None,
         "step": None,
         "days": [],
         "reports": [],
@@ -43,10 +47,11 @@ def tab(platform: Platform, dag: str, day: date | None) -> View:
         "bids": [],
         "incidents": [],
     }
-    if stage is None:
+    if not found["ours"]:
         return found
     found["incidents"] = _incidents(platform, dag, day)
-    found |= _step(platform, stage, day) if day else _last_days(platform)
+    if stage is not None:
+        found |= _step(platform, stage, day) if day else _last_days(platform)
     piece = _PIECES.get(dag)
     return found | (piece(platform, day) if piece else {})
 
@@ -60,7 +65,7 @@ def _incidents(platform: Platform, dag: str, day: date | None) -> list[dict[str,
     db, market = platform.db, platform.market
     stood = incidents.open_on(db, market, day) if day else incidents.open_incidents(db, market)
     now = platform.clock.now()
-    return [shown(one, now) for one in stood if meaning(one.cause).dag == dag]
+    return [shown(one, now) for one in stood if dag == "tend_incidents" or meaning(one.cause).dag == dag]
 
 
 def _step(platform: Platform, stage: str, day: date) -> View:
