@@ -136,9 +136,31 @@ def judge(platform: Platform, day: date, *, candidate: str = "", run_id: str = "
     def work() -> Result:
         from ml.steps.judge import judge_day
 
-        return judge_day(platform, day, candidate=candidate)
+        found = judge_day(platform, day, candidate=candidate)
+        if found["needs_approval"] and found["verdict"] == "PASS" and run_id:
+            _ask(platform, found["decision_id"], run_id)
+        return found
 
     return _stage(platform, "promote", day, work, run_id=run_id)
+
+
+ANSWER_WITHIN_HOURS = 8
+"""How long a promotion waits for a person's answer."""
+
+
+def _ask(platform: Platform, decision_id: int, run_id: str) -> None:
+    """Tell people that a run of Airflow waits for their answer."""
+    from ml.ledger import decisions
+    from monitoring.alerts import ask_approval
+
+    ask_approval(
+        platform.db,
+        platform.settings,
+        decision=decisions.get(platform.db, decision_id),
+        run_id=run_id,
+        hours=ANSWER_WITHIN_HOURS,
+        at=platform.clock.now(),
+    )
 
 
 def promote(
@@ -233,7 +255,7 @@ def run_day(platform: Platform, day: date) -> Result:
 
 
 def deliver_mail(platform: Platform) -> Result:
-    """Send what waits in the outbox; a server that is down leaves it waiting."""
+    """Send what waits in the outbox, by mail and webhook; a server that is down leaves it waiting."""
     from ml.ledger import outbox
 
     if not outbox.count_pending(platform.db):
@@ -255,11 +277,14 @@ def fail(platform: Platform, day: date, step: str, error: BaseException | str, *
         run_id: the Airflow run.
     """
     stage = _STAGE_OF_TASK.get(step, step)
+    from ml.incidents import first_line
     from ml.ledger import stages
     from monitoring.alerts import raise_alert
+    from monitoring.causes import meaning
 
     at = platform.clock.now()
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = first_line(error)
+    dag = meaning(f"task:{stage}").dag
     kind = type(error).__name__ if isinstance(error, BaseException) else "ProcessEnded"
     result = {"error": kind, "reason": reason}
     key = stages.StageKey(platform.market, stage, day)
@@ -272,8 +297,8 @@ def fail(platform: Platform, day: date, step: str, error: BaseException | str, *
         day=day,
         severity="critical",
         title=f"{_STAGE_TITLES[stage]} stopped",
-        reasons=[reason],
-        details={"stage": stage, "error": kind, "run_id": run_id},
+        reasons=[f"{dag}.{step}, {day.isoformat()}: {reason}"],
+        details={"stage": stage, "dag": dag, "task": step, "error": kind, "run_id": run_id},
         at=at,
     )
     return {**result, "mail": deliver_mail(platform)}
@@ -331,8 +356,10 @@ def _resolve(platform: Platform, day: date, stage: str, result: Result) -> None:
     """A step that succeeds ends the incidents that its failure had opened, unless one of their days still stands stopped."""
     from ml.ledger import incidents, stages
     from monitoring.alerts import resolve_alerts
+    from monitoring.causes import meaning
 
-    causes = {f"task:{stage}"}
+    dag = meaning(f"task:{stage}").dag
+    causes = {f"task:{stage}", f"dag:{dag}", f"deadline:{dag}"}
     if stage == "ingest":
         causes |= {"ingest:schema", "ingest:rejected", "ingest:missing"}
         causes |= set() if result.get("repeated") else {"ingest:repeated"}

@@ -13,7 +13,8 @@ from ml.ledger import reports
 from ml.ledger.database import Database, Store
 from ml.ledger.reports import DriftReport
 from monitoring.alerts import raise_alert, resolve_alerts
-from monitoring.judgement import DriftVerdict, Limits, judge_day
+from monitoring.findings import Finding
+from monitoring.judgement import DriftVerdict, Explain, Limits, judge_day
 from monitoring.links import report_link
 from monitoring.parity import Served
 from monitoring.signals import Signal, signals
@@ -38,6 +39,8 @@ def check_day(
     subjects: Sequence[Subject],
     matured: pd.DataFrame | None = None,
     served: Served | None = None,
+    watched: Sequence[Finding] = (),
+    explain: Explain | None = None,
     limits: Limits | None = None,
     run_id: str = "",
     at: datetime,
@@ -57,6 +60,8 @@ def check_day(
         subjects: the rows to watch, the most important first.
         matured: see `monitoring.calibration.calibration`.
         served: see `monitoring.parity.parity`.
+        watched: what the watchers of daily series found.
+        explain: names causes and costs of the verdict.
         limits: what numbers are held against.
         run_id: the Airflow run, for the link in a mail.
         at: the present instant.
@@ -73,6 +78,8 @@ def check_day(
         exceeded_before=exceeded_before,
         matured=matured,
         served=served,
+        watched=watched,
+        explain=explain,
         limits=limits,
         seed=settings.seed,
     )

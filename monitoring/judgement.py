@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -19,7 +19,7 @@ from monitoring.shift import ColumnShift, History, history, shifts
 from monitoring.subject import Subject
 from monitoring.windows import WINDOWS, Windows
 
-PARTS = ("completeness", "drift", "predictions", "calibration", "parity")
+PARTS = ("completeness", "drift", "predictions", "calibration", "parity", "watchers")
 """The parts of a judgement, in the order in which they are judged."""
 
 
@@ -44,6 +44,8 @@ class DriftVerdict:
         shifts: every column and prediction of every subject, the furthest beyond its limit first.
         calibration: the calibration numbers.
         reports: HTML report per subject.
+        diagnosis: likely causes, the likeliest first, each with `cause`, `share` and `evidence`.
+        impact: per column or prediction (`subject.column`), what its shift costs.
     """
 
     verdict: Verdict
@@ -52,6 +54,8 @@ class DriftVerdict:
     shifts: Sequence[ColumnShift]
     calibration: Calibration | None
     reports: Mapping[str, bytes]
+    diagnosis: Sequence[Mapping[str, Any]] = ()
+    impact: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:
@@ -80,7 +84,7 @@ class DriftVerdict:
         return {
             "parts": {part: verdict.value for part, verdict in self.parts.items()},
             "held": self.held,
-            "columns": [shift.as_json() for shift in self.shifts],
+            "columns": [{**shift.as_json(), "impact": self.impact.get(shift.name)} for shift in self.shifts],
             "exceeding": [shift.name for shift in self.exceeding],
             "confirmed": [*self.confirmed("drift"), *self.confirmed("predictions")],
             "findings": [
@@ -89,6 +93,8 @@ class DriftVerdict:
                 for finding in self.findings.get(part, ())
                 if finding.verdict is not Verdict.PASS
             ],
+            "diagnosis": [dict(cause) for cause in self.diagnosis],
+            "watchers": [finding.as_json() for finding in self.findings.get("watchers", ())],
             "calibration": None
             if measured is None
             else {
@@ -101,6 +107,18 @@ class DriftVerdict:
         }
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """What a verdict means: its likely causes and what each shift costs, as `DriftVerdict` keeps them."""
+
+    diagnosis: Sequence[Mapping[str, Any]] = ()
+    impact: Mapping[str, Any] = field(default_factory=dict)
+
+
+Explain = Callable[[DriftVerdict], Explanation]
+"""Explains a verdict once everything was judged. What it raises becomes a HOLD finding."""
+
+
 def judge_day(
     subjects: Sequence[Subject],
     *,
@@ -108,6 +126,8 @@ def judge_day(
     exceeded_before: frozenset[str] = frozenset(),
     matured: pd.DataFrame | None = None,
     served: Served | None = None,
+    watched: Sequence[Finding] = (),
+    explain: Explain | None = None,
     limits: Limits | None = None,
     seed: int = 0,
     sample: int = SAMPLE,
@@ -121,6 +141,8 @@ def judge_day(
             shift is drift when it is there two days in a row.
         matured: mature rows with `day`, `expected_micros` and `realised_micros`; None while there is no champion.
         served: see `monitoring.parity.parity`; None or empty where nothing was served.
+        watched: what the watchers of daily series found, whole day or not.
+        explain: names causes and costs of the verdict.
         limits: what numbers are held against.
         seed: of every draw.
         sample: rows per side that Evidently sees.
@@ -132,8 +154,9 @@ def judge_day(
     limits = limits or Limits()
     whole = [finding for subject in subjects for finding in guards(subject, day, limits.completeness)]
     findings: dict[str, Sequence[Finding]] = {"completeness": whole}
+    findings |= {"watchers": watched} if watched else {}
     if not subjects or verdict_of(whole) is Verdict.FAIL:
-        return _verdict(findings, [], None, {})
+        return _explained(_verdict(findings, [], None, {}), explain)
     found: list[ColumnShift] = []
     reports: dict[str, bytes] = {}
     drift, predictions = [], []
@@ -154,7 +177,19 @@ def judge_day(
     same = parity(served or {})
     findings |= {"parity": same} if same else {}
     order = sorted(found, key=lambda shift: (not shift.matters, -(shift.score.ratio or 0.0), shift.name))
-    return _verdict(findings, order, measured, reports)
+    return _explained(_verdict(findings, order, measured, reports), explain)
+
+
+def _explained(verdict: DriftVerdict, explain: Explain | None) -> DriftVerdict:
+    if explain is None:
+        return verdict
+    try:
+        found = explain(verdict)
+    except Exception as error:  # noqa: BLE001  (a verdict without its explanation is still the verdict)
+        broken = held("explain_error", "day", f"the causes could not be told ({first_line(error)})")
+        findings = {**verdict.findings, "watchers": [*verdict.findings.get("watchers", ()), broken]}
+        return _verdict(findings, verdict.shifts, verdict.calibration, verdict.reports)
+    return replace(verdict, diagnosis=found.diagnosis, impact=found.impact)
 
 
 def _verdict(

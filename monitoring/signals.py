@@ -16,7 +16,7 @@ COLUMNS_SHOWN = 8
 CRITICAL_RATIO = 2.0
 """So many times its limit makes a shift critical by itself."""
 
-ERRORS = frozenset({"drift_error", "predictions_error"})
+ERRORS = frozenset({"drift_error", "predictions_error", "explain_error"})
 
 
 @dataclass(frozen=True)

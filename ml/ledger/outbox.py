@@ -1,7 +1,7 @@
-"""Mails to send. A key makes each wish unique; a lease lets one sender at a time try it.
+"""Messages to send, by mail or by another channel. A key makes each wish unique; a lease lets one sender at a time try it.
 
-A sender reads `due`, and for each mail calls `claim`, sends, then `mark_sent` or `mark_failed`. A sender that
-dies holds its mail only until the lease ends. Every try carries the same Message-ID, so that a mail server or
+A sender reads `due`, and for each message calls `claim`, sends, then `mark_sent` or `mark_failed`. A sender that
+dies holds its message only until the lease ends. Every try carries the same Message-ID, or key, so that a server or
 reader that saw the first can drop the second.
 """
 
@@ -11,13 +11,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import ColumnElement, Select, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from ml.core.digests import digest_bytes
 from ml.core.errors import UsageError
 from ml.core.units import day_start, known_by
+from ml.ledger.columns import storable
 from ml.ledger.database import Store, reading, writing
 from ml.ledger.sql import insert, wrote
 from ml.ledger.tables import AttachmentRow, MailRow
@@ -26,13 +28,16 @@ LEASE = timedelta(minutes=5)
 FIRST_DELAY = timedelta(minutes=1)
 LONGEST_DELAY = timedelta(hours=1)
 
+MAIL, WEBHOOK = "mail", "webhook"
+"""Channels. What a webhook gets has the webhook's name in `to` and its words in `text`; its address is nowhere here."""
+
 Attachment = tuple[str, str, bytes]
 """Content id, MIME type, bytes."""
 
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail in the outbox. `attempts` counts the claims so far; `next_at` is when it may be tried again.
+    """A message in the outbox. `attempts` counts the claims so far; `next_at` is when it may be tried again.
 
     `last_error` is empty until a try failed; `sent_at` is None until it went out.
     """
@@ -52,6 +57,25 @@ class Mail:
     attempts: int
     last_error: str
     sent_at: datetime | None
+    channel: str = MAIL
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of the last message to one address about an incident.
+
+    `state` is `sent` (`at`: when), `held` until quiet hours end, `waiting` for its first try, or `retrying` after one
+    that failed (`at`: when it may be tried next); `last_error` is why that failed.
+    """
+
+    channel: str
+    to: str
+    subject: str
+    created_at: datetime
+    state: Literal["sent", "held", "waiting", "retrying"]
+    at: datetime
+    attempts: int
+    last_error: str
 
 
 def put(
@@ -66,25 +90,29 @@ def put(
     incident_id: int | None = None,
     market_day: date | None = None,
     at: datetime,
+    channel: str = MAIL,
+    not_before: datetime | None = None,
 ) -> bool:
-    """Wish a mail to be sent; False when its key was put before, and then nothing changes.
+    """Wish a message to be sent; False when its key was put before, and then nothing changes.
 
-    `to` is one or several addresses separated by commas; `market_day` is the day that the mail is about.
+    `to` is one or several addresses separated by commas, or the name of a webhook; `market_day` is the day that the
+    message is about. With `not_before` it is held until then.
     """
     with writing(store) as session:
         statement = insert(session, MailRow).values(
             key=key,
             recipients=to,
-            subject=subject,
-            body_text=text,
-            body_html=html,
+            subject=storable(subject),
+            body_text=storable(text),
+            body_html=storable(html),
             incident_id=incident_id,
             market_day=market_day,
             message_id=f"<{digest_bytes(key.encode())[:32]}@bidwright>",
             created_at=at,
-            next_at=at,
+            next_at=at if not_before is None else max(at, not_before),
             attempts=0,
             last_error="",
+            channel=channel,
         )
         if not wrote(session, statement.on_conflict_do_nothing(index_elements=["key"])):
             return False
@@ -118,8 +146,10 @@ def mark_sent(store: Store, mail_id: int, message_id: str, at: datetime) -> None
         session.execute(sent.values(sent_at=at, message_id=message_id, last_error=""))
 
 
-def mark_failed(store: Store, mail_id: int, error: str, at: datetime, *, attempt: int | None = None) -> None:
-    """Say that a try failed; the mail waits 1, 2, 4, ... minutes, at most an hour, and is never given up.
+def mark_failed(
+    store: Store, mail_id: int, error: str, at: datetime, *, attempt: int | None = None, delay: timedelta | None = None
+) -> None:
+    """Say that a try failed; the mail waits `delay`, else 1, 2, 4, ... minutes, at most an hour, and is never given up.
 
     With `attempt` (the `attempts` of the claimed mail) a sender whose lease ended and whose mail another took
     changes nothing. A mail that went out stays sent. UsageError for an unknown id.
@@ -128,7 +158,7 @@ def mark_failed(store: Store, mail_id: int, error: str, at: datetime, *, attempt
         row = _row(session, mail_id, for_update=True)
         if row.sent_at is not None or (attempt is not None and attempt != row.attempts):
             return
-        row.last_error, row.next_at = error, at + retry_delay(row.attempts)
+        row.last_error, row.next_at = storable(error), at + (delay or retry_delay(row.attempts))
 
 
 def retry_delay(attempts: int) -> timedelta:
@@ -139,6 +169,44 @@ def retry_delay(attempts: int) -> timedelta:
     """
     doublings = min(max(attempts - 1, 0), 16)
     return min(FIRST_DELAY * (1 << doublings), LONGEST_DELAY)
+
+
+def release(store: Store, incident_id: int, at: datetime) -> None:
+    """Let what quiet hours hold about an incident go now, so that what cannot wait does not overtake it."""
+    held = update(MailRow).where(MailRow.incident_id == incident_id, MailRow.sent_at.is_(None), MailRow.attempts == 0)
+    with writing(store) as session:
+        session.execute(held.where(MailRow.next_at > at).values(next_at=at))
+
+
+def told(store: Store, incident_id: int) -> list[tuple[str, str]]:
+    """Who heard, or will hear, of an incident: channel and address of every message about it, in order."""
+    query = select(MailRow.channel, MailRow.recipients).where(MailRow.incident_id == incident_id).order_by(MailRow.id)
+    with reading(store) as session:
+        return list(dict.fromkeys((channel, to) for channel, to in session.execute(query)))
+
+
+def deliveries(store: Store, incident_ids: Sequence[int], now: datetime) -> dict[int, list[Delivery]]:
+    """What became of the last message to each address about these incidents, the newest message first."""
+    found: dict[int, dict[tuple[str, str], Delivery]] = {}
+    bare = select(MailRow).options(defer(MailRow.body_text), defer(MailRow.body_html))
+    query = bare.where(MailRow.incident_id.in_(incident_ids)).order_by(MailRow.id.desc())
+    with reading(store) as session:
+        for row in session.scalars(query):
+            found.setdefault(row.incident_id or 0, {}).setdefault((row.channel, row.recipients), _delivery(row, now))
+    return {number: list(last.values()) for number, last in found.items()}
+
+
+def known(store: Store, key: str) -> bool:
+    """Whether a message of this key was ever put."""
+    with reading(store) as session:
+        return session.scalars(select(MailRow.id).where(MailRow.key == key)).first() is not None
+
+
+def waiting_keys(store: Store, now: datetime) -> list[str]:
+    """The keys of what has not gone out and may not be tried yet."""
+    query = select(MailRow.key).where(MailRow.sent_at.is_(None), MailRow.next_at > now).order_by(MailRow.id)
+    with reading(store) as session:
+        return list(session.scalars(query))
 
 
 def pending(store: Store) -> list[Mail]:
@@ -219,4 +287,23 @@ def _mail(row: MailRow, files: Sequence[Attachment]) -> Mail:
         attempts=row.attempts,
         last_error=row.last_error,
         sent_at=row.sent_at,
+        channel=row.channel,
+    )
+
+
+def _delivery(row: MailRow, now: datetime) -> Delivery:
+    state: Literal["sent", "held", "waiting", "retrying"] = "retrying"
+    if row.sent_at is not None:
+        state = "sent"
+    elif row.attempts == 0:
+        state = "held" if row.next_at > now else "waiting"
+    return Delivery(
+        channel=row.channel,
+        to=row.recipients,
+        subject=row.subject,
+        created_at=row.created_at,
+        state=state,
+        at=row.sent_at or row.next_at,
+        attempts=row.attempts,
+        last_error=row.last_error,
     )

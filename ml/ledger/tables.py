@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ml.ledger import rollout_tables as rollout_tables  # more tables of the same metadata
+from ml.ledger import incident_tables as incident_tables  # more tables of the same metadata
+from ml.ledger import rollout_tables as rollout_tables
 from ml.ledger.base import Base as Base
 
 
@@ -164,39 +165,8 @@ class WaiverRow(Base):
     expires_at: Mapped[datetime]
 
 
-class IncidentRow(Base):
-    """Something a person should know; at most one is open for a market and cause."""
-
-    __tablename__ = "incidents"
-    __table_args__ = (
-        CheckConstraint("severity IN ('critical', 'warning', 'info')", name="severity"),
-        CheckConstraint("(resolved_at IS NULL) = (resolved_day IS NULL)", name="resolved"),
-        Index(
-            "uq_incidents_open",
-            "market",
-            "cause",
-            unique=True,
-            sqlite_where=text("resolved_at IS NULL"),
-            postgresql_where=text("resolved_at IS NULL"),
-        ),
-    )
-    id: Mapped[int] = mapped_column(primary_key=True)
-    market: Mapped[str]
-    cause: Mapped[str]
-    severity: Mapped[str]
-    title: Mapped[str]
-    details: Mapped[Any]
-    first_day: Mapped[date]
-    last_day: Mapped[date]
-    opened_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-    resolved_day: Mapped[date | None]
-    resolved_at: Mapped[datetime | None]
-    resolution: Mapped[str]
-
-
 class MailRow(Base):
-    """A mail to send; its key makes the wish unique, its lease lets one sender at a time try."""
+    """A message to send by a channel; its key makes the wish unique, its lease lets one sender at a time try."""
 
     __tablename__ = "outbox"
     __table_args__ = (UniqueConstraint("key"), Index(None, "sent_at", "next_at"))
@@ -214,6 +184,7 @@ class MailRow(Base):
     attempts: Mapped[int]
     last_error: Mapped[str]
     sent_at: Mapped[datetime | None]
+    channel: Mapped[str] = mapped_column(server_default="mail")
 
 
 class AttachmentRow(Base):

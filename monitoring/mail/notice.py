@@ -10,9 +10,13 @@ from typing import Any
 
 from ml.core.units import from_micros
 from monitoring.links import Link
+from monitoring.series import Series
 
 SUBJECT_LENGTH = 160
 """Characters of a subject line; what reads it on a phone shows far fewer."""
+
+SEVERITIES = ("critical", "warning", "info", "resolved")
+"""The worst first."""
 
 REASONS_SHOWN, BARS_SHOWN, BARS_AT_LEAST = 6, 6, 4
 SCALE = 3.0
@@ -57,7 +61,8 @@ class Notice:
     """Everything that a mail says.
 
     Attributes:
-        state: `opened`, `worsened`, `resolved`, or the outcome of a decision; stands in brackets in the subject.
+        state: what became of it: `opened`, `worsened`, `reopened`, `escalated`, `resolved`, `approval wanted`, or the
+            outcome of a decision.
         severity: `critical`, `warning`, `info` or `resolved`; gives the colour.
         kind: what sort of thing it is, such as `Drift`.
         title: how bad, in a few words.
@@ -67,8 +72,13 @@ class Notice:
         reasons: what happened, most important first.
         did: what the platform did by itself.
         todo: what the reader should do; empty when nothing.
+        buttons: what to open, the most useful first; on the first screen.
+        runbook: the page that says what to do step by step, or None.
+        at_stake: what it costs, in words, such as `1,240 EUR a day`; empty where that is not known.
+        owner: who has it; empty for nobody.
+        charts: what moved, by day, the most telling first; drawn in the mail.
         bars, gates, facts: what was measured.
-        links: buttons, the most useful first.
+        links: further addresses, at the foot.
         number: the incident's number; None for anything else.
     """
 
@@ -83,11 +93,26 @@ class Notice:
     reasons: Sequence[str]
     did: str
     todo: str
-    links: Sequence[Link]
+    buttons: Sequence[Link] = ()
+    runbook: Link | None = None
+    at_stake: str = ""
+    owner: str = ""
+    charts: Sequence[Series] = ()
     bars: Sequence[Bar] = ()
     gates: Sequence[Gate] = ()
     facts: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    links: Sequence[Link] = ()
     number: int | None = None
+
+    @property
+    def foot(self) -> str:
+        """Why the reader got this mail, and which others come."""
+        if self.number is not None:
+            return (
+                f"Incident {self.number}. One mail when it opens, gets worse, returns or ends, and when nobody answers; all "
+                "of them are one conversation."
+            )
+        return "Sent once for this decision." if self.gates else "Sent once."
 
 
 def subject_line(tag: str, base: str) -> str:
@@ -128,8 +153,8 @@ def gate(result: Mapping[str, Any]) -> Gate:
     return Gate(
         name=str(result.get("gate", "")).replace("_", " "),
         verdict=str(result.get("verdict", "HOLD")),
-        number=_number(result.get("number")),
-        limit=_number(result.get("threshold")),
+        number=number_text(result.get("number")),
+        limit=number_text(result.get("threshold")),
         reason=str(result.get("reason", "")),
     )
 
@@ -143,14 +168,32 @@ def _change(column: Mapping[str, Any]) -> str:
     if column.get("numeric"):
         if "micros" in str(column["name"]):
             before, now = from_micros(before), from_micros(now)
-        return f"mean {_number(before)} → {_number(now)}{span}"
+        return f"mean {number_text(before)} → {number_text(now)}{span}"
     return f"{column.get('category', '')}: {before:.0%} → {now:.0%}{span}"
 
 
-def _number(value: Any) -> str:
-    """A number for people; empty for a missing one."""
+def number_text(value: Any) -> str:
+    """A number for people; empty for a missing one.
+
+    >>> number_text(1234.5), number_text(0.5), number_text(0.9991), number_text(None)
+    ('1,234', '0.50', '0.9991', '')
+    """
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return ""
+    if 0.995 <= abs(value) < 1:  # a share of nearly all
+        return f"{value:.4f}"
     if value == 0 or 0.01 <= abs(value) < 100:
         return f"{value:.2f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"
+
+
+def amount(micros: int | None, currency: str) -> str:
+    """Money for people; empty for a missing amount.
+
+    >>> amount(1_240_400_000, "EUR"), amount(2_345_000, "EUR"), amount(None, "EUR")
+    ('1,240 EUR', '2.35 EUR', '')
+    """
+    if micros is None:
+        return ""
+    value = from_micros(micros)
+    return f"{value:,.0f} {currency}" if abs(value) >= 100 else f"{value:,.2f} {currency}"

@@ -6,8 +6,10 @@ was opened: a database that was made anew does not reuse the Message-IDs of the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parseaddr
 
 from ml.core.digests import digest_json
 
@@ -43,6 +45,21 @@ def root_message_id(key: str) -> str | None:
     kind, _, rest = key.partition("/")
     identity, _, event = rest.partition("/")
     return f"<incident-{identity}@bidwright>" if kind == "incident" and identity and event else None
+
+
+def list_id(key: str, sender: str) -> str:
+    """What a reader's filter goes by (RFC 2919): the kind of mail, and where it comes from.
+
+    >>> list_id("incident/ab12/opened", "Bidwright <bidwright@example.com>")
+    'Bidwright incident mails <incident.bidwright.example.com>'
+    >>> list_id("odd key/1", "bidwright")
+    'Bidwright mails <other.bidwright.localhost>'
+    """
+    kind = key.partition("/")[0]
+    domain = parseaddr(sender)[1].partition("@")[2]
+    domain = domain if re.fullmatch(r"[A-Za-z0-9.-]{1,120}", domain) else "localhost"
+    known = re.fullmatch(r"[a-z-]{1,40}", kind) is not None
+    return f"Bidwright {kind + ' ' if known else ''}mails <{kind if known else 'other'}.bidwright.{domain}>"
 
 
 def recipients(addresses: str) -> list[str]:

@@ -8,16 +8,20 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader
 
-from bidwright_ui.plots import amount, draw
+from bidwright_ui.assets import address
+from bidwright_ui.charts import amount
+from bidwright_ui.charts import known as is_known
+from bidwright_ui.page import NAVIGATION
 from ml.core.units import from_micros
 
 _DIGEST_LENGTH = 64
 _SHORT = 10
 
 
-def render(template: str, view: Mapping[str, Any], *, root: str, market: str) -> str:
-    """A page as HTML. `root` is the relative path to the front page, for links."""
-    return _ENVIRONMENT.get_template(f"{template}.html.j2").render({**view, "root": root, "market": market})
+def render(template: str, view: Mapping[str, Any], *, root: str, market: str, under: str = "") -> str:
+    """A page as HTML. `root` is the relative path to the front page, for links; `under` the entry of the navigation."""
+    frame = {"root": root, "market": market, "under": under}
+    return _ENVIRONMENT.get_template(f"{template}.html.j2").render({**view, **frame})
 
 
 def short(digest: str | None) -> str:
@@ -123,7 +127,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"short": short, "number": number, "money": money, "instant": instant, "is_table": is_table}
     environment.filters |= {"percent": percent, "amount": amount, "known": known, "without_money": without_money}
-    environment.globals |= {"entry": entry, "draw": draw}
+    environment.globals |= {"entry": entry, "is_known": is_known, "asset": address, "navigation": NAVIGATION}
     return environment
 
 

@@ -73,7 +73,7 @@ def test_each_market_and_cause_has_its_own_incident(db: Database) -> None:
     assert [incident.cause for incident in incidents.open_incidents(db, "m")] == ["completeness", "drift"]
 
 
-def test_a_resolved_incident_says_when_and_why_and_the_next_report_opens_a_new_one(db: Database) -> None:
+def test_a_resolved_incident_says_when_and_why(db: Database) -> None:
     first, _ = drift(db)
     closed = incidents.resolve(db, "m", "drift", day=DAY + timedelta(days=1), at=AT + HOUR, reason="retrained")
     assert closed is not None
@@ -85,10 +85,42 @@ def test_a_resolved_incident_says_when_and_why_and_the_next_report_opens_a_new_o
         "retrained",
     )
     assert incidents.open_incidents(db, "m") == []
-    second, opened = drift(db, day=DAY + timedelta(days=3))
+
+
+def test_a_cause_that_returns_within_a_week_reopens_its_incident_for_everybody_to_look_again(db: Database) -> None:
+    first, _ = drift(db)
+    incidents.acknowledge(db, "m", first.id, by="anna", at=AT)
+    incidents.resolve(db, "m", "drift", day=DAY + timedelta(days=1), at=AT + HOUR, reason="retrained")
+    returned = AT + timedelta(days=7) + HOUR
+    again, opened = drift(db, day=DAY + timedelta(days=8), at=returned)
     assert opened
+    assert (again.id, again.opened_at, again.first_day) == (first.id, AT, DAY)
+    assert (again.reopened, again.last_reopened_at, again.open_since) == (1, returned, returned)
+    assert (again.resolved_at, again.resolved_day, again.resolution) == (None, None, "")
+    assert (again.acknowledged_at, again.acknowledged_by, again.alarmed_at) == (None, "", returned)
+    assert incidents.all_incidents(db, "m", 10) == [again]
+    kinds = [note.kind for note in incidents.notes(db, "m", first.id)]
+    assert kinds == ["opened", "acknowledged", "resolved", "reopened"]
+
+
+@pytest.mark.parametrize(("days", "hours"), [(9, 0), (1, 24 * 7 + 2)], ids=["by market days", "by the clock"])
+def test_a_cause_that_returns_after_more_than_a_week_opens_a_new_incident(db: Database, days: int, hours: int) -> None:
+    first, _ = drift(db)
+    closed = incidents.resolve(db, "m", "drift", day=DAY + timedelta(days=1), at=AT + HOUR, reason="retrained")
+    second, opened = drift(db, day=DAY + timedelta(days=days), at=AT + timedelta(hours=hours))
+    assert opened
+    assert second.id != first.id
+    assert second.reopened == 0
     assert incidents.all_incidents(db, "m", 10) == [second, closed]
     assert incidents.all_incidents(db, "m", 1) == [second]
+
+
+def test_the_days_between_a_resolution_and_a_reopening_did_not_stand_under_the_incident(db: Database) -> None:
+    drift(db)
+    incidents.resolve(db, "m", "drift", day=DAY + timedelta(days=2), at=AT, reason="over")
+    drift(db, day=DAY + timedelta(days=4))
+    stood = [bool(incidents.open_on(db, "m", DAY + timedelta(days=n))) for n in range(-1, 7)]
+    assert stood == [False, True, True, False, False, True, True, True]
 
 
 def test_resolving_what_is_not_open_is_harmless(db: Database) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, MetaData, inspect, text
 
 from ml.core.errors import StoreUnavailable
-from ml.ledger import schema
+from ml.ledger import incidents, outbox, schema
 from ml.ledger.database import Database
 from ml.ledger.tables import Base
 
@@ -121,6 +123,30 @@ def test_the_migrations_can_be_undone_and_done_again(own: Database) -> None:
     own.migrate()
     own.check()
     assert tables(own) == {*Base.metadata.tables, "alembic_version"}
+
+
+def test_incidents_and_mails_from_before_people_worked_on_them_keep_all_they_had(own: Database) -> None:
+    at, day = datetime(2026, 1, 6, tzinfo=UTC), date(2026, 1, 5)
+    for cause in ("drift", "parity"):
+        incidents.raise_incident(
+            own, "m", cause, day=day, severity="warning", title="t", details={"a": [1]}, at=at, at_stake_micros=7
+        )
+    incidents.resolve(own, "m", "parity", day=day, at=at, reason="over")
+    outbox.put(own, key="k", to="a@x", subject="s", text="t", html="h", incident_id=1, at=at)
+    before = incidents.all_incidents(own, "m", 9)
+    config = Config()
+    config.set_main_option("script_location", str(schema.MIGRATIONS))
+    with own.session() as session:
+        config.attributes["connection"] = session.connection()
+        command.downgrade(config, "0005")
+    own.migrate()
+    assert [replace(i, at_stake_micros=7, alarmed_at=at) for i in incidents.all_incidents(own, "m", 9)] == before
+    assert [(mail.key, mail.incident_id) for mail in outbox.pending(own)] == [("k", 1)]
+    assert [incident.cause for incident in incidents.open_on(own, "m", day)] == ["drift"]
+    reopened, opened = incidents.raise_incident(
+        own, "m", "parity", day=day, severity="warning", title="t", details={}, at=at
+    )
+    assert (reopened.id, opened, reopened.reopened) == (2, True, 1)
 
 
 def test_a_database_without_tables_says_to_migrate(empty: Database, empty_url: str) -> None:

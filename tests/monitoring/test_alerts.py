@@ -107,10 +107,23 @@ def test_all_mails_of_an_incident_are_one_conversation_under_one_subject(teller:
     assert len({mail.message_id for mail in mails}) == 3
 
 
-def test_when_it_returns_it_is_another_conversation(teller: Teller) -> None:
+def test_when_it_returns_within_a_week_the_same_conversation_goes_on_each_time(teller: Teller) -> None:
+    numbers = set()
+    for _ in range(3):
+        numbers.add(teller.tell(title="moved again").incident.id)
+        teller.end()
+    assert len(numbers) == 1
+    assert len({root_message_id(mail.key) for mail in teller.mails}) == 1
+    assert [mail.subject.split("]")[0] for mail in teller.mails] == ["[warning", "[resolved"] * 3
+    assert len({mail.subject.split("] ")[1] for mail in teller.mails}) == 1
+    assert "reopened" in teller.mails[2].text.lower()
+
+
+def test_when_it_returns_later_it_is_another_conversation(teller: Teller) -> None:
     teller.tell()
     teller.end()
-    teller.tell()
+    teller.at += timedelta(days=8)
+    teller.tell(day=DAY + timedelta(days=8))
     first, _, second = teller.mails
     assert root_message_id(first.key) != root_message_id(second.key)
 

@@ -14,8 +14,8 @@ import pytest
 from ml.core.verdict import Verdict
 from monitoring import judgement
 from monitoring.drift import DriftResult
-from monitoring.findings import QUIET, held
-from monitoring.judgement import judge_day
+from monitoring.findings import QUIET, Finding, held
+from monitoring.judgement import DriftVerdict, Explanation, judge_day
 
 NO_OPINION = DriftResult({}, None)
 
@@ -42,13 +42,17 @@ def matured(ratio: float) -> pd.DataFrame:
 SERVED = {"hotel_traffic": {"compared": 200, "equal": {"traffic_ctr_7d": 200}, "differing": []}}
 
 
+def watcher(verdict: Verdict) -> Finding:
+    return Finding("tracking", "bookings", "", verdict, 0.1, 0.5, "hardly a booking came on its day")
+
+
 def dearer(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(rate=rows["rate"] * 1.5)
 
 
 def test_a_day_like_the_others_passes_every_part(market: Any, day: Any) -> None:
     subject = market.subject(day, predict=predict)
-    verdict = judge_day([subject], day=day, matured=matured(1.0), served=SERVED)
+    verdict = judge_day([subject], day=day, matured=matured(1.0), served=SERVED, watched=[watcher(Verdict.PASS)])
     assert verdict.verdict is Verdict.PASS
     assert verdict.parts == dict.fromkeys(judgement.PARTS, Verdict.PASS)
     assert verdict.reasons == []
@@ -237,3 +241,32 @@ def test_evidently_is_given_our_limits_and_what_it_sees_otherwise_is_told(
     (told,) = [f for f in verdict.findings["drift"] if f.check == "second_opinion"]
     assert told.column == "rate"
     assert told.verdict is Verdict.PASS
+
+
+def test_what_the_watchers_found_counts_also_on_a_day_that_is_not_whole(market: Any, day: Any) -> None:
+    market.change(lambda rows: rows.assign(rate=np.inf), first=day)
+    verdict = judge_day([market.subject(day)], day=day, watched=[watcher(Verdict.FAIL)])
+    assert verdict.parts["watchers"] is Verdict.FAIL
+    assert verdict.numbers()["watchers"][0]["reason"] == "hardly a booking came on its day"
+
+
+def test_causes_and_costs_stand_beside_the_shifts_they_explain(market: Any, day: Any) -> None:
+    def explain(verdict: DriftVerdict) -> Explanation:
+        assert verdict.shifts
+        cause = {"cause": "drift:rivals", "share": 1.0, "evidence": ["our price moved against theirs"]}
+        return Explanation([cause], {"bookings.rate": {"spend_micros": 5}})
+
+    numbers = judge_day([market.subject(day)], day=day, explain=explain).numbers()
+    assert numbers["diagnosis"][0]["cause"] == "drift:rivals"
+    by_name = {column["name"]: column["impact"] for column in numbers["columns"]}
+    assert by_name["bookings.rate"] == {"spend_micros": 5}
+    assert by_name["bookings.segment"] is None
+
+
+def test_a_verdict_that_cannot_be_explained_is_told_and_keeps_its_shifts(market: Any, day: Any) -> None:
+    def broken(verdict: DriftVerdict) -> Explanation:
+        raise RuntimeError("no series")
+
+    verdict = judge_day([market.subject(day)], day=day, explain=broken)
+    assert "the causes could not be told (RuntimeError: no series)" in verdict.reasons
+    assert verdict.shifts

@@ -31,10 +31,10 @@ EVIL = "<script>alert('x')</script>"
 def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     """A platform without a database; the pages of the plugin look at it."""
     monkeypatch.setenv("BIDWRIGHT_HOME", str(tmp_path))
-    from bidwright_ui import app
+    from bidwright_ui import answers
 
     mine = Platform(load_settings(home=tmp_path), FixedClock(AT))
-    monkeypatch.setattr(app, "open_platform", lambda: mine)
+    monkeypatch.setattr(answers, "open_platform", lambda: mine)
     return mine
 
 
