@@ -63,7 +63,7 @@ AIRFLOW: Final[Mapping[str, str]] = {
     "airflow_executor_queued_tasks": "executor.queued_tasks",
 }
 """Of Airflow, sent over OTLP: by the name that Prometheus has for it (`airflow.` in front, dots become underscores, `_total` behind a
-counter and `_milliseconds` behind a timer, which is a histogram), Airflow's own name."""
+counter and `_milliseconds` behind a timer, which is a native histogram), Airflow's own name."""
 
 PARTS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "counter": ("",),
@@ -80,6 +80,4 @@ def service_names() -> frozenset[str]:
 
 def airflow_names() -> frozenset[str]:
     """Every name that a query on Airflow may use."""
-    timers = {name for name in AIRFLOW if name.endswith("_milliseconds")}
-    plain = frozenset(AIRFLOW) - timers
-    return plain | {f"{name}{part}" for name in timers for part in PARTS["histogram"]}
+    return frozenset(AIRFLOW)
