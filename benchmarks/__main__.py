@@ -18,6 +18,7 @@ _NO_BENCHMARKS = {
     "common",
     "detection_page",
     "detection_peer",
+    "detection_rows",
     "detection_summary",
     "detection_truth",
     "detection_world",

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,7 +64,7 @@ def chosen(only: Sequence[str] | None) -> list[str]:
 
 def campaign(names: Sequence[str], seeds: Iterable[int], size: Size, *, keep: Path, bases: Path, workers: int) -> Runs:
     """Watch every job on every seed, `workers` at once; what `keep` holds already of the same size is not watched again."""
-    jobs = [*(f"{YEAR}{part}" for part in range(QUIET_PARTS if size.quiet_days else 0)), QUIET, *names]
+    jobs = [QUIET, *names, *(f"{YEAR}{part}" for part in range(QUIET_PARTS if size.quiet_days else 0))]
     runs: dict[str, dict[int, Watched]] = {name: {} for name in jobs}
     todo = [(name, seed) for seed in seeds for name in jobs if not _file(keep, name, seed, size).exists()]
     with ThreadPoolExecutor(workers) as pool:
@@ -94,7 +94,7 @@ def _watch(keep: Path, bases: Path, name: str, seed: int, size: Size) -> None:
 
 
 def _child(name: str, seed: int, bases: Path, size: Size) -> str:
-    base = bases / f"{seed}-{digest_of(size)}"
+    base = bases / f"{seed}-{digest_of(replace(size, days=0, quiet_days=0, peer_every=0))}"
     command = [sys.executable, "-m", "benchmarks.detection_world", name, str(seed), str(base)]
     done = subprocess.run(
         [*command, json.dumps(asdict(size))],
@@ -108,7 +108,9 @@ def _child(name: str, seed: int, bases: Path, size: Size) -> str:
 
 
 def _file(keep: Path, name: str, seed: int, size: Size) -> Path:
-    return keep / f"{name}-{seed}-{digest_of(size)}.json"
+    """What was watched; a scenario does not depend on the quiet year, nor its year on the days of a scenario."""
+    changed = {"days": 0} if name.startswith(YEAR) else {"quiet_days": 0}
+    return keep / f"{name}-{seed}-{digest_of(replace(size, **changed))}.json"
 
 
 def digest_of(size: Size) -> str:

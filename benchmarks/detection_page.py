@@ -21,7 +21,7 @@ on {cpus} cores and {memory} GiB, seeds {seeds}, {opportunities} searches a day.
 
 What each does is in [the simulated market](simulator.md#scenarios). Every market runs until its onset with the house policy's bids;
 its champion is trained by the product's own step {settling} days before, without asking the gates. Then each scenario, and a market to
-which nothing happens, goes on from a copy for {days} days: landed, settled, judged. An alarm is an incident that opens or becomes
+which nothing happens, goes on from a copy for {days} days: landed, then judged day by day. An alarm is an incident that opens or becomes
 critical while it does not stand in the quiet copy of the same seed.
 
 {scenarios}

@@ -46,7 +46,7 @@ class Size:
     hotels: int = 240
     history: int = HISTORY
     quiet_days: int = QUIET_DAYS
-    days: int = 14
+    days: int = 10
     peer_every: int = 7
     onset: int | None = None
 
@@ -93,21 +93,21 @@ def build_base(home: Path, seed: int, size: Size) -> None:
             platform, clock = _open(unfinished, seed, size)
             _import(platform, clock, first, onset - timedelta(days=1))
             _forget_searches(unfinished)
-            if size.quiet_days and not (home / WHOLE).exists():
-                fork(unfinished, home / WHOLE)
+            if size.quiet_days and not (home / whole_of(size)).exists():
+                fork(unfinished, home / whole_of(size))
             clock.day = onset - timedelta(days=SETTLING_DAYS + 1)
             crown(platform, clock.day)
-    if size.quiet_days and not (home / WHOLE / DONE).exists():
-        platform, clock = _open(home / WHOLE, seed, size)
+    if size.quiet_days and not (home / whole_of(size) / DONE).exists():
+        platform, clock = _open(home / whole_of(size), seed, size)
         _import(platform, clock, onset, first + timedelta(days=size.history + size.quiet_days - 1))
         for part in range(QUIET_PARTS):
             clock.day = quiet_days(part, size)[0] - timedelta(days=SETTLING_DAYS + 1)
             crown(platform, clock.day)
-        (home / WHOLE / DONE).touch()
+        (home / whole_of(size) / DONE).touch()
 
 
 def watch_scenario(base: Path, home: Path, name: str, seed: int, size: Size) -> Watched:
-    """Days from the onset on: landed and settled one by one, their features built; then judged one by one.
+    """Days from the onset on: landed one by one, their features built; then judged one by one.
 
     To judge a day is to look at what was known by its end, so that it makes no difference that later ones are there.
     """
@@ -118,7 +118,7 @@ def watch_scenario(base: Path, home: Path, name: str, seed: int, size: Size) -> 
     onset = _first_day() + timedelta(days=size.onset_of(seed))
     happens = {} if name == QUIET else {"simulator_scenarios": (f"{name}@{onset.isoformat()}",)}
     days = [onset + timedelta(days=n) for n in range(size.days)]
-    landed = base / LANDED / name
+    landed = base / f"{LANDED}-{size.days}" / name
     if not landed.exists():
         with _appearing(landed) as unfinished:
             fork(base / BARE, unfinished)
@@ -138,7 +138,7 @@ def watch_quiet(base: Path, home: Path, part: int, seed: int, size: Size) -> Wat
     from benchmarks.detection_peer import stock_drift
 
     begin = time.perf_counter()
-    fork(base / WHOLE, home)
+    fork(base / whole_of(size), home)
     platform, clock = _open(home, seed, size)
     days = quiet_days(part, size)
     before, opened, named = judge_days(platform, clock, days)
@@ -148,6 +148,11 @@ def watch_quiet(base: Path, home: Path, part: int, seed: int, size: Size) -> Wat
     ]
     taken = round(time.perf_counter() - begin, 1)
     return Watched([str(day) for day in days], before, opened, named, {}, [], peer, taken)
+
+
+def whole_of(size: Size) -> str:
+    """The folder of a base in which its quiet year has landed."""
+    return f"{WHOLE}-{size.quiet_days}"
 
 
 def quiet_days(part: int, size: Size) -> list[date]:
@@ -160,11 +165,14 @@ def judge_days(
     platform: Any, clock: Any, days: Sequence[date]
 ) -> tuple[dict[str, str], list[dict[str, str]], list[list[str]]]:
     """Judge these days in turn, after some before them: what stood open before, and per day what does and what is named."""
+    from benchmarks.detection_rows import read_once
+
     opened, named = [], []
-    for age in range(SETTLING_DAYS, -len(days), -1):
-        day = clock.day = days[0] - timedelta(days=age)
-        opened.append(_judge(platform, day))
-        named.append(_named(platform, day))
+    with read_once(days[0] - timedelta(days=SETTLING_DAYS), days[-1]):
+        for age in range(SETTLING_DAYS, -len(days), -1):
+            day = clock.day = days[0] - timedelta(days=age)
+            opened.append(_judge(platform, day))
+            named.append(_named(platform, day))
     return opened[SETTLING_DAYS - 1], opened[SETTLING_DAYS:], named[SETTLING_DAYS:]
 
 
@@ -175,7 +183,6 @@ def _land(platform: Any, clock: Any, days: Sequence[date]) -> None:
     for day in days:
         clock.day = day
         pipeline.ingest(platform, day)
-        pipeline.settle(platform, day)
     materialize_history(
         platform.lake, platform.db, platform.settings, market=platform.market, first=days[0], last=days[-1], at=clock.now()
     )  # fmt: skip
@@ -260,13 +267,15 @@ def _import(platform: Any, clock: Any, first: date, last: date) -> None:
 
 def _judge(platform: Any, day: date) -> dict[str, str]:
     """Check the day as the platform does, and tell what stands open."""
-    from ml.ledger import stages
+    from functools import partial
+    from unittest.mock import patch
+
+    from ml import pipeline
     from ml.steps.watch import watch_day
 
-    # As `ml.pipeline.check_drift` does, but for Evidently's report: most of the time goes into it, and no alarm rests on it.
-    result = watch_day(platform, day, report=False)
-    key = stages.StageKey(platform.market, "drift", day)
-    stages.record(platform.db, key, status="done", result=result, at=platform.clock.now())
+    # Without Evidently's report, in which most of the time goes: no alarm rests on it.
+    with patch("ml.steps.watch.watch_day", partial(watch_day, report=False)):
+        pipeline.check_drift(platform, day)
     return _open_now(platform, day)
 
 
