@@ -70,7 +70,7 @@ def check_day(
 
     Returns:
         `verdict`, `held` (nothing may be learned from the day), `parts`, `reasons`, `confirmed` and `exceeding`
-        (names of columns), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
+        (names of columns), `notes` (on the references), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
     """
     earlier = _reports_before(db, market, day)
     exceeded_before = _exceeded_before(earlier, day, limits or Limits())
@@ -102,6 +102,7 @@ def check_day(
         "reasons": verdict.reasons,
         "confirmed": numbers["confirmed"],
         "exceeding": numbers["exceeding"],
+        "notes": numbers["notes"],
         "calibration": numbers["calibration"],
         "report": next(iter(keys.values()), ""),
         **told,
