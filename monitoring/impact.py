@@ -81,9 +81,7 @@ def impact(
     bids = day["bids"] - usual["bids"]
     value = _predicted(series, scope, now, before, day["clicks"] * eligible)
     if value is not None:
-        said.append(
-            f"The champion's value of the day's clicks is {_amount(value, sign=True)} from a change of the traffic."
-        )
+        said.append(f"The champion's value of the day's clicks is {_amount(value, sign=True)} from a change of the traffic.")
     profit, at_stake = None, None
     if series.take_share is not None and usual["clicks"] > 0:
         worth = series.take_share * usual["booking_value"] / usual["clicks"]  # gross of cancellations, which come later
@@ -92,18 +90,12 @@ def impact(
         earned = worth * (day["clicks"] * books * kept - usual["clicks"]) * eligible
         profit = earned - spend
         why = "clicks" + (", of which fewer book" if books < 1 else "") + (", of which fewer last" if kept < 1 else "")
-        said.append(
-            f"Expected to earn {_amount(earned, sign=True)} a day from {why}: {_amount(profit, sign=True)} in all."
-        )
+        said.append(f"Expected to earn {_amount(earned, sign=True)} a day from {why}: {_amount(profit, sign=True)} in all.")
         at_stake = max(0.0, -profit)
         if lead.cause in BLIND:
             at_stake = worth * usual["clicks"] * eligible * max(0.0, 1.0 - _booked(findings, scope))
-            said.append(
-                f"Bookings that earn {_amount(at_stake)} a day are not credited; learned from, they would lower bids."
-            )
-    rounded = [
-        None if amount is None else Micros(round(float(amount))) for amount in (value, bids, spend, profit, at_stake)
-    ]
+            said.append(f"Bookings that earn {_amount(at_stake)} a day are not credited; learned from, they would lower bids.")
+    rounded = [None if amount is None else Micros(round(float(amount))) for amount in (value, bids, spend, profit, at_stake)]
     return Impact(*rounded, sentences=said)
 
 
@@ -139,9 +131,7 @@ def _predicted(series: MarketSeries, scope: Scope, now: Any, before: Any, clicks
 
 def _booked(findings: Sequence[Watched], scope: Scope) -> float:
     """Bookings per click over what they were, where that moved."""
-    ratios = [
-        f.now for f in _of(findings, scope, "same_day_bookings", "bookings_per_click") if f.moved and f.now is not None
-    ]
+    ratios = [f.now for f in _of(findings, scope, "same_day_bookings", "bookings_per_click") if f.moved and f.now is not None]
     wrong = [f for f in _of(findings, scope, "far_below_rivals") if f.direction > 0]
     if not ratios and wrong and wrong[0].effect is not None:
         # A guest who finds another rate than was shown books a quarter as often (reference notes, price feed error).

@@ -113,10 +113,7 @@ def _slow(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
     last = slice(-BETTING_DAYS, None)
     usable = np.where(series.usable[last] | (age[last] == 0), 1.0, np.nan)
     path = detector(
-        (day0 + late)[last] * usable,
-        expected[last],
-        tolerated=tolerated,
-        alternatives=[r for r in FALLS if r < 0.9 * tolerated],
+        (day0 + late)[last] * usable, expected[last], tolerated=tolerated, alternatives=[r for r in FALLS if r < 0.9 * tolerated]
     )
     evidence = float(path[-1] / limit_of(limits.years_between, 1.0))
     since = len(clicks) - len(path) + _began(path)
@@ -165,9 +162,7 @@ def _uncredited(series: MarketSeries, limits: WatchLimits) -> Watched:
         logs = np.where(series.usable & (direct > 0), np.log(np.maximum(direct, 1.0)), np.nan)
     same = [logs[-1 - 7 * week] for week in range(1, 5) if 7 * week < len(logs) and np.isfinite(logs[-1 - 7 * week])]
     if len(same) < 3 or not np.isfinite(logs[-1]):
-        return hold(
-            CHECK, "uncredited", "bookings without a click: four weeks are needed to judge them", why=COLD_START
-        )
+        return hold(CHECK, "uncredited", "bookings without a click: four weeks are needed to judge them", why=COLD_START)
     usual, count = float(np.exp(np.mean(same))), float(direct[-1])
     effect = float(np.log(count / usual))
     # Counts of a day, and a week that is better than another by some percent.

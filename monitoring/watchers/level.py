@@ -61,9 +61,7 @@ def watch_ratio(ratio: Ratio, series: MarketSeries, limits: WatchLimits) -> list
 def hold(check: str, measure: str, reason: str, scope: Scope | None = None, *, why: str = "missing") -> Watched:
     """Nothing can be told: `why` is `missing`, or one of the quiet reasons of `monitoring.findings`."""
     scope = scope or Scope()
-    return Watched(
-        why if why != "missing" else check, str(scope), measure, Verdict.HOLD, None, None, reason, scope=scope
-    )
+    return Watched(why if why != "missing" else check, str(scope), measure, Verdict.HOLD, None, None, reason, scope=scope)
 
 
 def reference_days(series: MarketSeries, limits: WatchLimits) -> Floats:
@@ -90,16 +88,12 @@ def _of_scope(ratio: Ratio, series: MarketSeries, scope: Scope, limits: WatchLim
         return hold(ratio.check, ratio.measure, reason, scope, why=COLD_START)
     base = float(np.median(before))
     spread = max(_MAD_TO_SD * float(np.median(np.abs(before - base))), limit.floor)
-    effect, evidence, days = max(
-        (_window(values, base, spread, len(before), limit, k, more) for k, more in WINDOWS), key=lambda x: x[1]
-    )
+    effect, evidence, days = max((_window(values, base, spread, len(before), limit, k, more) for k, more in WINDOWS), key=lambda x: x[1])
     moved = evidence >= 1 and abs(effect) >= limit.effect
     now, was = (_told(ratio, base + part) for part in (effect, 0.0))
     over = "" if days == 1 else f" over {days} days"
     reason = f"{ratio.says}, {scope}: {now:.3g}{over}, {was:.3g} before"
-    reason += (
-        f" (moved by {abs(effect):.2f}, limit {limit.effect:g}; {evidence:.1f} x the evidence needed)" if moved else ""
-    )
+    reason += f" (moved by {abs(effect):.2f}, limit {limit.effect:g}; {evidence:.1f} x the evidence needed)" if moved else ""
     return Watched(
         ratio.check, str(scope), ratio.measure, Verdict.FAIL if moved and ratio.alarms else Verdict.PASS,
         abs(effect), limit.effect, reason, scope=scope, effect=effect, evidence=evidence, now=now, before=was,
@@ -129,9 +123,7 @@ _ALIKE = 0.25
 def _since(values: Floats, base: float, effect: float) -> int:
     """The first of the last days that lie at least half as far out on the same side."""
     place = len(values) - 1
-    while (
-        place > 0 and np.isfinite(values[place - 1]) and (values[place - 1] - base) * np.sign(effect) >= abs(effect) / 2
-    ):
+    while place > 0 and np.isfinite(values[place - 1]) and (values[place - 1] - base) * np.sign(effect) >= abs(effect) / 2:
         place -= 1
     return place
 

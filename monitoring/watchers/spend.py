@@ -55,15 +55,11 @@ def _velocity(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
     # stray further than counts do by themselves.
     most = MANY * usual_clicks
     many = (clicks[-1] - most) / np.sqrt(np.maximum(most + most**2 / 8.0, 1.0))
-    price = (
-        spend[-1] / np.maximum(clicks[-1], 1.0) / max(float(spend[before].sum() / max(clicks[before].sum(), 1.0)), 1.0)
-    )
+    price = spend[-1] / np.maximum(clicks[-1], 1.0) / max(float(spend[before].sum() / max(clicks[before].sum(), 1.0)), 1.0)
     dear = np.sqrt(clicks[-1]) * np.log(np.maximum(price / DEAR, 1e-9))
     sure = np.maximum(np.maximum(many, dear), 0.0)
     hit = (ratio > VELOCITY) & (clicks[-1] >= LEAST_CLICKS) & (sure >= SIGMAS)
-    hour = (
-        int(np.flatnonzero(hit)[0]) if hit.any() else int(np.argmax(np.where(clicks[-1] >= LEAST_CLICKS, ratio, 0.0)))
-    )
+    hour = int(np.flatnonzero(hit)[0]) if hit.any() else int(np.argmax(np.where(clicks[-1] >= LEAST_CLICKS, ratio, 0.0)))
     moved = bool(hit.any())
     start = datetime.combine(series.day, datetime.min.time(), tzinfo=UTC)
     reason = f"no hour of {scope} cost more than {VELOCITY} x its forecast"
