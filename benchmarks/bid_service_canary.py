@@ -153,6 +153,7 @@ def judge(home: str, candidate: Digest) -> None:
     from ml.promotion.canary import FolderStats
     from ml.promotion.ramp import RAMP
     from ml.promotion.rollout import enqueue, tick
+    from ml.serving.arm_stats import arms_folders
 
     platform = open_platform(home, MARKET)
     # One run after another on the same ledger: what the last one left barred may try again.
@@ -161,7 +162,7 @@ def judge(home: str, candidate: Digest) -> None:
         bars.lift(platform.db, MARKET, one.digest, why="the next run", by="the benchmark", at=platform.clock.now())
     decided = record(platform, candidate, platform.clock.now())
     enqueue(platform.db, decision_id=decided, policy=policy, at=platform.clock.now())
-    stats = FolderStats(platform.settings.serving / "arms")
+    stats = FolderStats(*arms_folders(platform.settings))
     while True:
         done = tick(platform.db, market=MARKET, stats=stats, clock=platform.clock, policy=policy)
         if done.action == "rolled_back":

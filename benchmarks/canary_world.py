@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -66,9 +67,9 @@ class World:
         self._odds = {arm: _bucket_odds(service) for arm, service in self.services.items()}
         self.next_analysis(self.shares)
 
-    def next_analysis(self, shares: Shares) -> None:
-        """Other shares, and counts from zero."""
-        self.shares = shares
+    def next_analysis(self, shares: Shares, *, tried: float = 0.0) -> None:
+        """Other shares, and counts from zero; `tried` is the share of requests that the canary is tried on beside its own."""
+        self.shares, self.tried = shares, tried
         self._counts = {arm: np.zeros(len(Count)) for arm in Arm}
         self._latency = {arm: np.zeros(len(BUCKET_TOPS_US), dtype=np.int64) for arm in Arm}
 
@@ -78,6 +79,9 @@ class World:
         for arm in Arm:
             share = small.get(arm, 1 - self.shares.baseline - self.shares.canary)
             self._add(arm, int(self._rng.poisson(self.rate * share * seconds)))
+        tried = int(self._rng.poisson(self.rate * self.tried * seconds))
+        self._counts[Arm.CANARY][Count.TRIED] += tried
+        self._counts[Arm.CANARY][Count.TRIED_ERRORS] += self._rng.binomial(tried, self.services[Arm.CANARY].errors)
 
     def read(self, key: StatsKey, now: datetime) -> AllStats:  # noqa: ARG002  (the source's signature)
         """The counts so far."""
@@ -105,11 +109,19 @@ class World:
         counts[Count.LOG_BID] += with_bids * mean * LOG_SCALE
         counts[Count.LOG_BID_SQUARED] += (with_bids * mean**2 + spread) * LOG_SCALE
         counts[Count.BID_MICROS] += with_bids * np.exp(mean)
-        spend = rng.lognormal(service.spend_log_mean, service.spend_log_sd, min(n, 4_000))
-        scale = n / len(spend)
-        counts[Count.SPEND_MICROS] += scale * spend.sum()
-        counts[Count.SPEND_SQUARED] += scale * ((spend / 1_000) ** 2).sum()
+        sums = _spends(service.spend_log_mean, service.spend_log_sd)
+        at = int(rng.integers(0, sums.shape[1] - n))
+        spent, squared = sums[:, at + n] - sums[:, at]
+        counts[Count.SPEND_MICROS] += spent
+        counts[Count.SPEND_SQUARED] += squared
         self._latency[arm] += rng.multinomial(n, self._odds[arm])
+
+
+@lru_cache(maxsize=4)
+def _spends(log_mean: float, log_sd: float) -> npt.NDArray[np.float64]:
+    """Running sums of spend and of its square (of thousandths): a stretch of n is a sample of n requests."""
+    spend = np.random.default_rng(0).lognormal(log_mean, log_sd, 4_000_000)
+    return np.stack([np.concatenate([[0.0], values.cumsum()]) for values in (spend, (spend / 1_000) ** 2)])
 
 
 def even(rate: float, seed: int, *, service: Service | None = None) -> World:

@@ -19,10 +19,10 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from lifecycle import DRIFT_CHECKED, FEATURES, LIFECYCLE, run_stage
+from lifecycle import DRIFT_CHECKED, FEATURES, LIFECYCLE, deadline, run_stage
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=FEATURES), doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=PartitionedAssetTimetable(assets=FEATURES), doc_md=__doc__, deadline=deadline(), **LIFECYCLE)
 def check_drift() -> None:
     """Judge the day against the days the champion learned from."""
 

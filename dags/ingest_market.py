@@ -19,10 +19,10 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from lifecycle import LIFECYCLE, MARKET_DAY, market_calendar, run_stage
+from lifecycle import LIFECYCLE, MARKET_DAY, deadline, market_calendar, run_stage
 
 
-@dag(schedule=market_calendar(), doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=market_calendar(), doc_md=__doc__, deadline=deadline(), **LIFECYCLE)
 def ingest_market() -> None:
     """Land one market day."""
 

@@ -22,10 +22,10 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from lifecycle import FEATURES, LIFECYCLE, MARKET_DAY, ONLINE_STORE_POOL, materialize_parts, run_stage
+from lifecycle import FEATURES, LIFECYCLE, MARKET_DAY, ONLINE_STORE_POOL, deadline, materialize_parts, run_stage
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=MARKET_DAY), doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=PartitionedAssetTimetable(assets=MARKET_DAY), doc_md=__doc__, deadline=deadline(), **LIFECYCLE)
 def materialize_features() -> None:
     """Build and materialise the day's features."""
     parts = materialize_parts()

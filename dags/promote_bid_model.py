@@ -23,12 +23,19 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import PartitionedAssetTimetable, TriggerRule, dag, task
 
-from lifecycle import CANDIDATE, CHAMPION, LIFECYCLE, run_stage
+from lifecycle import CANDIDATE, CHAMPION, LIFECYCLE, canary_rollouts, deadline, run_stage
 from lifecycle.approval import APPROVAL_BODY, DECISION, answered, evidence_table, slice_table
 from lifecycle.rollout import CarryOut
+from ml.pipeline import ANSWER_WITHIN_HOURS
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=CANDIDATE), doc_md=__doc__, **LIFECYCLE)
+@dag(
+    schedule=PartitionedAssetTimetable(assets=CANDIDATE),
+    doc_md=__doc__,
+    # A canary takes as long as it takes; the rollout's own judge looks after that.
+    deadline=[] if canary_rollouts() else deadline(more_hours=ANSWER_WITHIN_HOURS),
+    **LIFECYCLE,
+)
 def promote_bid_model() -> None:
     """Judge the candidate; promote it if it earned it."""
 
@@ -52,7 +59,7 @@ def promote_bid_model() -> None:
         body=APPROVAL_BODY,
         options=["Approve", "Reject"],
         defaults="Reject",
-        response_timeout=timedelta(hours=8),
+        response_timeout=timedelta(hours=ANSWER_WITHIN_HOURS),
         on_failure_callback=None,
     )
 

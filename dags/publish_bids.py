@@ -17,10 +17,15 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from lifecycle import CHAMPION, DRIFT_CHECKED, LIFECYCLE, run_stage
+from lifecycle import CHAMPION, DRIFT_CHECKED, LIFECYCLE, deadline, run_stage
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=DRIFT_CHECKED | CHAMPION), doc_md=__doc__, **LIFECYCLE)
+@dag(
+    schedule=PartitionedAssetTimetable(assets=DRIFT_CHECKED | CHAMPION),
+    doc_md=__doc__,
+    deadline=deadline(),
+    **LIFECYCLE,
+)
 def publish_bids() -> None:
     """Publish the day's bids."""
 

@@ -27,10 +27,13 @@ def rehearse_rollback() -> None:
     """Rehearse the rollback."""
 
     @task
-    def rehearse() -> dict[str, Any]:
+    def rehearse(*, dag_run: Any) -> dict[str, Any]:
+        from ml import incidents
         from ml import rollout as use
 
-        drill = use.rehearse(open_platform())
+        platform = open_platform()
+        drill = use.rehearse(platform)
+        incidents.dag_succeeded(platform, dag=dag_run.dag_id, day=dag_run.run_after.date())
         if not drill["ok"]:
             raise AirflowSkipException(drill["reason"])
         return drill

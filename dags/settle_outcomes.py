@@ -16,10 +16,10 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from lifecycle import LIFECYCLE, MARKET_DAY, run_stage
+from lifecycle import LIFECYCLE, MARKET_DAY, deadline, run_stage
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=MARKET_DAY), doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=PartitionedAssetTimetable(assets=MARKET_DAY), doc_md=__doc__, deadline=deadline(), **LIFECYCLE)
 def settle_outcomes() -> None:
     """Settle what became known."""
 

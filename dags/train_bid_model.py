@@ -23,10 +23,10 @@ from typing import Any
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from lifecycle import CANDIDATE, DRIFT_CHECKED, LIFECYCLE, run_stage, signing_settings
+from lifecycle import CANDIDATE, DRIFT_CHECKED, LIFECYCLE, deadline, run_stage, signing_settings
 
 
-@dag(schedule=PartitionedAssetTimetable(assets=DRIFT_CHECKED), doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=PartitionedAssetTimetable(assets=DRIFT_CHECKED), doc_md=__doc__, deadline=deadline(), **LIFECYCLE)
 def train_bid_model() -> None:
     """Train a bid model, when one is due."""
 

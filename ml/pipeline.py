@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
+from ml.core import tracing
 from ml.core.errors import DayRejected, NoData, PermanentError, SchemaBreak
 
 if TYPE_CHECKING:
@@ -138,9 +139,31 @@ def judge(platform: Platform, day: date, *, candidate: str = "", run_id: str = "
     def work() -> Result:
         from ml.steps.judge import judge_day
 
-        return judge_day(platform, day, candidate=candidate)
+        found = judge_day(platform, day, candidate=candidate)
+        if found["needs_approval"] and found["verdict"] == "PASS" and run_id:
+            _ask(platform, found["decision_id"], run_id)
+        return found
 
     return _stage(platform, "promote", day, work, run_id=run_id)
+
+
+ANSWER_WITHIN_HOURS = 8
+"""How long a promotion waits for a person's answer."""
+
+
+def _ask(platform: Platform, decision_id: int, run_id: str) -> None:
+    """Tell people that a run of Airflow waits for their answer."""
+    from ml.ledger import decisions
+    from monitoring.alerts import ask_approval
+
+    ask_approval(
+        platform.db,
+        platform.settings,
+        decision=decisions.get(platform.db, decision_id),
+        run_id=run_id,
+        hours=ANSWER_WITHIN_HOURS,
+        at=platform.clock.now(),
+    )
 
 
 def promote(
@@ -235,7 +258,7 @@ def run_day(platform: Platform, day: date) -> Result:
 
 
 def deliver_mail(platform: Platform) -> Result:
-    """Send what waits in the outbox; a server that is down leaves it waiting."""
+    """Send what waits in the outbox, by mail and webhook; a server that is down leaves it waiting."""
     from ml.ledger import outbox
 
     if not outbox.count_pending(platform.db):
@@ -257,11 +280,14 @@ def fail(platform: Platform, day: date, step: str, error: BaseException | str, *
         run_id: the Airflow run.
     """
     stage = _STAGE_OF_TASK.get(step, step)
+    from ml.incidents import first_line
     from ml.ledger import stages
     from monitoring.alerts import raise_alert
+    from monitoring.causes import meaning
 
     at = platform.clock.now()
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = first_line(error)
+    dag = meaning(f"task:{stage}").dag
     kind = type(error).__name__ if isinstance(error, BaseException) else "ProcessEnded"
     result = {"error": kind, "reason": reason}
     key = stages.StageKey(platform.market, stage, day)
@@ -274,8 +300,8 @@ def fail(platform: Platform, day: date, step: str, error: BaseException | str, *
         day=day,
         severity="critical",
         title=f"{_STAGE_TITLES[stage]} stopped",
-        reasons=[reason],
-        details={"stage": stage, "error": kind, "run_id": run_id},
+        reasons=[f"{dag}.{step}, {day.isoformat()}: {reason}"],
+        details={"stage": stage, "dag": dag, "task": step, "error": kind, "run_id": run_id},
         at=at,
     )
     return {**result, "mail": deliver_mail(platform)}
@@ -307,6 +333,11 @@ def _cause(stage: str, error: BaseException | str) -> str:
 
 def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result], *, run_id: str) -> Result:
     """Run a step, record what became of it under its key, and send the mail it caused."""
+    with tracing.span(stage, market=platform.market, day=day.isoformat(), run_id=run_id):
+        return _worked(platform, stage, day, work, run_id)
+
+
+def _worked(platform: Platform, stage: str, day: date, work: Callable[[], Result], run_id: str) -> Result:
     from ml.ledger import stages
 
     try:
@@ -316,7 +347,9 @@ def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result]
         raise
     status: Literal["held", "done"] = "held" if result.get("held") else "done"
     key = stages.StageKey(platform.market, stage, day)
-    stages.record(platform.db, key, status=status, result=result, at=platform.clock.now(), run_id=run_id)
+    # Whoever acts on what this step did, such as a bid service that takes a champion over, goes on with its trace.
+    kept = result | ({"trace": trace} if (trace := tracing.carrier()) else {})
+    stages.record(platform.db, key, status=status, result=kept, at=platform.clock.now(), run_id=run_id)
     _resolve(platform, day, stage, result)
     deliver_mail(platform)
     return result
@@ -326,8 +359,10 @@ def _resolve(platform: Platform, day: date, stage: str, result: Result) -> None:
     """A step that succeeds ends the incidents that its failure had opened, unless one of their days still stands stopped."""
     from ml.ledger import incidents, stages
     from monitoring.alerts import resolve_alerts
+    from monitoring.causes import meaning
 
-    causes = {f"task:{stage}"}
+    dag = meaning(f"task:{stage}").dag
+    causes = {f"task:{stage}", f"dag:{dag}", f"deadline:{dag}"}
     if stage == "ingest":
         causes |= {"ingest:schema", "ingest:rejected", "ingest:missing"}
         causes |= set() if result.get("repeated") else {"ingest:repeated"}

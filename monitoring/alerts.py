@@ -1,14 +1,16 @@
-"""Tell people: open, worsen and resolve incidents, each with at most one mail, in one transaction.
+"""Tell people: open, worsen, reopen and resolve incidents, each with at most one message to each, in one transaction.
 
 An incident is one conversation: its mails keep the subject that it was opened with, behind a tag in brackets
-that changes. The same report again updates the incident and mails nothing.
+that changes. The same report again updates the incident and tells nobody; so does any report while it is snoozed,
+but one that makes it critical.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
+from importlib import import_module
 from typing import Any
 
 from ml.core.digests import digest_json
@@ -17,24 +19,32 @@ from ml.core.verdict import Verdict
 from ml.ledger import incidents, outbox
 from ml.ledger.database import Store, writing
 from ml.ledger.decisions import Decision
-from ml.ledger.incidents import Incident, Severity
+from ml.ledger.incidents import PLATFORM, RANK, Incident, Severity
+from ml.ledger.outbox import MAIL, WEBHOOK
 from monitoring.causes import meaning
-from monitoring.links import Link, decision_link, page_link, run_link
-from monitoring.mail.notice import BARS_AT_LEAST, BARS_SHOWN, REASONS_SHOWN, Bar, Notice, bar, gate, subject_line
+from monitoring.links import Link
+from monitoring.mail.notice import Notice, subject_line
 from monitoring.mail.render import render
-from monitoring.mail.thread import OPENED, Conversation, recipients
-from monitoring.series import charts_from
+from monitoring.mail.thread import OPENED, Conversation
+from monitoring.notices import (
+    MAILED,
+    REASONS,
+    SUBJECT,
+    approval_notice,
+    base_subject,
+    decision_notice,
+    incident_notice,
+    resolved_notice,
+)
+from monitoring.routing import Target, everybody, not_before, owner_of, targets
+from monitoring.webhook import text_of
 
-_RANK: Mapping[str, int] = {"info": 0, "warning": 1, "critical": 2}
 _TITLE_LENGTH = 200
-_SUBJECT, _MAILED, _REASONS = "subject", "mailed_severity", "reasons"
-_TOLD = frozenset({"columns", "charts", "facts", "run_id", _SUBJECT, _MAILED, _REASONS})
-"""Details that a mail shows in another way than as a line of facts."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """What became of a report: its incident, whether that was opened by it, and how many mails were put."""
+    """What became of a report: its incident, whether that was opened by it, and how many messages were put."""
 
     incident: Incident
     opened: bool
@@ -56,11 +66,11 @@ def raise_alert(
     at: datetime,
     at_stake_micros: int | None = None,
 ) -> Alert:
-    """Open the incident of a cause, or bring it up to date; mail when it opens and when its severity rises.
+    """Open or reopen the incident of a cause, or bring it up to date; tell when it opens and when its severity rises.
 
     Args:
         store: the ledger, or a session of it to take part in a transaction.
-        settings: who gets mail, and where Airflow is.
+        settings: who hears of it, and where Airflow is.
         market: name of the market.
         cause: a key of `monitoring.causes.CAUSES`, or one with a suffix.
         day: the market day.
@@ -75,28 +85,37 @@ def raise_alert(
         at_stake_micros: money that it costs, where that was measured.
     """
     title = " ".join(title.split())[:_TITLE_LENGTH]
+    if (details or {}).get("charts"):
+        # Takes half a second the first time, which no writer should wait for.
+        import_module("matplotlib.figure")
     with writing(store) as session:
         before = incidents.concerned(session, market, cause, day=day, at=at)
-        mailed = before.details.get(_MAILED, before.severity) if before and before.is_open else None
-        worse = mailed is not None and _RANK[severity] > _RANK[mailed]
+        told = before.details.get(MAILED, before.severity) if before else None
+        worse = told is not None and RANK[severity] > RANK.get(told, 0)
+        # Woken by what is worse than what was snoozed, and critical.
+        asleep = before is not None and before.sleeps(at) and not (worse and severity == "critical")
+        subject = before.details.get(SUBJECT, "") if before else ""
+        stays = told is not None and not worse and (before is not None and (before.is_open or asleep))
         kept = {
             **(details or {}),
-            _REASONS: list(reasons),
-            _SUBJECT: before.details.get(_SUBJECT, "") if before else _base(meaning(cause).name, market, day, title),
-            _MAILED: mailed if mailed is not None and not worse else severity,
+            REASONS: list(reasons),
+            SUBJECT: subject or base_subject(meaning(cause).name, market, day, title),
+            MAILED: told if stays else severity,
         }
         incident, opened = incidents.raise_incident(
             session, market, cause, day=day, severity=severity, title=title, details=kept, at=at,
-            at_stake_micros=at_stake_micros,
+            at_stake_micros=at_stake_micros, owner=owner_of(settings, market=market, cause=cause, severity=severity),
         )  # fmt: skip
-        mails = 0
-        if opened or worse:
-            state = "worsened" if not opened else "reopened" if incident.reopened else OPENED
-            notice = _notice(incident, settings, day=day, state=state, links=links)
-            mails = _mail(
-                session, settings, incident, notice, tag=severity, event=_event(incident, f"{state}-{severity}"), at=at
-            )
-        return Alert(incident, opened, mails)
+        if asleep or not (opened or worse):
+            return Alert(incident, opened, 0)
+        if incident.snoozed_until is not None:
+            why = f"it became {severity}" if incident.sleeps(at) else "its end had come"
+            incident = incidents.wake(session, market, incident.id, by=PLATFORM, at=at, why=why) or incident
+        state = "worsened" if not opened else "reopened" if incident.reopened else OPENED
+        notice = incident_notice(incident, settings, day=day, state=state, links=links)
+        to = targets(settings, market=market, cause=cause, severity=severity)
+        told_now = tell(session, settings, incident, notice, to=to, event=f"{state}-{severity}", at=at)
+        return Alert(incident, opened, told_now)
 
 
 def resolve_alerts(
@@ -108,170 +127,139 @@ def resolve_alerts(
     day: date,
     reason: str,
     at: datetime,
+    by: str = PLATFORM,
 ) -> list[Incident]:
-    """End the open incidents of these causes, with one mail each; those that are not open are left alone."""
+    """End the open incidents of these causes, and tell each who heard of them; those that are not open are left alone.
+
+    What ends while it is snoozed is told when the snooze ends.
+    """
     ended = []
     with writing(store) as session:
         for cause in causes:
-            incident = incidents.resolve(session, market, cause, day=day, at=at, reason=reason)
+            incident = incidents.resolve(session, market, cause, day=day, at=at, reason=reason, by=by)
             if incident is None:
                 continue
-            open_notice = _notice(incident, settings, day=day, state="resolved", links=())
-            notice = replace(
-                open_notice, severity="resolved", title=f"{open_notice.kind}: over", summary=reason,
-                reasons=[reason[:1].upper() + reason[1:]], did="", todo="", bars=(), charts=(),
-                facts=[("it was", incident.title), ("severity", incident.severity), ("days", _span(incident))],
-            )  # fmt: skip
-            _mail(session, settings, incident, notice, tag="resolved", event=_event(incident, "resolved"), at=at)
+            if not incident.sleeps(at):
+                tell_resolved(session, settings, incident, at=at)
             ended.append(incident)
     return ended
+
+
+def tell_resolved(store: Store, settings: Settings, incident: Incident, *, at: datetime) -> int:
+    """Say that an incident is over to everybody who heard of it; once for each time that it was open."""
+    to = [Target(channel, address) for channel, address in outbox.told(store, incident.id)]
+    return tell(store, settings, incident, resolved_notice(incident, settings), to=to, event="resolved", at=at)
 
 
 def announce_decision(
     store: Store, settings: Settings, *, decision: Decision, moved: bool, reason: str, at: datetime
 ) -> int:
-    """Mail what became of a candidate, with its gates; once per decision and outcome. Returns how many mails were put."""
+    """Tell what became of a candidate, with its gates; once per decision and outcome. Returns how many messages were put."""
     outcome = "promoted" if moved else "refused" if decision.verdict is Verdict.FAIL else "held"
     title = f"candidate {decision.candidate[:12]} {outcome}"
-    notice = _decision_notice(decision, settings, outcome=outcome, title=title, reason=reason)
-    text, html, attachments = render(notice)
-    identity = digest_json(
-        [decision.market, decision.day.isoformat(), decision.candidate, decision.generation, _instant(decision)]
-    )[:32]
-    base = _base("Promotion", decision.market, decision.day, title)
-    return sum(
-        outbox.put(
-            store,
-            key=f"decision/{identity}/{outcome}/{digest_json(to)[:8]}",
-            to=to,
-            subject=subject_line(outcome, base),
-            text=text,
-            html=html,
-            attachments=attachments,
-            market_day=decision.day,
-            at=at,
-        )
-        for to in recipients(settings.mail_to)
-    )
+    notice = decision_notice(decision, settings, outcome=outcome, title=title, reason=reason)
+    subject = subject_line(outcome, base_subject("Promotion", decision.market, decision.day, title))
+    hold = not_before(settings, severity="info", at=at)
+    return _put_about(store, settings, decision, notice, subject=subject, outcome=outcome, at=at, hold=hold)
 
 
-def _mail(
-    store: Store, settings: Settings, incident: Incident, notice: Notice, *, tag: str, event: str, at: datetime
+def ask_approval(store: Store, settings: Settings, *, decision: Decision, run_id: str, hours: int, at: datetime) -> int:
+    """Tell that a candidate waits for a person's answer, once per decision; the question has an end, so it waits for no morning.
+
+    Args:
+        store: the ledger, or a session of it.
+        settings: who is asked, and where Airflow is.
+        decision: what the gates say, with the reasons for asking in `approval`.
+        run_id: the Airflow run that waits.
+        hours: for how long it waits.
+        at: the present instant.
+    """
+    notice = approval_notice(decision, settings, run_id=run_id, hours=hours)
+    title = f"candidate {decision.candidate[:12]} waits for an answer"
+    subject = subject_line("approval wanted", base_subject("Promotion", decision.market, decision.day, title))
+    return _put_about(store, settings, decision, notice, subject=subject, outcome="asked", at=at, hold=at)
+
+
+def tell(
+    store: Store,
+    settings: Settings,
+    incident: Incident,
+    notice: Notice,
+    *,
+    to: Sequence[Target],
+    event: str,
+    at: datetime,
 ) -> int:
-    text, html, attachments = render(notice)
+    """Put one message to each target about an event of an incident; how many were new.
+
+    What is critical goes at once, and what quiet hours had held of the same conversation goes before it.
+    """
+    if not to:
+        return 0
+    event = f"{event}-{incident.reopened}" if incident.reopened else event
+    tag = "resolved" if notice.state == "resolved" else incident.severity
+    subject = subject_line(tag, incident.details.get(SUBJECT) or incident.title)
+    hold = not_before(settings, severity=incident.severity, at=at)
+    if hold == at:
+        outbox.release(store, incident.id, at)
+    keys = {
+        target: Conversation.of(
+            market=incident.market, cause=incident.cause, opened_at=incident.opened_at, number=incident.id,
+            to=target.identity,
+        ).key(event)
+        for target in to
+    }  # fmt: skip
+    return _put(store, notice, keys, subject=subject, incident_id=incident.id, at=at, hold=hold)
+
+
+def _put_about(
+    store: Store,
+    settings: Settings,
+    decision: Decision,
+    notice: Notice,
+    *,
+    subject: str,
+    outcome: str,
+    at: datetime,
+    hold: datetime,
+) -> int:
+    recorded = decision.recorded_at.isoformat() if decision.recorded_at else ""
+    identity = digest_json(
+        [decision.market, decision.day.isoformat(), decision.candidate, decision.generation, recorded]
+    )[:32]
+    keys = {
+        target: f"decision/{identity}/{outcome}/{digest_json(target.identity)[:8]}" for target in everybody(settings)
+    }
+    return _put(store, notice, keys, subject=subject, incident_id=None, at=at, hold=hold)
+
+
+def _put(
+    store: Store,
+    notice: Notice,
+    keys: Mapping[Target, str],
+    *,
+    subject: str,
+    incident_id: int | None,
+    at: datetime,
+    hold: datetime,
+) -> int:
+    by_mail = any(target.channel == MAIL for target in keys)
+    text, html, attachments = render(notice) if by_mail else ("", "", [])
     count = 0
-    for to in recipients(settings.mail_to):
-        conversation = Conversation.of(
-            market=incident.market, cause=incident.cause, opened_at=incident.opened_at, number=incident.id, to=to
-        )
+    for target, key in keys.items():
+        posted = target.channel == WEBHOOK
         count += outbox.put(
             store,
-            key=conversation.key(event),
-            to=to,
-            subject=subject_line(tag, incident.details.get(_SUBJECT) or incident.title),
-            text=text,
-            html=html,
-            attachments=attachments,
-            incident_id=incident.id,
+            key=key,
+            to=target.to,
+            subject=subject,
+            text=text_of(subject, notice) if posted else text,
+            html="" if posted else html,
+            attachments=() if posted else attachments,
+            incident_id=incident_id,
             market_day=notice.day,
             at=at,
+            channel=target.channel,
+            not_before=hold,
         )
     return count
-
-
-def _event(incident: Incident, event: str) -> str:
-    """The event's part of a key; the same event after a reopening is another one."""
-    return f"{event}-{incident.reopened}" if incident.reopened else event
-
-
-def _span(incident: Incident) -> str:
-    return f"{incident.first_day.isoformat()} to {(incident.resolved_day or incident.last_day).isoformat()}"
-
-
-def _base(kind: str, market: str, day: date, title: str) -> str:
-    """The part of a subject that stays: what, where, when, how bad."""
-    return f"{kind} in {market} on {day.isoformat()}: {title}"
-
-
-def _notice(incident: Incident, settings: Settings, *, day: date, state: str, links: Sequence[Link]) -> Notice:
-    cause, details = meaning(incident.cause), incident.details
-    reasons = [str(reason) for reason in details.get(_REASONS, [])]
-    run = run_link(settings, cause.dag, str(details.get("run_id", "")))
-    return Notice(
-        state=state,
-        severity=incident.severity,
-        kind=cause.name,
-        title=incident.title,
-        market=incident.market,
-        day=day,
-        since=incident.first_day,
-        summary=reasons[0] if reasons else incident.title,
-        reasons=_shortened(reasons),
-        did=cause.did,
-        todo=cause.todo,
-        charts=charts_from(details.get("charts")),
-        bars=_bars(details),
-        facts=_facts(details),
-        buttons=[*links, *([run] if run else []), page_link(settings)],
-        number=incident.id,
-    )
-
-
-def _decision_notice(decision: Decision, settings: Settings, *, outcome: str, title: str, reason: str) -> Notice:
-    stays = "stays" if decision.champion else "is still to be found"
-    texts = {
-        "promoted": ("The candidate is the champion now. The next bids are made with it.", ""),
-        "refused": (f"The champion {stays}; nothing was published with the candidate.",
-                    "Look at the gates that failed. The next retrain tries again by itself."),
-        "held": (f"The champion {stays}; nothing was published with the candidate.",
-                 "Something that a gate needs is missing, or somebody has to answer: see the reasons."),
-    }  # fmt: skip
-    did, todo = texts[outcome]
-    run = run_link(settings, "promote_bid_model")
-    links = [decision_link(settings, decision.id)] if decision.id is not None else []
-    return Notice(
-        state=outcome,
-        severity={"promoted": "resolved", "refused": "warning"}.get(outcome, "info"),
-        kind="Promotion",
-        title=title[:1].upper() + title[1:],
-        market=decision.market,
-        day=decision.day,
-        since=None,
-        summary=reason,
-        reasons=[reason],
-        did=did,
-        todo=todo,
-        gates=[gate(result) for result in decision.gates],
-        facts=[
-            ("candidate", decision.candidate[:12]),
-            ("champion before", decision.champion[:12] if decision.champion else "none"),
-            ("verdict", decision.verdict.value),
-        ],
-        buttons=[*links, *([run] if run else []), page_link(settings)],
-    )
-
-
-def _bars(details: Mapping[str, Any]) -> list[Bar]:
-    """What is beyond its limit, the furthest first; some of the rest, where that is little, to compare it with."""
-    drawn = [one for column in details.get("columns", []) if (one := bar(column)) is not None]
-    beyond = [one for one in drawn if one.exceeds][:BARS_SHOWN]
-    return beyond + [one for one in drawn if not one.exceeds][: max(0, BARS_AT_LEAST - len(beyond))]
-
-
-def _facts(details: Mapping[str, Any]) -> list[tuple[str, str]]:
-    plain = [(key.replace("_", " "), value) for key, value in details.items() if key not in _TOLD]
-    return [
-        (label, str(value))
-        for label, value in [*details.get("facts", {}).items(), *plain]
-        if isinstance(value, str | int | float) and value != ""
-    ]
-
-
-def _shortened(reasons: Sequence[str]) -> list[str]:
-    if len(reasons) <= REASONS_SHOWN:
-        return list(reasons)
-    return [*reasons[:REASONS_SHOWN], f"… and {len(reasons) - REASONS_SHOWN} more"]
-
-
-def _instant(decision: Decision) -> str:
-    return decision.recorded_at.isoformat() if decision.recorded_at else ""

@@ -230,6 +230,18 @@ CAUSES: Mapping[str, Cause] = {
         "again.",
         "promote_bid_model",
     ),
+    "dag": Cause(
+        "DAG run failed",
+        "What the run had written stays as it was. The champion and the bids published before stay in force.",
+        "Open the run and its log, remove the reason, and clear or trigger the run again: nothing doubles.",
+        "",
+    ),
+    "deadline": Cause(
+        "Run is late",
+        "The run goes on. The champion and the bids published before stay in force until it is over.",
+        "Open the run: a task may wait for a slot, a pool or a person, or work on more data than usual.",
+        "",
+    ),
     "task": Cause(
         "Step stopped",
         "What the step had written stays as it was. The champion and the bids published before stay in force.",

@@ -1,9 +1,13 @@
-"""What the whole suite needs before anything is imported: an Airflow of its own, in a folder that is thrown away."""
+"""What the whole suite needs before anything is imported: an Airflow of its own, in a folder that is thrown away.
+
+And no way to anybody's mailbox: the usual SMTP port is that of a demo, which may be running beside the tests.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # Airflow reads its settings when it is first imported, so they have to be there before any test module is.
 AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="bidwright-tests-airflow-"))
 
+# Held and never listened on: whoever has no mail server of its own is refused, and nobody else can take the port.
+_nobody = socket.socket()
+_nobody.bind(("127.0.0.1", 0))
+NO_MAIL_SERVER = str(_nobody.getsockname()[1])
+
 os.environ.update(
     {
+        "BIDWRIGHT_SMTP_PORT": NO_MAIL_SERVER,
         "AIRFLOW_HOME": str(AIRFLOW_HOME),
         "AIRFLOW__API_AUTH__JWT_SECRET": "only-for-tests-" * 6,
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -26,6 +36,8 @@ os.environ.update(
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "tester:admin,reader:viewer",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME}/airflow.db",
+        # Nothing of a test is left in the machine's memory.
+        "BIDWRIGHT_SERVE_MEMORY": str(AIRFLOW_HOME / "memory"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 )
@@ -34,6 +46,7 @@ sys.path += [str(ROOT / "dags"), str(ROOT / "plugins")]
 
 
 def pytest_unconfigure() -> None:
+    _nobody.close()
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
 
 

@@ -1,7 +1,16 @@
 """The words that the DAG files are written in: the assets, the common settings and the way to run a stage."""
 
 from lifecycle.assets import CANDIDATE, CHAMPION, DRIFT_CHECKED, FEATURES, MARKET_DAY
-from lifecycle.settings import LIFECYCLE, ONLINE_STORE_POOL, market_calendar, materialize_parts, rehearsal_calendar
+from lifecycle.settings import (
+    LIFECYCLE,
+    ONLINE_STORE_POOL,
+    canary_rollouts,
+    deadline,
+    market_calendar,
+    materialize_parts,
+    rehearsal_calendar,
+    tending_calendar,
+)
 from lifecycle.signing import signing_settings
 from lifecycle.stages import market_day, run_stage
 
@@ -13,10 +22,13 @@ __all__ = [
     "LIFECYCLE",
     "MARKET_DAY",
     "ONLINE_STORE_POOL",
+    "canary_rollouts",
+    "deadline",
     "market_calendar",
     "market_day",
     "materialize_parts",
     "rehearsal_calendar",
     "run_stage",
     "signing_settings",
+    "tending_calendar",
 ]

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from airflow.sdk import CronPartitionTimetable, ExceptionRetryPolicy, PartitionedAtRuntime, RetryAction, RetryRule
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from lifecycle.failures import report_failure
+from lifecycle.failures import report_dag_failure, report_failure, report_missed_deadline
 from ml.core.errors import PermanentError, UsageError
 from ml.core.settings import load_settings
 
@@ -32,6 +34,7 @@ LIFECYCLE: Final[dict[str, Any]] = {
     "catchup": False,
     "max_active_runs": 1,
     "tags": ["bidwright", "bid model"],
+    "on_failure_callback": report_dag_failure,
     "default_args": {
         "owner": "bid-team",
         "retries": 3,
@@ -43,6 +46,30 @@ LIFECYCLE: Final[dict[str, Any]] = {
     },
 }
 """Arguments of every lifecycle DAG. One run at a time, so that days follow one another."""
+
+
+def deadline(*, more_hours: float = 0.0) -> list[DeadlineAlert]:
+    """When a run that was queued must be over: after the setting `deadline_hours`, and `more_hours` for people.
+
+    None where the setting is 0.
+    """
+    hours = load_settings().deadline_hours
+    if not hours:
+        return []
+    return [
+        DeadlineAlert(
+            name="late",
+            # A run for a partition key has no logical date.
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=timedelta(hours=hours + more_hours),
+            callback=SyncCallback(report_missed_deadline),
+        )
+    ]
+
+
+def canary_rollouts() -> bool:
+    """Whether a promotion may take days, because a canary comes first."""
+    return load_settings().rollout == "canary"
 
 
 def market_calendar() -> CronPartitionTimetable | PartitionedAtRuntime:
@@ -59,6 +86,12 @@ def market_calendar() -> CronPartitionTimetable | PartitionedAtRuntime:
 def rehearsal_calendar() -> str | None:
     """When `rehearse_rollback` starts by itself: Mondays at 04:00 UTC, or never where the setting `schedule` is `none`."""
     return None if load_settings().schedule == "none" else "0 4 * * 1"
+
+
+def tending_calendar() -> str | None:
+    """When `tend_incidents` starts by itself: by the setting `tend_schedule`; never where that is `none`."""
+    cron = load_settings().tend_schedule
+    return None if cron == "none" else cron
 
 
 def materialize_parts() -> list[int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ml import pipeline
-from ml.cli import keys, killswitch, output, rollout
+from ml.cli import incidents, keys, killswitch, output, rollout
 from ml.cli.options import Data, Day, Json, Source, open_platform
 from ml.core.errors import BidwrightError, UsageError
 from ml.core.units import days_between, parse_day
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 app.add_typer(killswitch.app, name="kill-switch")
+app.add_typer(incidents.app, name="incidents")
 app.add_typer(keys.app, name="keys")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(rollout.bars_app, name="bars")

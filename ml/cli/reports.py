@@ -39,6 +39,8 @@ def status(platform: Platform, *, as_json: bool) -> None:
         f"champion of {found['market']}: "
         + (f"{live['digest'][:12]} since {live['since']}, generation {live['generation']}" if live else "none yet")
     )
+    for line in _standing(found):
+        output.show_line(line)
     for row in found["days"]:
         facts = ", ".join(f"{name} {row[name]}" for name in row if name not in {"day", "retrained", *_MONEY})
         output.show_line(f"{row['day']}  {facts}")
@@ -49,6 +51,27 @@ def status(platform: Platform, *, as_json: bool) -> None:
             f"open incident {incident['cause']} ({incident['severity']}) since {incident['opened_day']}: {incident['title']}"
         )
     output.show_line(f"mail: {found['mail']['sent']} sent, {found['mail']['waiting']} waiting")
+
+
+def _standing(found: Mapping[str, Any]) -> list[str]:
+    """How the champion does and what is under way, a line each; nothing is said of what is not known."""
+    lines = []
+    if calibration := found["calibration"]:
+        lines.append(
+            f"calibration in money: promised over realised {calibration['ratio']:.3f} "
+            f"({calibration['low']:.3f} to {calibration['high']:.3f}) of {calibration['rows']:,} bookings due by {calibration['day']}"
+        )
+    if rollout := found["rollout"]:
+        lines.append(
+            f"rollout {rollout['id']}: {rollout['candidate'][:12]} in {rollout['state']}, step {rollout['step'] + 1} of "
+            f"{len(rollout['steps'])}, {rollout['canary_share']:.0%} of the keys"
+        )
+    planned = [row["spend_micros"] for row in found["plan"]]
+    if planned and planned[-1] is not None:
+        row = found["days"][-1]
+        spent = _amount(row["spend_micros"], found["currency"])
+        lines.append(f"spend of {row['day']}: {spent}, planned {_amount(planned[-1], found['currency'])}")
+    return lines
 
 
 _MONEY = ("spend_micros", "bookings", "profit_micros", "share_of_o2")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,9 +20,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ml.core.alerting import Address, Route, WebhookUrl, parse_hours
 from ml.core.errors import UsageError
 
 SETTINGS_FILE = "bidwright.toml"
+
+SECRETS_OF_THE_ENVIRONMENT = frozenset({"webhooks"})
+"""Settings that a file may not hold."""
 
 CurrencyPair = Annotated[str, Field(pattern="^[A-Z]{3}/[A-Z]{3}$")]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -89,6 +94,41 @@ class Settings(BaseSettings):
         "bid-team@localhost", description="who gets drift alerts; several addresses separated by commas"
     )
     airflow_url: str = Field("http://127.0.0.1:8080", description="base of links into the Airflow web UI")
+    runbooks: str = Field(
+        "",
+        description="address below which docs/runbooks can be read, such as that of a code host; empty: our own pages",
+    )
+    routes: tuple[Route, ...] = Field(
+        (), description="who hears of which incident: the first that fits counts, else mail_to and every webhook"
+    )
+    webhooks: dict[str, WebhookUrl] = Field(
+        default_factory=dict, description="Slack-compatible webhooks: address by name, https; only from the environment"
+    )
+    webhook_timeout_seconds: float = Field(
+        10.0, gt=0, le=120, allow_inf_nan=False, description="a webhook must have answered after so long"
+    )
+    time_zone: str = Field(
+        "UTC", description="IANA name of the zone in which quiet hours and the digest's hour are meant"
+    )
+    quiet_hours: str = Field(
+        "", description="when only critical incidents are told and all else waits, such as 22:00-07:00; empty: never"
+    )
+    escalate_after_minutes: int = Field(
+        30, ge=0, le=10_080, description="a critical incident that nobody took for so long is escalated; 0: never"
+    )
+    escalate_to: tuple[Address, ...] = Field(
+        (), description="who hears of what was escalated; empty: again those who heard of it before"
+    )
+    digest_at: str = Field(
+        "07:00", pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9])?$", description="hour of the daily digest; empty: none"
+    )
+    deadline_hours: float = Field(
+        6.0, ge=0, le=168, description="a DAG run that takes longer than this opens an incident; 0: none does"
+    )
+    tend_schedule: str = Field(
+        "*/5 * * * *",
+        description="cron (UTC) at which incidents are tended and waiting messages tried; none: only by hand",
+    )
 
     retrain_every_days: int = Field(7, ge=1, description="age of the champion at which a retrain is due")
     approval: Literal["never", "first", "always"] = Field("never", description="when a person must approve a promotion")
@@ -101,6 +141,10 @@ class Settings(BaseSettings):
     serve_home: str = Field(
         "",
         description="folder in which a bid service counts and keeps its bundles; empty: serving, in the working folder",
+    )
+    serve_memory: str = Field(
+        "",
+        description="folder in memory for what a bid service counts; empty: one of its own in /dev/shm; off: serve_home",
     )
     holdout_days: int = Field(14, ge=1, description="outcomes that became certain in these last days judge a candidate")
     schedule: str = Field(
@@ -193,6 +237,25 @@ class Settings(BaseSettings):
         (), description="what happens to the simulated market, such as site_bug@2026-03-04; see docs/simulator.md"
     )
 
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("there is no such time zone; write a name such as Europe/Berlin") from error
+        return zone
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _hours(cls, hours: str) -> str:
+        if hours:
+            try:
+                parse_hours(hours)
+            except ValueError as error:
+                raise ValueError("write when they begin and end, such as 22:00-07:00") from error
+        return hours
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -205,7 +268,7 @@ class Settings(BaseSettings):
         """Arguments first, then the environment, then the file."""
         given = getattr(init_settings, "init_kwargs", {}).get("home")
         file = Path(given or default_home()) / SETTINGS_FILE
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+        return init_settings, env_settings, _File(settings_cls, toml_file=file)
 
     @property
     def market_name(self) -> str:
@@ -259,6 +322,19 @@ class Settings(BaseSettings):
     def mlflow(self) -> str:
         """MLflow tracking URI."""
         return self.mlflow_url or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+
+class _File(TomlConfigSettingsSource):
+    """The settings file, which may hold no secret addresses."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        for name in sorted(SECRETS_OF_THE_ENVIRONMENT & set(found)):
+            raise UsageError(
+                f"the setting {name!r} is in {SETTINGS_FILE}, where others can read it",
+                next=f"take it out and set BIDWRIGHT_{name.upper()} in the environment",
+            )
+        return found
 
 
 def load_settings(**overrides: object) -> Settings:

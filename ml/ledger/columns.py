@@ -55,3 +55,12 @@ class CanonicalJson(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
         """Read the value back."""
         return None if value is None else json.loads(value)
+
+
+def storable(text: str) -> str:
+    """Text that every database takes: without NUL and without halves of characters.
+
+    >>> storable("a\\x00b")
+    'a\ufffdb'
+    """
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()

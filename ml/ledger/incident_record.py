@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ml.core.errors import NoData
+from ml.ledger.columns import storable
 from ml.ledger.incident_tables import IncidentRow, NoteRow
 
 Severity = Literal["critical", "warning", "info"]
@@ -119,12 +120,3 @@ def incident_of(row: IncidentRow) -> Incident:
 def note_down(session: Session, incident_id: int, kind: str, by: str, at: datetime, text: str) -> None:
     """Add a line to the story of an incident, for the modules of this package."""
     session.add(NoteRow(incident_id=incident_id, kind=kind, noted_by=storable(by), noted_at=at, body=storable(text)))
-
-
-def storable(text: str) -> str:
-    """Text that every database takes: without NUL and without halves of characters.
-
-    >>> storable("a\\x00b")
-    'a\ufffdb'
-    """
-    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()

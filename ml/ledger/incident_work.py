@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from ml.core.errors import UsageError
+from ml.ledger.columns import storable
 from ml.ledger.database import Store, reading, writing
-from ml.ledger.incident_record import Incident, incident_of, note_down, row_of, storable
+from ml.ledger.incident_record import Incident, incident_of, note_down, row_of
 from ml.ledger.incident_tables import IncidentRow, NoteRow
 
 LONGEST_TEXT = 10_000
@@ -124,10 +125,14 @@ def wake(store: Store, market: str, number: int, *, by: str, at: datetime, why: 
 
 
 def escalated(store: Store, market: str, number: int, *, by: str, at: datetime, text: str) -> Incident | None:
-    """Note that others were told, because nobody acknowledged an incident; None when that was done since it alarmed."""
+    """Note that others are told because nobody acknowledged an incident.
+
+    None when that was done since it alarmed, or somebody acknowledged, snoozed or resolved it meanwhile.
+    """
     with writing(store) as session:
         row = row_of(session, market, number, for_update=True)
-        if row.escalated_at is not None:
+        stamps = (row.escalated_at, row.acknowledged_at, row.snoozed_until, row.resolved_at)
+        if any(stamp is not None for stamp in stamps):
             return None
         row.escalated_at = at
         note_down(session, row.id, "escalated", by, at, text)

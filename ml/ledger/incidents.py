@@ -14,11 +14,13 @@ from sqlalchemy import Select, exists, or_, select
 from sqlalchemy.orm import Session
 
 from ml.core.errors import UsageError
+from ml.ledger.columns import storable
 from ml.ledger.database import Store, reading, writing
-from ml.ledger.incident_record import LARGEST_NUMBER, incident_of, note_down, row_of, storable
+from ml.ledger.incident_record import LARGEST_NUMBER, incident_of, note_down, row_of
 from ml.ledger.incident_record import Incident as Incident
 from ml.ledger.incident_record import Severity as Severity
 from ml.ledger.incident_tables import IncidentRow, SpanRow
+from ml.ledger.incident_work import LONGEST_TEXT as LONGEST_TEXT
 from ml.ledger.incident_work import Note as Note
 from ml.ledger.incident_work import acknowledge as acknowledge
 from ml.ledger.incident_work import assign as assign
@@ -159,7 +161,7 @@ def _new(
     session: Session, market: str, cause: str, day: date, at: datetime, severity: Severity, title: str
 ) -> IncidentRow:
     row = IncidentRow(
-        market=market, cause=cause, severity=severity, title=title, details={}, first_day=day, last_day=day,
+        market=market, cause=cause, severity=severity, title=storable(title), details={}, first_day=day, last_day=day,
         opened_at=at, updated_at=at, resolution="", resolved_day=None, resolved_at=None, owner="", acknowledged_by="",
         reopened=0, alarmed_at=at,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, defer
 from ml.core.digests import digest_bytes
 from ml.core.errors import UsageError
 from ml.core.units import day_start, known_by
+from ml.ledger.columns import storable
 from ml.ledger.database import Store, reading, writing
 from ml.ledger.sql import insert, wrote
 from ml.ledger.tables import AttachmentRow, MailRow
@@ -101,9 +102,9 @@ def put(
         statement = insert(session, MailRow).values(
             key=key,
             recipients=to,
-            subject=subject,
-            body_text=text,
-            body_html=html,
+            subject=storable(subject),
+            body_text=storable(text),
+            body_html=storable(html),
             incident_id=incident_id,
             market_day=market_day,
             message_id=f"<{digest_bytes(key.encode())[:32]}@bidwright>",
@@ -157,7 +158,7 @@ def mark_failed(
         row = _row(session, mail_id, for_update=True)
         if row.sent_at is not None or (attempt is not None and attempt != row.attempts):
             return
-        row.last_error, row.next_at = error, at + (delay or retry_delay(row.attempts))
+        row.last_error, row.next_at = storable(error), at + (delay or retry_delay(row.attempts))
 
 
 def retry_delay(attempts: int) -> timedelta:
@@ -195,6 +196,12 @@ def deliveries(store: Store, incident_ids: Sequence[int], now: datetime) -> dict
     return {number: list(last.values()) for number, last in found.items()}
 
 
+def known(store: Store, key: str) -> bool:
+    """Whether a message of this key was ever put."""
+    with reading(store) as session:
+        return session.scalars(select(MailRow.id).where(MailRow.key == key)).first() is not None
+
+
 def waiting_keys(store: Store, now: datetime) -> list[str]:
     """The keys of what has not gone out and may not be tried yet."""
     query = select(MailRow.key).where(MailRow.sent_at.is_(None), MailRow.next_at > now).order_by(MailRow.id)
@@ -225,6 +232,17 @@ def count_sent(store: Store, day: date | None = None) -> int:
 def count_about(store: Store, market_day: date) -> int:
     """How many mails about a market day went out, whenever that was."""
     return _count(store, _sent_on(None).where(MailRow.market_day == market_day))
+
+
+def counts_about(store: Store, first: date, last: date) -> dict[date, int]:
+    """How many mails about each market day from `first` to `last` went out; days without one are left out."""
+    query = (
+        select(MailRow.market_day, func.count())
+        .where(MailRow.sent_at.is_not(None), MailRow.market_day >= first, MailRow.market_day <= last)
+        .group_by(MailRow.market_day)
+    )
+    with reading(store) as session:
+        return {day: count for day, count in session.execute(query) if day is not None}
 
 
 def _sent_on(day: date | None) -> Select[MailRow]:

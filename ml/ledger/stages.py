@@ -73,6 +73,16 @@ def for_day(store: Store, market: str, day: date) -> dict[str, StageRecord]:
     return {stage: found[stage] for stage in STAGES if stage in found}
 
 
+def between(store: Store, market: str, first: date, last: date) -> dict[date, dict[str, StageRecord]]:
+    """The steps with a result of each market day from `first` to `last`, both included, ascending."""
+    query = select(StageRow).where(StageRow.market == market, StageRow.day >= first, StageRow.day <= last)
+    found: dict[date, dict[str, StageRecord]] = {}
+    with reading(store) as session:
+        for row in session.scalars(query.order_by(StageRow.day)):
+            found.setdefault(row.day, {})[row.stage] = _record(row)
+    return {day: {stage: done[stage] for stage in STAGES if stage in done} for day, done in found.items()}
+
+
 def days(store: Store, market: str) -> list[date]:
     """Every market day with a result of some step, ascending."""
     query = select(StageRow.day).where(StageRow.market == market).distinct().order_by(StageRow.day)

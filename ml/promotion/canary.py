@@ -41,15 +41,16 @@ class StatsSource(Protocol):
 
 @dataclass(frozen=True)
 class FolderStats:
-    """Counts of a bid service on this machine: the folder that its workers count in."""
+    """Counts of a bid service on this machine: the folder that its workers count in, and (`also`) where else they may."""
 
     folder: Path
+    also: Path | None = None
     stale_after_us: int = 30_000_000
 
     def read(self, key: StatsKey, now: datetime) -> AllStats:
         """The sums of all workers."""
         at_us = int(now.timestamp() * 1_000_000)
-        return read_all(self.folder, key, now_us=at_us, stale_after_us=self.stale_after_us)
+        return read_all(self.folder, key, now_us=at_us, stale_after_us=self.stale_after_us, also=self.also)
 
 
 @dataclass(frozen=True)
@@ -139,36 +140,41 @@ def judge(
 def slow_findings(measures: Mapping[str, Any] | None, limits: SlowLimits) -> list[Finding]:
     """Calibration and profit on matured outcomes; HOLD while they are not known or too few.
 
-    `measures` is `{"bookings": n, "calibration": {"low", "mid", "high"}, "profit": {"low", "mid", "high"}}`.
+    `measures` is `{"bookings": n, "calibration": {"low", "mid", "high"}, "profit": {"low", "mid", "high"}}`; where one of the
+    last two is not there, `why` says why. `likely_low` and `likely_high` within these bounds are what passes is judged by.
     """
     low, high = limits.calibration
 
-    def calibration(one: Bounds, mid: float) -> Finding:
-        fails, passes = one.low > high or one.high < low, low <= one.low and one.high <= high
+    def calibration(one: Bounds, mid: float, likely: Bounds) -> Finding:
+        fails, passes = one.low > high or one.high < low, low <= likely.low and likely.high <= high
         return _bounded("calibration", mid, one, high, fails=fails, passes=passes)
 
-    def profit(one: Bounds, mid: float) -> Finding:
-        fails, passes = one.high < limits.profit, one.low >= limits.profit
+    def profit(one: Bounds, mid: float, likely: Bounds) -> Finding:
+        fails, passes = one.high < limits.profit, likely.low >= limits.profit_unseen
         return _bounded("profit", mid, one, limits.profit, fails=fails, passes=passes)
 
     return [_slow(name, measures, limits, ask) for name, ask in (("calibration", calibration), ("profit", profit))]
 
 
 def _slow(
-    name: str, measures: Mapping[str, Any] | None, limits: SlowLimits, ask: Callable[[Bounds, float], Finding]
+    name: str, measures: Mapping[str, Any] | None, limits: SlowLimits, ask: Callable[[Bounds, float, Bounds], Finding]
 ) -> Finding:
     if measures is None:
         return Finding(name, Verdict.HOLD, "no outcome has matured yet", limit=None)
     try:
         bookings = int(measures["bookings"])
-        low, mid, high = (float(measures[name][bound]) for bound in ("low", "mid", "high"))
+        part = measures[name]
+        low, mid, high = (float(part[bound]) for bound in ("low", "mid", "high"))
+        likely = Bounds(float(part.get("likely_low", low)), float(part.get("likely_high", high)))
     except (KeyError, TypeError, ValueError) as error:
-        return Finding(name, Verdict.HOLD, f"the measures are not complete: {error}")
-    if not all(map(math.isfinite, (low, mid, high))) or not low <= mid <= high:
+        why = measures.get("why") or f"the measures are not complete: {error}"
+        return Finding(name, Verdict.HOLD, str(why))
+    ordered = low <= likely.low <= mid <= likely.high <= high
+    if not (ordered and all(map(math.isfinite, (low, mid, high)))):
         return Finding(name, Verdict.HOLD, "the measures are not finite numbers in order")
     if bookings < limits.bookings:
         return Finding(name, Verdict.HOLD, f"{bookings} bookings are too few", mid, low, high, sample=bookings)
-    return ask(Bounds(low, high), mid)
+    return ask(Bounds(low, high), mid, likely)
 
 
 def _blindness(stats: AllStats, key: StatsKey) -> str | None:
@@ -241,6 +247,12 @@ def _rate(limit: RateLimit, canary: ArmCounts, control: ArmCounts, limits: FastL
     k, n = canary[limit.count], canary[Count.REQUESTS]
     j, m = control[limit.count], control[Count.REQUESTS]
     won = e_rate(k, n, j, m, tolerated=limit.tolerated)
+    if limit.tried and canary[Count.TRIED]:
+        # Half of the stake on each: a mean of wagers is a wager. Nobody was tried on a request that came too late to be
+        # decided, so that those leave the control.
+        all_k, all_n = k + canary[Count.TRIED_ERRORS], n + canary[Count.TRIED]
+        seen = e_rate(all_k, all_n, j, max(m - control[Count.LATE], j), tolerated=limit.tolerated)
+        won = float(np.logaddexp(won, seen)) - math.log(2)
     worse = share_interval(k, n, alpha=limits.beta).less(share_interval(j, m, alpha=limits.beta))
     verdict = Verdict.FAIL if won >= -math.log(alpha) else Verdict.PASS if worse.high <= limit.margin else Verdict.HOLD
     reason = f"{k / n:.3%} of the canary's requests, {j / m:.3%} of the champion's"

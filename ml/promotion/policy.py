@@ -33,8 +33,10 @@ from ml.promotion.gates.off_policy import OffPolicy
 from ml.promotion.gates.partner_dry_run import PartnerDryRun
 from ml.promotion.gates.profit_kept import ProfitKept
 from ml.promotion.gates.replay import Replay
+from ml.promotion.gates.rollback_drill import RollbackDrill
 from ml.promotion.gates.row_counts import RowCounts
 from ml.promotion.gates.serving import Serving
+from ml.promotion.gates.shadow import Shadow
 from ml.promotion.gates.slices import Slices
 from ml.promotion.gates.sparse_hotels import SparseHotels
 from ml.promotion.gates.stress import Stress
@@ -96,8 +98,16 @@ POLICY = Policy(
     & PartnerDryRun()
     & Serving()
 )
-"""What a candidate has to show. `Shadow` and `RollbackDrill` are of a rollout in steps, and are added to the policy of a market that
-has one: `replace(POLICY, gates=POLICY.gates & Shadow() & RollbackDrill())`."""
+"""What a candidate has to show where a promotion moves the champion at once."""
+
+ROLLOUT_POLICY = replace(POLICY, gates=POLICY.gates & Shadow(min_days=0) & RollbackDrill())
+"""What it has to show where a rollout follows. How long the shadow lasts is the ramp's to say (`ml.promotion.ramp`): what the gate asks is
+that an earlier one showed no harm."""
+
+
+def policy_for(rollout: str) -> Policy:
+    """The policy of a market by its setting `rollout`: off or canary."""
+    return POLICY if rollout == "off" else ROLLOUT_POLICY
 
 
 UNWAIVABLE = ("evidence_gathered",)

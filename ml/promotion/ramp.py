@@ -44,6 +44,7 @@ class RateLimit:
         margin: how much higher the share may at most be shown to be, absolutely, for PASS.
         afresh: compare with the baseline alone, because loading a model afresh may cause such requests.
         weight: its part of the error probability; those that have none share what is left with the other gates.
+        tried: whether requests tell too that the candidate was only tried on (`ml.serving.arms.beside`).
     """
 
     name: str
@@ -52,6 +53,7 @@ class RateLimit:
     margin: float
     afresh: bool = False
     weight: float | None = None
+    tried: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class FastLimits:
     beta: float = 0.05
     requests: int = 200
     rates: tuple[RateLimit, ...] = (
-        RateLimit("errors", Count.ERRORS, tolerated=1.0, margin=0.01, weight=0.5),
+        RateLimit("errors", Count.ERRORS, tolerated=1.0, margin=0.01, weight=0.5, tried=True),
         RateLimit("deadline", Count.LATE, tolerated=1.25, margin=0.01, afresh=True),
         RateLimit("no_bid", Count.NO_BID, tolerated=1.1, margin=0.05),
         RateLimit("fallback", Count.FALLBACK, tolerated=1.0, margin=0.01),
@@ -95,13 +97,15 @@ class SlowLimits:
 
     Attributes:
         calibration: lowest and highest ratio of promised to realised value.
-        profit: relative difference of profit to the baseline's that the interval may reach down to.
+        profit: relative difference of profit to the baseline's; shown to be below it fails.
+        profit_unseen: a loss larger than this has to be ruled out. To rule out what fails would take a hundred thousand bookings.
         bookings: at least, of the canary. Of a conversion of 3 %, 200 bookings are 6,700 clicks; to see a change of the
             click rate by -10 % at 1 % takes 93,000 impressions of the canary, and 941,000 at 0.1 %.
     """
 
     calibration: tuple[float, float] = (0.8, 1.25)
     profit: float = -0.02
+    profit_unseen: float = -0.15
     bookings: int = 200
 
 

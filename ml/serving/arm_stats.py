@@ -19,13 +19,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ml.core.errors import StoreUnavailable, UsageError
+from ml.core.memory import memory_folder
 from ml.serving.arms import ARMS, Arm
+
+if TYPE_CHECKING:
+    from ml.core.settings import Settings
 
 Ints = npt.NDArray[np.int64]
 
@@ -64,6 +68,11 @@ class Count(IntEnum):
     """What the bids are expected to cost (`ml.serving.counting`)."""
     SPEND_SQUARED = 15
     """Sum over requests of the square of that, in thousandths of a unit; stays at 2**62 where it would pass it."""
+    TRIED = 16
+    """Requests that the candidate of a canary was tried on beside its own, after others had answered them; no other counter
+    knows of these."""
+    TRIED_ERRORS = 17
+    """Of these, those for which it failed."""
 
 
 LOG_SCALE: Final = 1 << 20
@@ -74,7 +83,7 @@ OCTAVES: Final = 24
 BUCKETS: Final = STEPS * (OCTAVES - 2)
 
 _FULL: Final = 1 << 62
-_MAGIC: Final = 0x4257_4152_4D53_3032  # "BWARMS02"
+_MAGIC: Final = 0x4257_4152_4D53_3033  # "BWARMS03"
 _HEAD: Final = 64
 """Words before the counters."""
 _MAGIC_AT, _GENERATION_AT, _ROLLOUT_AT, _ANALYSIS_AT, _PID_AT, _STARTED_AT, _BEAT_AT, _SIZE_AT, _WHY_SIZE_AT = range(9)
@@ -235,6 +244,12 @@ class ArmStats:
             words[at + flag] += 1
         words[at + len(Count) + bucket(latency_us)] += 1
 
+    def tried(self, *, failed: bool) -> None:
+        """Count one request that the candidate was tried on beside its own (`Count.TRIED`)."""
+        at = _HEAD + Arm.CANARY * _ARM
+        self._words[at + Count.TRIED] += 1
+        self._words[at + Count.TRIED_ERRORS] += failed
+
     def refuse(self, why: str) -> None:
         """Say that the candidate cannot be loaded here, and why; empty: that it can be. May be called from any thread."""
         room = (_HEAD - _WHY_AT) * _WORD
@@ -253,8 +268,10 @@ class ArmStats:
         self._map.close()
 
 
-def read_all(folder: Path, key: StatsKey, *, now_us: int, stale_after_us: int = 10_000_000) -> AllStats:
-    """The sums of every worker's file of a key.
+def read_all(
+    folder: Path, key: StatsKey, *, now_us: int, stale_after_us: int = 10_000_000, also: Path | None = None
+) -> AllStats:
+    """The sums of every worker's file of a key, in one folder or in two.
 
     A worker is stale when its last sign of life is more than `stale_after_us` away from now, to either side: a beat from the
     future is a clock that jumped. No folder and no file give zeros and no worker. Reading disturbs nobody.
@@ -263,7 +280,7 @@ def read_all(folder: Path, key: StatsKey, *, now_us: int, stale_after_us: int = 
     damaged: list[str] = []
     sums = np.zeros((ARMS, _ARM), dtype=np.int64)
     pattern = f"arms-{key.generation}-{key.rollout}-{key.analysis}-*.i64"
-    for path in sorted(folder.glob(pattern)):
+    for path in sorted(path for place in (folder, also) if place is not None for path in place.glob(pattern)):
         try:
             words = np.frombuffer(path.read_bytes(), dtype="<i8")
         except FileNotFoundError:
@@ -281,6 +298,15 @@ def read_all(folder: Path, key: StatsKey, *, now_us: int, stale_after_us: int = 
         workers.append(Worker(int(words[_PID_AT]), int(words[_STARTED_AT]), beat, stale, why))
         sums += counts.reshape(ARMS, _ARM)
     return AllStats(key, {arm: _arm_counts(sums[arm]) for arm in Arm}, tuple(workers), tuple(damaged))
+
+
+def arms_folders(settings: Settings, *, make: bool = False) -> tuple[Path, Path | None]:
+    """Where the workers of a bid service count: in its home, and in memory where that is private (`make`: made if need be).
+
+    A worker counts in the second where it has one; a judge reads both.
+    """
+    memory = memory_folder(settings.home, settings.serve_memory, make=make)
+    return settings.serving / "arms", None if memory is None else memory / "arms"
 
 
 def sweep(folder: Path, keep: StatsKey) -> int:
@@ -335,4 +361,5 @@ def _arm_counts(sums: Ints) -> ArmCounts:
     # Between a reader's first word and its last a request may have been counted in part.
     for name in (*range(Count.ERRORS, Count.OUT_OF_RANGE + 1), Count.WITH_BIDS):
         counts[name] = min(counts[name], counts[Count.REQUESTS])
+    counts[Count.TRIED_ERRORS] = min(counts[Count.TRIED_ERRORS], counts[Count.TRIED])
     return ArmCounts(counts, sums[len(Count) :])

@@ -52,6 +52,22 @@ ALL_STABLE = Shares()
 """No rollout is under way."""
 
 
+SEEN_BY_A_CANARY: float = 0.15
+"""Share of the requests that the candidate of a canary sees at least: those of its arm, and others that it is only tried on."""
+
+
+def beside(canary: float) -> float:
+    """The share of requests that a canary is tried on beside its own share, off the answer.
+
+    An error of the model is the same error whether it was going to be told or not: so a small arm is judged as soon as one of
+    three times its size would be, at no more callers' risk.
+
+    >>> [round(beside(share), 2) for share in (0.0, 0.05, 0.25)]
+    [0.0, 0.1, 0.0]
+    """
+    return max(0.0, SEEN_BY_A_CANARY - canary) if canary else 0.0
+
+
 class Split:
     """The arm of each key under one salt; immutable, about 0.6 microseconds a key.
 

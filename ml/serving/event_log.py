@@ -1,8 +1,10 @@
 """The event log of one worker: takes decisions on the hot path, makes them durable on a thread, and says how many are.
 
 A decision counts as logged once its segment was synced to the disk, never before. Where the disk cannot keep up or is full,
-decisions are counted as lost with the reason, and the service goes on. Two counters lie in a mapped file beside the
-segments, so that after a kill `ml.serving.event_log_recover` can say how many decisions were answered and not logged.
+decisions are counted as lost with the reason, and the service goes on. The counters lie in a mapped file, so that after a
+kill `ml.serving.event_log_recover` can say how many decisions were answered and not logged: in memory, where there is a
+folder for that, because a page on the disk that is being synced would hold the hot path up; then the file beside the
+segments is a copy of each commit, for the case that the machine's memory is gone too.
 
 Files in `<home>/events/<market>/`: `<name>-<number>.open`, which is written to; `.log`, which is sealed; `<name>.count`. A name is
 one life of one worker.
@@ -21,10 +23,15 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ml.core.errors import StoreUnavailable
+from ml.core.memory import memory_folder
 from ml.serving import event_log_frames as frames
 from ml.serving.event_log_frames import Decided, encode_event
+
+if TYPE_CHECKING:
+    from ml.core.settings import Settings
 
 OPEN, SEALED, COUNT = ".open", ".log", ".count"
 
@@ -34,6 +41,7 @@ DECIDED, LOST_AT_DOOR, DURABLE, LOST_BEHIND = 1, 2, 3, 4
 thread that appends, the others by the one that writes."""
 
 _COUNT_BYTES = 4096
+_EMPTY = COUNT_MARK.to_bytes(8, "little").ljust(_COUNT_BYTES, b"\0")
 _CHUNK_BYTES = 8 << 20
 _RETRY_S = 1.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -61,6 +69,12 @@ def events_folder(home: Path, market: str) -> Path:
     return home / "events" / market
 
 
+def events_memory(settings: Settings, market: str, *, make: bool = False) -> Path | None:
+    """Where the counters of a market's logs lie in memory; None where there is no private place (`make`: made if need be)."""
+    memory = memory_folder(settings.home, settings.serve_memory, make=make)
+    return None if memory is None else memory / "events" / market
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last."""
     handle = os.open(folder, os.O_RDONLY)
@@ -77,6 +91,7 @@ class EventLog:
         folder: of `events_folder`; made if it is not there.
         market: whose decisions these are.
         worker: which worker of the service, such as "0"; letters and digits.
+        memory: of `events_memory`; None counts in a file beside the segments.
         disk: what is done to files.
         segment_bytes: a segment of this size is sealed.
         segment_s: a segment is sealed this long after its first record.
@@ -94,6 +109,7 @@ class EventLog:
         *,
         market: str,
         worker: str,
+        memory: Path | None = None,
         disk: Disk | None = None,
         segment_bytes: int = 64 << 20,
         segment_s: float = 60.0,
@@ -105,7 +121,8 @@ class EventLog:
         self._disk = disk or Disk()
         self._segment_bytes, self._segment_s = segment_bytes, segment_s
         self._sync_s, self._sync_bytes, self._memory_bytes = sync_s, sync_bytes, memory_bytes
-        self.name, self._count_handle, self._count_file = _new_count_file(folder, worker)
+        self.name, self._count_handle = _new_count_file(folder, worker)
+        self._counts_at, self._count_file = _mapped(memory, self.name, self._count_handle)
         self._words = memoryview(self._count_file).cast("Q")
         self._queue: deque[bytes] = deque()
         self._bytes_in = self._bytes_out = 0
@@ -173,12 +190,24 @@ class EventLog:
         self._closed = True
         self._wake.set()
         self._thread.join()
+        if self._copy_counts() and self._counts_at is not None:
+            self._counts_at.unlink(missing_ok=True)
         lost = self._words[LOST_AT_DOOR] + self._words[LOST_BEHIND]
         if not lost and self._segment is None:
             # Nothing is left to be told; otherwise the count file stays for whoever collects the segments.
             (self._folder / f"{self.name}{COUNT}").unlink(missing_ok=True)
         fcntl.flock(self._count_handle, fcntl.LOCK_UN)  # the mapping holds the file open
         os.close(self._count_handle)
+
+    def _copy_counts(self) -> bool:
+        """Keep the counters beside the segments too, where they are not mapped from there; whether they are there now."""
+        if self._counts_at is None:
+            return True
+        try:
+            os.pwrite(self._count_handle, self._words[: LOST_BEHIND + 1].tobytes(), 0)
+        except OSError:
+            return False
+        return True
 
     def _lose(self, reason: str) -> None:
         self._lost[reason] = self._lost.get(reason, 0) + 1
@@ -246,6 +275,7 @@ class EventLog:
         segment.offset += len(data)
         segment.records += len(self._held)
         self._words[DURABLE] += len(self._held)
+        self._copy_counts()
         self._bytes_out += self._held_payload
         self._held, self._held_payload = [], 0
 
@@ -313,7 +343,25 @@ def _write(disk: Disk, handle: int, data: bytes, offset: int) -> None:
         done += disk.write(handle, view[done:], offset + done)
 
 
-def _new_count_file(folder: Path, worker: str) -> tuple[str, int, mmap.mmap]:
+def _mapped(memory: Path | None, name: str, handle: int) -> tuple[Path | None, mmap.mmap]:
+    """The counters, mapped: from a file in memory, which is returned too, else from the count file itself."""
+    if memory is not None:
+        path = memory / f"{name}{COUNT}"
+        try:
+            memory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            inner = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            try:
+                os.pwrite(inner, _EMPTY, 0)
+                return path, mmap.mmap(inner, _COUNT_BYTES)
+            finally:
+                os.close(inner)  # the mapping holds the file
+        except OSError:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+    return None, mmap.mmap(handle, _COUNT_BYTES)
+
+
+def _new_count_file(folder: Path, worker: str) -> tuple[str, int]:
     """A name that nobody has, and its count file, locked for as long as this process lives and filled with blocks of its own,
     because a mapped page that the disk has no room for would kill the process."""
     try:
@@ -323,10 +371,10 @@ def _new_count_file(folder: Path, worker: str) -> tuple[str, int, mmap.mmap]:
             path = folder / f"{name}{COUNT}"
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
             fcntl.flock(handle, fcntl.LOCK_EX)
-            os.pwrite(handle, COUNT_MARK.to_bytes(8, "little").ljust(_COUNT_BYTES, b"\0"), 0)
+            os.pwrite(handle, _EMPTY, 0)
             os.fsync(handle)
             if os.fstat(handle).st_nlink:  # nobody took it for one that was left behind, before it was locked
-                return name, handle, mmap.mmap(handle, _COUNT_BYTES)
+                return name, handle
             os.close(handle)
     except OSError as error:
         raise StoreUnavailable(

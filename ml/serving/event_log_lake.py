@@ -8,7 +8,7 @@ late events come into the partition of their own day, and no day has to fit into
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -99,7 +99,7 @@ class Collected:
         return asdict(self) | {"days": dict(sorted(self.days.items())), "lost": self.lost}
 
 
-def collect(folder: Path, lake: Lake, *, keep_days: int, at: datetime) -> Collected | None:
+def collect(folder: Path, lake: Lake, *, keep_days: int, at: datetime, memory: Path | None = None) -> Collected | None:
     """Bring every sealed segment into the lake, those of dead workers included; None where there is no event log.
 
     A segment is moved only once all of its files are in the lake, so that a crash leaves it to the next collection.
@@ -109,13 +109,14 @@ def collect(folder: Path, lake: Lake, *, keep_days: int, at: datetime) -> Collec
         lake: of the same market.
         keep_days: segments are kept for so many days after they were collected.
         at: the present instant.
+        memory: of `ml.serving.event_log.events_memory`.
 
     Raises:
         StoreUnavailable: the folder or the lake cannot be read or written.
     """
     if not folder.is_dir():
         return None
-    found = Collected(recovered=recover(folder))
+    found = Collected(recovered=recover(folder, memory))
     for path in sorted(folder.glob(f"*{SEALED}")):
         try:
             data = path.read_bytes()
@@ -158,6 +159,16 @@ def decisions(lake: Lake, day: date, *, columns: list[str] | None = None) -> pa.
     tables = [pq.ParquetFile(path).read(columns=columns and [*{*columns, "at"}]) for path in paths]
     table = pa.concat_tables(tables).sort_by("at") if tables else SCHEMA.empty_table()
     return table.select(columns) if columns else table
+
+
+def arm_decisions(lake: Lake, day: date, *, generation: int, arms: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The decisions of some arms under a champion that were told to somebody, a file at a time; rows as of `SCHEMA`."""
+    columns = ["at", "body", "digest", "plan", "arm_name", "pacing", "features"]
+    wanted = (
+        pc.is_in(pc.field("arm_name"), pa.array(arms)) & (pc.field("generation") == generation) & ~pc.field("shadow")
+    )
+    for key in _keys(lake, f"{day.isoformat()}/"):
+        yield from pq.read_table(lake.blobs.local_path(key), columns=columns, filters=wanted).to_pylist()
 
 
 def _bring(folder: Path, path: Path, data: bytes, lake: Lake, found: Collected) -> None:

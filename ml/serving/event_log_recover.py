@@ -34,6 +34,8 @@ LOSSES = "losses.jsonl"
 """What workers lost, one line each, for people; a worker has two only where the recovery died after its line."""
 
 _HEADER_BYTES = 4096
+_SIZE = 8 * (LOST_BEHIND + 1)
+"""Of the counters, in bytes."""
 
 
 @dataclass
@@ -65,10 +67,15 @@ class Recovered:
         return asdict(self)
 
 
-def recover(folder: Path) -> Recovered:
+def recover(folder: Path, memory: Path | None = None) -> Recovered:
     """Seal every segment that a dead worker left open, and count what it lost; again, nothing is left to do.
 
     A repeat after a crash of its own counts nothing twice and nothing less.
+
+    Args:
+        folder: of `ml.serving.event_log.events_folder`.
+        memory: where workers may have their counters (`ml.serving.event_log.events_memory`). Where those are gone, as after
+            a loss of power, the copy of the last commit counts, and what came after it is not known.
 
     Raises:
         StoreUnavailable: the folder cannot be read or written; what was sealed stays so.
@@ -80,7 +87,7 @@ def recover(folder: Path) -> Recovered:
     names |= {path.name.rpartition("-")[0] for path in folder.glob(f"*{OPEN}")}
     try:
         for name in sorted(names):
-            _recover_one(folder, name, found)
+            _recover_one(folder, memory, name, found)
     except OSError as error:
         raise StoreUnavailable(
             f"the event log in {folder} cannot be recovered: {error.strerror}",
@@ -90,7 +97,7 @@ def recover(folder: Path) -> Recovered:
     return found
 
 
-def _recover_one(folder: Path, name: str, found: Recovered) -> None:
+def _recover_one(folder: Path, memory: Path | None, name: str, found: Recovered) -> None:
     count = folder / f"{name}{COUNT}"
     try:
         handle = os.open(count, os.O_RDWR)
@@ -103,8 +110,9 @@ def _recover_one(folder: Path, name: str, found: Recovered) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        size = 8 * (LOST_BEHIND + 1)
-        words = memoryview(os.pread(handle, size, 0).ljust(size, b"\0")).cast("Q")
+        if memory is not None:
+            _fetch(memory / f"{name}{COUNT}", handle)
+        words = memoryview(os.pread(handle, _SIZE, 0).ljust(_SIZE, b"\0")).cast("Q")
         durable, open_ones = words[DURABLE], _left_open(folder, name)
         present = _present(open_ones, durable)
         # Before a segment counts as sealed, so that a crash in between makes nothing look lost that is there.
@@ -126,6 +134,18 @@ def _recover_one(folder: Path, name: str, found: Recovered) -> None:
         sync_folder(folder)
     finally:
         os.close(handle)
+
+
+def _fetch(counters: Path, handle: int) -> None:
+    """Bring a dead worker's counters from memory into its count file; then they are in one place only."""
+    try:
+        data = counters.read_bytes()[:_SIZE]
+    except OSError:
+        return
+    if len(data) == _SIZE and int.from_bytes(data[:8], "little") == COUNT_MARK:
+        os.pwrite(handle, data, 0)
+        os.fdatasync(handle)
+    counters.unlink(missing_ok=True)
 
 
 def _note(folder: Path, lost: dict[str, object]) -> None:

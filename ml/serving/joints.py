@@ -7,7 +7,7 @@ served at a moment is one immutable value, `Live`, exchanged by one assignment.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -91,6 +91,10 @@ class ArmCounters(Protocol):
             spend_micros: what they are expected to cost; 0 where that is not known.
             flags: of `Flag`, each once.
         """
+        ...
+
+    def tried(self, *, failed: bool) -> None:
+        """Count one request that the canary was tried on beside its own, off the answer; never raises."""
         ...
 
     def refuse(self, why: str) -> None:
@@ -190,7 +194,8 @@ class Live:
         generation: of the champion; 0 before the first.
         previous: the champion before, still warm.
         table: last published bids.
-        shadow: the candidate of a rollout that decides too, off the answer; logged and counted as the canary.
+        shadow: the candidate of a rollout that decides too, off the answer; logged, and counted as the canary or, where
+            that answers already, beside it.
         shadow_baseline: the champion loaded afresh, which decides what the shadow decides and is counted as the baseline.
         shadow_share: of requests that the shadow is tried on, 0 to 1.
         pacing: multiplier of every bid, 0 to 1.
@@ -244,6 +249,7 @@ class Wanted:
         shadow_share: of requests that it is tried on, 0 to 1.
         pacing: multiplier of every bid, 0 to 1.
         why_not: why there are no arms, for people.
+        trace: the `traceparent` of the promotion that is behind it; empty where none is known.
     """
 
     generation: int = 0
@@ -257,6 +263,7 @@ class Wanted:
     shadow_share: float = 0.0
     pacing: float = 1.0
     why_not: str = "there is no champion yet"
+    trace: str = field(default="", compare=False)
 
     @property
     def candidate(self) -> Digest | None:

@@ -3,6 +3,8 @@
 Candidate and champion (loaded afresh, so that cold caches cancel) decide the same requests one after the other, in turns first. What
 they did is counted as the canary's and the baseline's, by the rules of what is answered, so that the judge of a rollout can tell
 before any traffic is at stake. Nothing of it is an answer: in this state only the stable arm's counts are.
+
+Beside a small canary the candidate is tried alone, on requests that others answered, and only whether it failed is counted.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class Shadow:
     def offer(self, live: Live, decisions: Sequence[Decision]) -> None:
         """Keep a sample of these for a quiet moment; where none comes, the newest push the oldest out."""
         for decision in decisions:
-            if self._draw() < live.shadow_share:
+            if decision.arm != Arm.CANARY and self._draw() < live.shadow_share:
                 self._kept.append((live, decision))
         if self._kept and not self._due:
             self._due = True
@@ -105,6 +107,8 @@ class Shadow:
         tried = first or self._ask(candidate, answered)
         if champion is not None:
             self._count(live, Arm.CANARY, tried, answered)
+        elif live.split is not None and live.counters is not None:
+            live.counters.tried(failed=tried.scored is None)
         if tried.scored is not None:
             self._counters.shadowed += 1
             self._log(live, candidate, tried.scored, answered)

@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml.core import tracing
 from ml.core.clock import Clock
 from ml.core.digests import Digest
 from ml.core.errors import BidwrightError, StoreUnavailable
 from ml.core.settings import Settings
-from ml.ledger import rollouts
+from ml.ledger import rollouts, stages
 from ml.ledger.serving_stamp import Stamp, serving_stamp
 from ml.platform import Platform
-from ml.serving.arm_stats import ArmStats, StatsKey
-from ml.serving.arms import Shares
+from ml.serving.arm_stats import ArmStats, StatsKey, arms_folders, sweep
+from ml.serving.arms import Shares, beside
 from ml.serving.arms import Split as Arms
 from ml.serving.bundle_cache import cached_bundle, keep
 from ml.serving.engine_protocol import Engine
-from ml.serving.event_log import EventLog, events_folder
+from ml.serving.event_log import EventLog, events_folder, events_memory
 from ml.serving.instant import micros
 from ml.serving.joints import ArmCounters, LastBids, Parts, Split, Wanted, WantedArm
 
@@ -63,7 +64,10 @@ class LedgerSource:
         if plan is None:
             return Wanted(why_not=f"nothing is published for {platform.market} yet: bidwright publish-bids")
         stable = WantedArm("stable", found.champion.digest)
-        alone = Wanted(found.champion.generation, (stable,), previous=found.previous, plan=plan, why_not="")
+        alone = Wanted(
+            found.champion.generation, (stable,), previous=found.previous, plan=plan, why_not="",
+            trace=self._trace(found),
+        )  # fmt: skip
         if (rollout := found.rollout) is None:
             return alone
         begun = replace(alone, rollout=rollout.id, analysis=rollout.analysis, salt=rollout.salt)
@@ -75,7 +79,18 @@ class LedgerSource:
             WantedArm("baseline", stable.digest, rollout.baseline_share),
             WantedArm("canary", rollout.candidate, rollout.canary_share),
         )
-        return replace(begun, arms=arms)
+        tried = beside(rollout.canary_share)
+        return replace(begun, arms=arms, shadow=rollout.candidate if tried else None, shadow_share=tried)
+
+    def _trace(self, found: rollouts.Serving) -> str:
+        """The trace of the DAG run that judged and promoted what is to be served."""
+        if not tracing.on():
+            return ""
+        day = found.rollout.day if found.rollout else found.champion.since if found.champion else None
+        if day is None:
+            return ""
+        record = stages.get(self._platform.db, stages.StageKey(self._platform.market, "promote", day))
+        return str(record.result.get("trace", "")) if record else ""
 
     def engine(self, digest: Digest, plan: str) -> Engine:
         """A verified engine; CorruptArtefact where the bundle or the plan is refused."""
@@ -97,11 +112,16 @@ class LedgerSource:
         return Arms(wanted.salt, Shares(baseline=baseline.share, canary=canary.share))
 
     def counters(self, wanted: Wanted) -> ArmCounters | None:
-        """New counters in a file of this worker, where `ml.steps.rollout` reads them."""
+        """New counters in a file of this worker, where `ml.steps.rollout` reads them; files of what is past go."""
         platform = self._platform
-        folder = platform.settings.serving / "arms"
+        folders = arms_folders(platform.settings, make=True)
         key = StatsKey(wanted.generation, wanted.rollout, wanted.analysis)
-        return ArmStats(folder, key, at_us=micros(platform.clock))
+        found = ArmStats(folders[1] or folders[0], key, at_us=micros(platform.clock))
+        for folder in folders:
+            if folder is not None:
+                with contextlib.suppress(OSError):
+                    sweep(folder, key)
+        return found
 
     def _plan(self, digest: str) -> ServingPlan:
         """A plan, from this machine's copy where it is whole, else from the blob store; verified either way."""
@@ -138,5 +158,10 @@ def parts(settings: Settings, worker: str, *, load: LoadEngine = load_engine) ->
         load: makes the engines; another one only in tests and benchmarks.
     """
     platform = Platform.from_environment(home=settings.home)
-    events = EventLog(events_folder(settings.home, platform.market), market=platform.market, worker=worker)
+    events = EventLog(
+        events_folder(settings.home, platform.market),
+        market=platform.market,
+        worker=worker,
+        memory=events_memory(settings, platform.market, make=True),
+    )
     return platform.clock, Parts(LedgerSource(platform, load), events)

@@ -36,7 +36,7 @@ def collect_decisions(platform: Platform, day: date) -> dict[str, Any]:
     Returns:
         `decisions`, as of `ml.serving.event_log_lake.Collected`; nothing where no bid service has run.
     """
-    from ml.serving.event_log import events_folder
+    from ml.serving.event_log import events_folder, events_memory
     from ml.serving.event_log_lake import collect
 
     found = collect(
@@ -44,6 +44,7 @@ def collect_decisions(platform: Platform, day: date) -> dict[str, Any]:
         platform.lake,
         keep_days=platform.settings.events_keep_days,
         at=platform.clock.now(),
+        memory=events_memory(platform.settings, platform.market),
     )
     if found is None:
         return {}

@@ -51,7 +51,7 @@ def judge_day(platform: Platform, day: date, *, candidate: str = "") -> dict[str
         PermanentError: the candidate was rolled back or barred, and nobody lifted that.
     """
     from ml.ledger import bars, champion
-    from ml.promotion.policy import POLICY
+    from ml.promotion.policy import policy_for
     from ml.promotion.promote import judge_candidate
 
     version = _registered(platform, day, candidate) if candidate else candidate_of(platform, day)
@@ -63,7 +63,7 @@ def judge_day(platform: Platform, day: date, *, candidate: str = "") -> dict[str
         day=day,
         candidate=version.digest,
         evidence=_gathered(platform, day, version, live),
-        policy=POLICY,
+        policy=policy_for(platform.settings.rollout),
         approval=platform.settings.approval,
         at=platform.clock.now(),
     )
@@ -166,6 +166,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
     from ml.promotion.evidence import Evidence
     from ml.steps import judge_paired
     from ml.steps.judge_bids import gather_bids
+    from ml.steps.judge_rollout import with_rollout
 
     bundle = read_bundle(platform.blobs, version.digest, platform.keys)
     models = load_models(bundle)
@@ -213,7 +214,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
         comparison=judge_paired.comparison(platform, day, version, live),
         row_counts=judge_paired.row_counts(platform, day),
         profit=judge_paired.profit(platform, day, holdouts, models, champion_models),
-        bidding=bidding,
+        bidding=with_rollout(platform, version, bidding),
     )
 
 

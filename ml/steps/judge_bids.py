@@ -59,7 +59,7 @@ def gather_bids(
     """How publishing the candidate changes bids, and the evidence of gates 8 to 19.
 
     A part whose measurement fails is missing, with the error beside it: its gate holds. Shadow runs and rollback drills (18, 19) are
-    not gathered here: they are facts of a rollout, which fills these two parts where it is on.
+    not gathered here: they are facts of a rollout (`ml.steps.judge_rollout`).
 
     Args:
         platform: the platform.

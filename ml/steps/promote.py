@@ -91,9 +91,10 @@ def waive_gate(platform: Platform, gate: str, *, candidate: str, why: str, by: s
     """
     from ml.core.errors import UsageError
     from ml.ledger import versions, waivers
-    from ml.promotion.policy import POLICY, UNWAIVABLE
+    from ml.promotion.policy import UNWAIVABLE, policy_for
 
-    names = [one.name for one in POLICY.gates if one.name not in UNWAIVABLE]
+    policy = policy_for(platform.settings.rollout)
+    names = [one.name for one in policy.gates if one.name not in UNWAIVABLE]
     if gate not in names:
         raise UsageError(
             f"{gate!r} is no gate that can be waived",

@@ -13,6 +13,7 @@ from ml.promotion import rollback
 from ml.promotion.canary import FolderStats, StatsSource
 from ml.promotion.ramp import RampPolicy, ramp_for
 from ml.promotion.rollout import JUDGE, Ticked, enqueue, renew, stop, tick
+from ml.serving.arm_stats import arms_folders
 from monitoring.alerts import raise_alert, resolve_alerts
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def look_after(platform: Platform, *, may_judge: bool, stats: StatsSource | None
     """
     policy = policy_of(platform)
     source = stats or FolderStats(
-        platform.settings.serving / "arms", stale_after_us=int(policy.stale_after.total_seconds() * 1e6)
+        *arms_folders(platform.settings), stale_after_us=int(policy.stale_after.total_seconds() * 1e6)
     )
 
     def told(session: Transaction, done: Ticked) -> None:

@@ -22,7 +22,7 @@ def settle_day(platform: Platform, day: date) -> dict[str, Any]:
 
     Writes the day's partition of `settlements`: booking_id, booked_day, kind, value_micros,
     realised_micros and expected_micros (null while there is no champion). `money` of the result is what
-    `ml.steps.money` counts for the day.
+    `ml.steps.money` counts for the day; `canary`, where one is under way, what matured outcomes say of it.
     """
     from ml.ledger import champion
     from ml.steps.money import counted_bookings, money_of_day
@@ -60,7 +60,15 @@ def settle_day(platform: Platform, day: date) -> dict[str, Any]:
         "net_value_ratio": float(expected.sum()) / realised if known and realised else None,
         "money": money,
         "digest": digest,
-    }
+    } | _canary(platform, day)
+
+
+def _canary(platform: Platform, day: date) -> dict[str, Any]:
+    """What outcomes that matured by now say of the canary under way, for its slow gates; nothing where there is none."""
+    from ml.steps.arm_outcomes import feed
+
+    found = feed(platform, day)
+    return {} if found is None else {"canary": found}
 
 
 def _late_bookings(platform: Platform, day: date) -> int:

@@ -29,8 +29,8 @@ def build(mail: Mail, *, sender: str) -> EmailMessage:
     # RFC 3834, and Exchange's own word for it: nobody's absence note is to answer.
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message.set_content(mail.text)
-    message.add_alternative(mail.html, subtype="html")
+    message.set_content(mail.text, cte=_encoding(mail.text))
+    message.add_alternative(mail.html, subtype="html", cte=_encoding(mail.html))
     for cid, mime, data in mail.attachments:
         maintype, _, subtype = mime.partition("/")
         html = message.get_payload(1)
@@ -44,6 +44,13 @@ def _fix_boundaries(message: EmailMessage, message_id: str) -> None:
     identity = digest_bytes(message_id.encode())[:24]
     for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
         part.set_boundary(f"=_{identity}_{number}")
+
+
+def _encoding(text: str) -> str:
+    """Readable as it is where few bytes need three, else base64: the library decides by the first lines alone."""
+    data = text.encode()
+    longer = sum(byte > 126 or byte == ord("=") for byte in data)
+    return "quoted-printable" if longer <= 0.12 * len(data) else "base64"
 
 
 def _line(value: str) -> str:

@@ -2,7 +2,7 @@
 
 A chart is JSON: `title`, `unit`, `x` (`kind` day, number or category, `label`, `values`), `series` (each `name`, `values`
 with None where nothing is known, `style`, and `low` and `high` where it has a band), `lines` (levels to hold it against),
-`marked` (the place in `x` where something happened), and `said`, the chart in one sentence.
+`marked` (the place in `x` where something happened), `zero` (whether the axis begins at 0), and `said`, the chart in one sentence.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def chart(
     unit: str = "",
     lines: Sequence[tuple[float, str]] = (),
     marked: int | None = None,
+    zero: bool = False,
     said: str = "",
 ) -> Chart:
     """A chart of curves over the same abscissa."""
@@ -46,6 +47,7 @@ def chart(
         "series": [dict(curve) for curve in curves],
         "lines": [{"at": at, "name": name} for at, name in lines],
         "marked": marked,
+        "zero": zero,
     }
     return made | {"said": said or _said(made)}
 
@@ -90,22 +92,21 @@ def amount(value: float) -> str:
     return f"{value:,.2f}".removesuffix(".00").replace(",", " ")
 
 
-def money_by_day(rows: Sequence[Mapping[str, Any]], *, currency: str) -> list[Chart]:
-    """The money of day rows (`ml.status`), oldest first: amounts in currency units, shares in percent."""
+def money_by_day(rows: Sequence[Mapping[str, Any]], plan: Sequence[Mapping[str, Any]], *, currency: str) -> list[Chart]:
+    """The money of day rows beside its plan (`ml.status`), oldest first: amounts in currency units, shares in percent."""
     days = [row["day"] for row in rows]
 
-    def figure(name: str, scale: float = 1.0) -> list[float | None]:
-        return [_value(name, row[name], scale) for row in rows]
+    def figure(name: str, scale: float = 1.0, *, of: Sequence[Mapping[str, Any]] = rows) -> list[float | None]:
+        return [_value(name, row[name], scale) for row in of]
+
+    def beside(title: str, name: str, key: str) -> Chart:
+        planned = series("planned", figure(key, of=plan), style="dashed")
+        return chart(title, series(name, figure(key)), planned, x=days, unit=currency, zero=True)
 
     return [
-        chart(
-            "Spend and profit",
-            series("spend", figure("spend_micros")),
-            series("profit", figure("profit_micros")),
-            x=days,
-            unit=currency,
-        ),
-        chart("Bookings", series("bookings", figure("bookings"), style="bars"), x=days, unit="bookings"),
+        beside("Spend", "spend", "spend_micros"),
+        beside("Profit", "profit", "profit_micros"),
+        chart("Bookings", series("bookings", figure("bookings"), style="bars"), x=days),
         chart(
             "Share of O2",
             series("share of O2", figure("share_of_o2", _PERCENT)),

@@ -28,7 +28,8 @@ def bidwright(
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
 
-    base = {k: v for k, v in os.environ.items() if not k.startswith(("BIDWRIGHT_", "AIRFLOW"))}
+    kept = ("BIDWRIGHT_SMTP_PORT",)  # where nobody listens
+    base = {k: v for k, v in os.environ.items() if k in kept or not k.startswith(("BIDWRIGHT_", "AIRFLOW"))}
     return subprocess.run(
         [sys.executable, "-m", "ml.cli", *arguments],
         cwd=ROOT,

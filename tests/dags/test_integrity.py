@@ -21,6 +21,7 @@ DAGS = {
     "promote_bid_model",
     "publish_bids",
     "rehearse_rollback",
+    "tend_incidents",
 }
 
 HEAVY = {"lightgbm", "pandas", "feast", "evidently", "sklearn", "mlflow", "matplotlib", "pyarrow", "duckdb"}

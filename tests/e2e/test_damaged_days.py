@@ -62,10 +62,9 @@ def world(
 ) -> Iterator[World]:
     smtp = free_port()
     delivery = tmp_path / "delivery"
-    home = continued(
-        f'source = "files"\nmarket = "simulator"\ndata = "{delivery}"\nsmtp_port = {smtp}\nretrain_every_days = 1\n'
-    )
+    home = continued(f'source = "files"\nmarket = "simulator"\ndata = "{delivery}"\nretrain_every_days = 1\n')
     monkeypatch.setenv("BIDWRIGHT_HOME", str(home))
+    monkeypatch.setenv("BIDWRIGHT_SMTP_PORT", str(smtp))
     made = World(Platform(load_settings(home=home), SystemClock()), delivery, tmp_path / "mailbox")
     made.deliver(whole_day)
     with Mailbox(made.mail, smtp_port=smtp, page_port=None):

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from local.mailbox_page import html_of
 from ml.ledger.outbox import Mail
 from monitoring.mail.message import build
+from monitoring.mail.render import Rendered
 from tests.monitoring.sample_mails import DAY, DIGESTS, NOTICES, subject_and_mail
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 WIDE, PHONE = 640, 390
-HEIGHT = 900
+HEIGHT = 800
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 TURNED = "--blink-settings=forceDarkModeEnabled=true"
 """What Gmail on a phone and Outlook do: light and dark are swapped, and the mail is not asked."""
@@ -32,11 +33,16 @@ KINDS = (*NOTICES, *DIGESTS)
 
 
 def page_of(kind: str) -> str:
-    """The HTML of a kind of mail as a reader's program shows it: built as a message, its pictures put in."""
-    subject, (text, html, attachments) = subject_and_mail(kind)
+    """The HTML of a kind of mail as a reader's program shows it."""
+    return page_of_mail(*subject_and_mail(kind))
+
+
+def page_of_mail(subject: str, rendered: Rendered) -> str:
+    """The same of any mail: built as a message, its pictures put in."""
+    text, html, attachments = rendered
     at = datetime(DAY.year, DAY.month, DAY.day, 23, tzinfo=UTC)
     mail = Mail(
-        id=1, key=f"incident/ab12/{kind}", to="team@example.com", subject=subject, text=text, html=html,
+        id=1, key="incident/ab12/opened", to="team@example.com", subject=subject, text=text, html=html,
         attachments=tuple(attachments), incident_id=None, market_day=DAY, message_id="<1@bidwright>", created_at=at, next_at=at,
         attempts=0, last_error="", sent_at=None,
     )  # fmt: skip
@@ -90,9 +96,9 @@ def take_all(folder: Path, kinds: Sequence[str] = KINDS) -> None:
 
 
 def take_docs(folder: Path) -> None:
-    """The two pictures of the documentation: an incident's first mail, and the digest on a phone in the dark."""
+    """The two pictures of the documentation: an incident's first mail, and the daily digest."""
     with chromium() as browser:
-        take(browser, "opened", folder / "mail-incident.png", width=WIDE)
+        take(browser, "opened", folder / "mail-incident.png", width=WIDE, whole=False)
         take(browser, "digest", folder / "mail-digest.png", width=WIDE)
 
 

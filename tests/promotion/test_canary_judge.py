@@ -12,8 +12,8 @@ from benchmarks.canary_world import BLIND, CLOCKS, Blind, World, even, worse
 from ml.core.verdict import Verdict
 from ml.promotion.canary import FolderStats, judge, slow_findings
 from ml.promotion.ramp import RAMP, SlowLimits, ramp_for
-from ml.serving.arm_stats import ArmStats, StatsKey
-from ml.serving.arms import Arm, Shares
+from ml.serving.arm_stats import ArmStats, Count, StatsKey
+from ml.serving.arms import Arm, Shares, beside
 
 KEY = StatsKey(4, 2, 1)
 
@@ -46,6 +46,38 @@ def test_a_fault_fails_within_minutes_and_its_gate_is_named(fault: str) -> None:
              "latency_ms": "latency", "no_bid": "no_bid"}  # fmt: skip
     failed = {one.gate for one in found.findings if one.verdict is Verdict.FAIL}
     assert gates[next(iter(FAULTS[fault]))] in failed
+
+
+def tried_beside(world: World, seconds: float) -> World:
+    world.next_analysis(Shares(0.05, 0.05), tried=beside(0.05))
+    world.serve(seconds)
+    return world
+
+
+def test_five_times_the_errors_are_shown_within_thirty_seconds_where_a_small_canary_is_tried_beside_its_share() -> None:
+    for seed in range(40):
+        found = judge(tried_beside(worse(1_500, seed, errors=0.01), 30), KEY, policy=RAMP, now=BEGIN)
+        assert [one.gate for one in found.findings if one.verdict is Verdict.FAIL] == ["errors"]
+
+
+def test_errors_of_what_a_canary_is_only_tried_on_fail_it_and_those_of_its_answers_alone_do_too() -> None:
+    hidden, shown = tried_beside(even(1_500, 1), 60), tried_beside(worse(1_500, 1, errors=0.02), 60)
+    hidden._counts[Arm.CANARY][Count.TRIED_ERRORS] += 200
+    shown._counts[Arm.CANARY][Count.TRIED_ERRORS] = 0
+    for world in (hidden, shown):
+        assert judge(world, KEY, policy=RAMP, now=BEGIN).verdict is Verdict.FAIL
+
+
+def test_requests_that_came_too_late_to_be_decided_do_not_make_the_champion_look_better_than_the_tried_candidate() -> (
+    None
+):
+    world = tried_beside(even(1_500, 1), 60)
+    champion, candidate = world._counts[Arm.STABLE], world._counts[Arm.CANARY]
+    champion[Count.LATE] = champion[Count.REQUESTS] // 2
+    # Of those that were decided as many failed: 0.4 %, and of all of them 0.2 %.
+    candidate[Count.TRIED_ERRORS] = candidate[Count.TRIED] * 0.004
+    found = judge(world, KEY, policy=RAMP, now=BEGIN)
+    assert [one.verdict for one in found.findings if one.gate == "errors"] != [Verdict.FAIL]
 
 
 def test_twice_the_spend_fails() -> None:

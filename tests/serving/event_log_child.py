@@ -1,4 +1,4 @@
-"""Lives of a worker that end by SIGKILL, one fork each: `event_log_child.py FOLDER LIVES` prints a line of JSON per life.
+"""Lives of a worker that end by SIGKILL, one fork each: `event_log_child.py FOLDER LIVES [MEMORY]` prints a line of JSON per life.
 
 Each life appends decisions and tells its parent of each before it is appended and of what counted as durable. It is killed
 at a point of its own: after so many decisions, in the middle of a write, before or after a sync, before or after a seal.
@@ -65,13 +65,13 @@ class Deadly(Disk):
             die()
 
 
-def live(folder: Path, life: int, tell: int) -> None:
+def live(folder: Path, memory: Path | None, life: int, tell: int) -> None:
     rng = random.Random(life)  # noqa: S311
     point = POINTS[life % len(POINTS)]
     nth = rng.randrange(1, 4 if point.startswith("rename") else 12)
     log = EventLog(
         folder, market="m", worker=str(life), disk=Deadly(point, nth, rng), segment_bytes=20_000, segment_s=0.05,
-        sync_s=0.001,
+        sync_s=0.001, memory=memory,
     )  # fmt: skip
     most = rng.randrange(1, 3000) if point == "decisions" else 1_000_000
     number = 0
@@ -96,13 +96,13 @@ def told(data: bytes) -> tuple[int, int]:
     return answered, durable
 
 
-def main(folder: Path, lives: int) -> None:
+def main(folder: Path, lives: int, memory: Path | None) -> None:
     for life in range(lives):
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reading)
-            live(folder, life, writing)
+            live(folder, memory, life, writing)
         os.close(writing)
         data = b""
         while chunk := os.read(reading, 1 << 16):
@@ -115,4 +115,4 @@ def main(folder: Path, lives: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]) if sys.argv[3:] else None)

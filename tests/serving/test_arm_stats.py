@@ -40,6 +40,25 @@ def test_all_workers_are_summed(tmp_path: Path) -> None:
     assert found.alive == 2
 
 
+def test_what_a_canary_was_tried_on_is_counted_apart_from_its_requests(tmp_path: Path) -> None:
+    with ArmStats(tmp_path, KEY, at_us=NOW) as stats:
+        _count(stats, 2)
+        for failed in (True, False, False):
+            stats.tried(failed=failed)
+    found = read_all(tmp_path, KEY, now_us=NOW).arms
+    assert [found[Arm.CANARY][name] for name in (Count.REQUESTS, Count.TRIED, Count.TRIED_ERRORS)] == [2, 3, 1]
+    assert [found[arm][Count.TRIED] for arm in (Arm.STABLE, Arm.BASELINE)] == [0, 0]
+
+
+def test_workers_that_count_in_another_folder_are_summed_too(tmp_path: Path) -> None:
+    for name in ("memory", "home"):
+        with ArmStats(tmp_path / name, KEY, at_us=NOW) as stats:
+            _count(stats, 2)
+    found = read_all(tmp_path / "home", KEY, now_us=NOW, also=tmp_path / "memory")
+    assert (found.arms[Arm.CANARY][Count.REQUESTS], found.alive) == (4, 2)
+    assert read_all(tmp_path / "home", KEY, now_us=NOW, also=tmp_path / "none").arms[Arm.CANARY][Count.REQUESTS] == 2
+
+
 def test_a_request_without_a_bid_counts_as_such_and_not_in_the_means(tmp_path: Path) -> None:
     with ArmStats(tmp_path, KEY, at_us=NOW) as stats:
         stats.record(Arm.CANARY, latency_us=10, candidates=5, bids=0, bid_micros=0)

@@ -85,8 +85,8 @@ class Gate(Disk):
 
 @pytest.fixture
 def open_log(tmp_path: Path) -> Callable[..., EventLog]:
-    def opened(**settings: object) -> EventLog:
-        return EventLog(tmp_path, market="m", worker="0", sync_s=0.001, **settings)  # type: ignore[arg-type]
+    def opened(folder: Path = tmp_path, **settings: object) -> EventLog:
+        return EventLog(folder, market="m", worker="0", sync_s=0.001, **settings)  # type: ignore[arg-type]
 
     return opened
 
@@ -316,10 +316,15 @@ def test_a_folder_that_is_not_there_has_nothing_to_recover(tmp_path: Path) -> No
     assert recover(tmp_path / "none").segments == 0
 
 
-def test_seventy_kills_lose_no_durable_decision_and_each_loss_is_counted_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("counted", ["beside the segments", "in memory"])
+def test_seventy_kills_lose_no_durable_decision_and_each_loss_is_counted_exactly(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, counted: str
+) -> None:
     child = Path(__file__).with_name("event_log_child.py")
+    memory = tmp_path_factory.mktemp("memory") if counted == "in memory" else None
     done = subprocess.run(
-        [sys.executable, str(child), str(tmp_path), str(LIVES)], capture_output=True, check=True, text=True,
+        [sys.executable, str(child), str(tmp_path), str(LIVES), *([str(memory)] if memory else [])],
+        capture_output=True, check=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     lives = [json.loads(line) for line in done.stdout.splitlines()]
@@ -328,14 +333,14 @@ def test_seventy_kills_lose_no_durable_decision_and_each_loss_is_counted_exactly
     for life in lives:
         own = [path for path in tmp_path.iterdir() if path.name.startswith(f"{life['life']}.")]
         (count,) = [path for path in own if path.suffix == COUNT]
-        decided = int.from_bytes(count.read_bytes()[8:16], "little")
+        decided = int.from_bytes((memory / count.name if memory else count).read_bytes()[8:16], "little")
         # The last batch may have been told to the parent and not been counted yet, never the other way round.
         assert life["answered"] - 8 <= decided <= life["answered"]
         alone = tmp_path / f"life{life['life']}"
         alone.mkdir()
         for path in own:
             path.rename(alone / path.name)
-        found = recover(alone)
+        found = recover(alone, memory)
         kept = logged(alone)
         prefix = f"{life['life']:08x}"
         numbers = [number - (int(prefix, 16) << 96) for number in kept]
@@ -347,8 +352,42 @@ def test_seventy_kills_lose_no_durable_decision_and_each_loss_is_counted_exactly
         assert all(not scan(path.read_bytes()).gaps for path in segments(alone))
         assert recover(alone).lost_unacknowledged == 0
         lost[life["life"]] = found
+    assert memory is None or not list(memory.iterdir())
     assert any(one.torn_bytes for one in lost.values())
     assert any(one.lost_unacknowledged for one in lost.values())
+
+
+def test_counters_in_memory_are_copied_with_each_commit_and_the_copy_counts_where_they_are_gone(
+    tmp_path: Path, open_log: Callable[..., EventLog]
+) -> None:
+    disk, folder, memory = Gate(), tmp_path / "log", tmp_path / "memory"
+    log = open_log(folder, disk=disk, memory=memory)
+    log.append(decisions(5))
+    while log.counts()["logged"] < 5:
+        pass
+    disk.open.clear()
+    log.append(decisions(3, first=5))
+    [count], [live] = segments(folder, COUNT), segments(memory, COUNT)
+    assert [path.read_bytes()[8:16] for path in (count, live)] == [number.to_bytes(8, "little") for number in (5, 8)]
+    left = tmp_path / "after a loss of power"
+    left.mkdir()
+    for path in folder.iterdir():
+        (left / path.name).write_bytes(path.read_bytes())
+    assert recover(left, tmp_path / "nothing").lost_unacknowledged == 0
+    assert logged(left) == list(range(5))
+    disk.open.set()
+    log.close()
+    assert not segments(memory, COUNT)
+
+
+def test_a_folder_in_memory_that_cannot_be_written_is_no_reason_to_log_nothing(
+    tmp_path: Path, open_log: Callable[..., EventLog]
+) -> None:
+    (tmp_path / "file").write_text("")
+    log = open_log(memory=tmp_path / "file")
+    log.append(decisions(4))
+    log.close()
+    assert log.counts() == {"taken": 4, "logged": 4, "lost": 0}
 
 
 def whole(count: int = 8) -> tuple[bytes, list[bytes]]:

@@ -58,18 +58,22 @@
         style.paths = uPlot.paths.bars({ size: [0.72 / bars, 60], align: bars === 1 ? 0 : bar === 0 ? -1 : 1 });
         bar += 1;
       } else if (one.style === "points") {
-        style.paths = () => null;
-        style.points = { show: true, size: 7, fill: stroke, stroke };
+        style.paths = () => null; // drawn by `marks`, with the interval as a whisker
+        one.inks = stroke;
       } else if (one.style === "steps") {
         style.paths = uPlot.paths.stepped({ align: 1 });
       } else if (one.style === "dashed") {
         style.dash = [6, 4];
-      } else if (one.values.filter((value) => value !== null).length < 40) {
+      }
+      if (["line", "dashed"].includes(one.style) && one.values.filter((value) => value !== null).length < 40) {
         style.points = { show: true, size: 5, fill: stroke, stroke };
       }
       data.push(one.values);
       series.push(style);
-      if (one.low && one.high) {
+      if (one.low && one.high && one.style === "points") {
+        data.push(one.high, one.low);
+        series.push({ label: "", show: false }, { label: "", show: false });
+      } else if (one.low && one.high) {
         const edge = { stroke: "transparent", width: 0, points: { show: false } };
         data.push(one.high, one.low);
         series.push({ ...edge, label: `${one.name}, high` }, { ...edge, label: `${one.name}, low` });
@@ -103,6 +107,30 @@
     return [low === 0 ? 0 : low - margin, high === 0 ? 0 : high + margin];
   }
 
+  // Values side by side above their name, each with its interval.
+  function whiskers(plot, spec, xs) {
+    const { ctx } = plot;
+    const many = spec.series.filter((one) => one.style === "points");
+    many.forEach((one, place) => {
+      ctx.strokeStyle = ctx.fillStyle = one.inks;
+      ctx.setLineDash([]);
+      ctx.lineWidth = 2 * devicePixelRatio;
+      xs.forEach((value, at) => {
+        if (one.values[at] === null) return;
+        const x = plot.valToPos(value, "x", true) + (place - (many.length - 1) / 2) * 12 * devicePixelRatio;
+        if (one.low && one.low[at] !== null && one.high[at] !== null) {
+          ctx.beginPath();
+          ctx.moveTo(x, plot.valToPos(one.low[at], "y", true));
+          ctx.lineTo(x, plot.valToPos(one.high[at], "y", true));
+          ctx.stroke();
+        }
+        ctx.beginPath();
+        ctx.arc(x, plot.valToPos(one.values[at], "y", true), 4 * devicePixelRatio, 0, 2 * Math.PI);
+        ctx.fill();
+      });
+    });
+  }
+
   // Levels to hold a curve against, and the day on which something happened.
   function marks(spec, xs) {
     return (plot) => {
@@ -123,6 +151,7 @@
         ctx.textAlign = "right";
         ctx.fillText(line.name, left + width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
       }
+      whiskers(plot, spec, xs);
       if (spec.marked !== undefined && spec.marked !== null) {
         const x = Math.round(plot.valToPos(xs[spec.marked], "x", true));
         ctx.strokeStyle = colour("--fail");

@@ -50,6 +50,7 @@ class Asked:
         self.body = json.dumps(body("x", "y", key=key)).encode() if content is None else content
         self.head_at = monotonic() - age_s
         self.gone = False
+        self.traceparent = b""
         self.status = 0
         self.answer: dict[str, Any] = {}
 
@@ -62,9 +63,13 @@ class Counting:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.failed_when_tried: list[bool] = []
 
     def record(self, arm: int, **row: Any) -> None:
         self.rows.append({"arm": arm, **row})
+
+    def tried(self, *, failed: bool) -> None:
+        self.failed_when_tried.append(failed)
 
     def beat(self, at_us: int) -> None: ...
 
@@ -294,6 +299,20 @@ def test_candidate_and_champion_are_counted_for_the_same_requests_of_the_shadow_
     assert {row["bid_micros"] for row in bench.arms.rows} == {3000}
     assert {row["spend_micros"] for row in bench.arms.rows} == {1}
     assert sum(bench.counters.steps) == 6, "what was only tried is no traffic"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_canary_is_tried_on_what_the_other_arms_answered_and_only_its_failures_are_counted(fails: bool) -> None:
+    bench, candidate = Bench(), StubEngine(B, fails=fails)
+    arms = (bench.live.arms[0], Slot("baseline", StubEngine(), 1, 0.05), Slot("canary", candidate, 1, 0.05))
+    bench.batcher.live = Live(
+        arms=arms, split=StubSplit(), generation=1, counters=bench.arms, shadow=Slot("shadow", candidate, 1),
+        shadow_share=1.0,
+    )  # fmt: skip
+    bench.ask(Asked(key="0"), Asked(key="1"), Asked(key="2"))
+    bench.finish()
+    assert bench.arms.failed_when_tried == [fails, fails], "the canary's own requests tell of it already"
+    assert [row["arm"] for row in bench.arms.rows] == [0, 1, 2], "what was tried is no request of any arm"
 
 
 def test_where_the_shadow_fails_its_error_is_counted_with_what_was_answered_instead() -> None:

@@ -171,6 +171,8 @@ class Counting:
 
     def record(self, arm: int, **row: Any) -> None: ...
 
+    def tried(self, *, failed: bool) -> None: ...
+
     def refuse(self, why: str) -> None:
         self.told.append(why)
 
@@ -233,6 +235,13 @@ def test_a_shadow_is_warm_beside_what_serves() -> None:
     assert live.shadow_baseline is not None
     assert live.shadow_baseline.engine is not live.arms[0].engine
     assert [slot["arm"] for slot in models(live, loading.loader)["warm"]] == ["shadow", "baseline"]
+
+
+def test_a_canary_that_is_tried_beside_its_share_is_one_engine_and_has_its_baseline_among_the_arms() -> None:
+    loading = Loading(StubSource())
+    live = loading.step(wanted(A, A, B, rollout=1, shadow=B, shadow_share=0.1))
+    assert live.shadow is not None
+    assert (live.shadow.engine, live.shadow_baseline) == (live.arms[2].engine, None)
 
 
 def test_what_was_tried_in_the_shadow_answers_as_the_canary_and_the_champion_without_being_loaded_again() -> None:

@@ -32,6 +32,7 @@ from ml.promotion.canary import FolderStats
 from ml.promotion.keyring import signing_keyring
 from ml.promotion.ramp import FastLimits, RampPolicy, Step
 from ml.promotion.rollout import Ticked, enqueue, tick
+from ml.serving.arm_stats import arms_folders
 from ml.serving.arms import Arm, Shares, Split
 from tests.models.conftest import AS_OF, clicks_known, make_offers
 from tests.serving.engine_stand_ins import itinerary_bundle
@@ -74,7 +75,9 @@ class World:
 
     def __init__(self, home: Path, artefacts: Mapping[str, bytes]) -> None:
         self.home, self._artefacts = home, artefacts
-        self.platform = Platform(load_settings(home=home, market=MARKET), SystemClock())
+        self.platform = Platform(
+            load_settings(home=home, market=MARKET, serve_memory=str(home / "memory")), SystemClock()
+        )
         self.db = self.platform.db
         self.db.migrate()
         self.day = self.platform.clock.now().date()
@@ -101,7 +104,7 @@ class World:
         return enqueue(self.db, decision_id=self._decide(candidate), policy=policy, at=self.platform.clock.now())
 
     def tick(self, policy: RampPolicy) -> Ticked:
-        stats = FolderStats(self.platform.settings.serving / "arms")
+        stats = FolderStats(*arms_folders(self.platform.settings))
         return tick(self.db, market=MARKET, stats=stats, clock=self.platform.clock, policy=policy)
 
     def _decide(self, digest: Digest) -> int:
@@ -213,7 +216,7 @@ def serving(world: World, command: list[str], **environment: str) -> Iterator[Se
     whole = {name: value for name, value in os.environ.items() if not name.startswith("BIDWRIGHT_")}
     whole |= {
         "PYTHONPATH": str(ROOT), "BIDWRIGHT_HOME": str(world.home), "BIDWRIGHT_MARKET": MARKET,
-        "BIDWRIGHT_SERVE_TOKEN": TOKEN, "BIDWRIGHT_SERVE_POLL_SECONDS": "0.1", "BIDWRIGHT_SERVE_DEADLINE_MS": "30000",
+        "BIDWRIGHT_SERVE_MEMORY": str(world.home / "memory"), "BIDWRIGHT_SERVE_TOKEN": TOKEN, "BIDWRIGHT_SERVE_POLL_SECONDS": "0.1", "BIDWRIGHT_SERVE_DEADLINE_MS": "30000",
         "OMP_NUM_THREADS": "1", **environment,
     }  # fmt: skip
     log = world.home / "serve.log"

@@ -24,7 +24,7 @@ from ml.platform import Platform
 from ml.promotion.bundle import write_bundle
 from ml.promotion.keyring import Keyring
 from ml.promotion.signature import Kind, SecretKey
-from ml.serving.arm_stats import Count, StatsKey, read_all
+from ml.serving.arm_stats import ArmStats, Count, StatsKey, arms_folders, read_all
 from ml.serving.arms import Arm
 from ml.serving.bundle_cache import cached_bundle
 from ml.serving.instant import micros
@@ -136,13 +136,36 @@ def test_what_the_arms_do_is_counted_where_the_judge_reads_it(platform: Platform
     flags = (Flag.ERROR, Flag.LATE, Flag.DEFAULTS, Flag.FALLBACK, Flag.FALLBACK_MODEL, Flag.FALLBACK_TABLE)
     counters.record(2, latency_us=900, candidates=2, bids=1, bid_micros=10, flags=(*flags, Flag.OUT_OF_RANGE))
     counters.close()
-    folder = platform.settings.serving / "arms"
-    found = read_all(folder, StatsKey(2, 7, 3), now_us=micros(platform.clock)).arms[Arm.CANARY]
+    folder, also = arms_folders(platform.settings)
+    found = read_all(folder, StatsKey(2, 7, 3), now_us=micros(platform.clock), also=also).arms[Arm.CANARY]
     names = (
         Count.ERRORS, Count.LATE, Count.DEFAULTS, Count.FALLBACK, Count.FALLBACK_MODEL, Count.FALLBACK_TABLE,
         Count.OUT_OF_RANGE, Count.REQUESTS,
     )  # fmt: skip
     assert [found[name] for name in names] == [1] * 8
+
+
+def test_counters_of_steps_that_are_past_are_removed_from_memory_and_from_the_working_folder(
+    platform: Platform,
+) -> None:
+    folders = arms_folders(platform.settings, make=True)
+    for folder in folders:
+        assert folder is not None
+        ArmStats(folder, StatsKey(2, 7, 1), at_us=0).close()
+    counters = source(platform).counters(Wanted(generation=2, rollout=7, analysis=2))
+    assert counters is not None
+    counters.close()
+    assert [len(list(folder.iterdir())) for folder in folders if folder is not None] == [0, 1]
+
+
+@pytest.mark.parametrize(("share", "tried"), [(0.05, 0.1), (0.1, 0.05), (0.25, 0.0)])
+def test_a_small_canary_is_tried_beside_its_own_share_until_three_times_the_smallest_is_seen(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, share: float, tried: float
+) -> None:
+    found = under_way(platform, monkeypatch, state="canary", baseline_share=share, canary_share=share)
+    assert found.shadow_share == pytest.approx(tried)
+    assert found.shadow == (B if tried else None)
+    assert found.candidate == B
 
 
 class Rows:
