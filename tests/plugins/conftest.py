@@ -153,3 +153,17 @@ def anonymous(api: Any) -> Iterator[Any]:
     from fastapi.testclient import TestClient
 
     yield TestClient(api.app, headers={}, follow_redirects=False)
+
+
+@pytest.fixture
+def client_of(api: Any) -> Any:
+    """The same web server for somebody of another role: admin, op, user or viewer, who is named like it."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from fastapi.testclient import TestClient
+
+    def client(role: str) -> Any:
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=role, role=role))
+        return TestClient(api.app, headers={"Authorization": f"Bearer {token}"}, follow_redirects=False)
+
+    return client
