@@ -7,6 +7,7 @@ be measured alone (`--only`), and each figure is the median of its runs, which a
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.bid_service_world import Asked, Service, figure, make_world, rou
 from benchmarks.common import Figure, median, run
 from benchmarks.load import Load, closed_loop, cores, on_core, open_loop, steady
 from benchmarks.load_wire import post
+from ml.core.memory import memory_folder
 
 CONNECTIONS: Final = 16
 RATE: Final = 1_500.0
@@ -178,7 +180,11 @@ def measure(given: argparse.Namespace) -> dict[str, Figure]:
             given.peers,
             2_000 if given.quick else given.bodies,
         )
-        return {name: figure for part in given.only for name, figure in PARTS[part](asked).items()}
+        try:
+            return {name: figure for part in given.only for name, figure in PARTS[part](asked).items()}
+        finally:
+            if (counted := memory_folder(world.home)) is not None:
+                shutil.rmtree(counted, ignore_errors=True)
 
 
 def _closed(service: Service, seconds: float, *, connections: int = CONNECTIONS) -> Load:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
+from ml.core import tracing
 from ml.core.errors import DayRejected, NoData, PermanentError, SchemaBreak
 
 if TYPE_CHECKING:
@@ -329,6 +330,11 @@ def _cause(stage: str, error: BaseException | str) -> str:
 
 def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result], *, run_id: str) -> Result:
     """Run a step, record what became of it under its key, and send the mail it caused."""
+    with tracing.span(stage, market=platform.market, day=day.isoformat(), run_id=run_id):
+        return _worked(platform, stage, day, work, run_id)
+
+
+def _worked(platform: Platform, stage: str, day: date, work: Callable[[], Result], run_id: str) -> Result:
     from ml.ledger import stages
 
     try:
@@ -338,7 +344,9 @@ def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result]
         raise
     status: Literal["held", "done"] = "held" if result.get("held") else "done"
     key = stages.StageKey(platform.market, stage, day)
-    stages.record(platform.db, key, status=status, result=result, at=platform.clock.now(), run_id=run_id)
+    # Whoever acts on what this step did, such as a bid service that takes a champion over, goes on with its trace.
+    kept = result | ({"trace": trace} if (trace := tracing.carrier()) else {})
+    stages.record(platform.db, key, status=status, result=kept, at=platform.clock.now(), run_id=run_id)
     _resolve(platform, day, stage, result)
     deliver_mail(platform)
     return result

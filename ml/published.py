@@ -7,12 +7,12 @@ not grow with the history.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ml.core.digests import digest_bytes
 from ml.core.errors import CorruptArtefact, NoData
@@ -45,7 +45,7 @@ def changes(platform: Platform, publication: Publication) -> dict[str, Any] | No
     before = publications.latest(platform.db, platform.market, publication.partner, publication.day)
     if before is None:
         return None
-    found = _changes(platform.blobs, publication.uri, publication.digest, before.uri, before.digest)
+    found = _changes(_hashed(platform.blobs), publication.uri, publication.digest, before.uri, before.digest)
     return None if found is None else {"since": before.day.isoformat(), **found}
 
 
@@ -55,7 +55,7 @@ def top_hotels(platform: Platform, publication: Publication, n: int) -> list[dic
     Each has `hotel_id`, `cells`, `shown` (how often our offer was, in the days that the bids were made from), and the
     means over these of `bid_micros` and of `worth_micros`, the net value that a click is expected to bring.
     """
-    return [dict(row) for row in _top(platform.blobs, n, publication.uri, publication.digest)]
+    return [dict(row) for row in _top(_hashed(platform.blobs), n, publication.uri, publication.digest)]
 
 
 def spend_through_the_day(platform: Platform, day: date, expected: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -93,6 +93,11 @@ def spend_through_the_day(platform: Platform, day: date, expected: Mapping[str, 
             }
         )
     return rows
+
+
+def _hashed(blobs: BlobStore) -> Hashable:
+    """A store as part of a cache's key: every store is told from another by what it is."""
+    return cast("Hashable", blobs)
 
 
 def _days(first: date, last: date) -> list[date]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ml.core import tracing
 from ml.pipeline import deliver_mail
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def roll_back(platform: Platform, *, why: str, by: str, to_generation: int | Non
     """Take the canary out of traffic, or the champion back to an earlier bundle; bars what failed, and mails."""
     from ml.steps.rollout import roll_back as take_back
 
-    result = take_back(platform, why=why, by=by, to_generation=to_generation)
+    with tracing.span("rollback", market=platform.market, by=by):
+        result = take_back(platform, why=why, by=by, to_generation=to_generation)
     deliver_mail(platform)
     return result
 
@@ -49,7 +51,8 @@ def rehearse(platform: Platform) -> Result:
     """Roll back and forward on a copy of the market's champions, and record whether it went well and how long it took."""
     from ml.steps.rollout import rehearse as drill
 
-    return drill(platform)
+    with tracing.span("rehearse", market=platform.market):
+        return drill(platform)
 
 
 def list_bars(platform: Platform) -> Result:

@@ -13,6 +13,7 @@ from time import monotonic
 
 import msgspec
 
+from ml.core import tracing
 from ml.serving.answers import Traces, encode_answer, encode_fault, no_bid
 from ml.serving.counting import count
 from ml.serving.exchange import Exchange, head
@@ -23,6 +24,7 @@ from ml.serving.messages import BidRequest, decode_request
 from ml.serving.metrics import Counters
 from ml.serving.shadow import Shadow
 from ml.serving.shedding import Shedding, is_one_request
+from ml.serving.spans import tell
 
 BUSY = encode_fault("more is asked than can be answered in time", "ask again after Retry-After, or start more workers")
 _AGAIN = b"Retry-After: 1\r\n"
@@ -65,6 +67,7 @@ class Batcher:
         self._queue: deque[Exchange] = deque()
         self._due = False
         self._traces = Traces()
+        self._traced = tracing.on()
 
     @property
     def waiting(self) -> int:
@@ -187,7 +190,7 @@ class Batcher:
         counters.decided(seconds, step, scored.reasons, name, scored.missing)
         if live.counters is not None and own is not None:
             count(live.counters, arm, scored, step, seconds, late=late, failed=outcome.failed)
-        return Decision(
+        decision = Decision(
             trace_id,
             at_us,
             request,
@@ -202,6 +205,9 @@ class Batcher:
             live.pacing,
             scored,
         )
+        if exchange.traceparent and self._traced:
+            tell(exchange.traceparent, decision, seconds=seconds)
+        return decision
 
 
 def _too_late(outcome: Outcome, request: BidRequest) -> Outcome:

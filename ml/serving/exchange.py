@@ -40,6 +40,7 @@ class Exchange:
     """One request and, in time, its answer.
 
     Attributes:
+        traceparent: of the caller's trace, as it was sent; empty without one.
         head_at: when the last byte of its head was read, in seconds of the monotonic clock; deadlines count from here.
         answer: the bytes to send, once they are known.
     """
@@ -55,6 +56,7 @@ class Exchange:
         "head_at",
         "method",
         "path",
+        "traceparent",
     )
 
     def __init__(self, connection: Carrier, method: bytes, path: bytes, head_at: float, *, close: bool) -> None:
@@ -67,6 +69,7 @@ class Exchange:
         self.authorization = b""
         self.content_type = b""
         self.encoded = False
+        self.traceparent = b""
         self.answer: bytes | None = None
 
     @property

@@ -78,6 +78,7 @@ class Connection(asyncio.Protocol):
         "_seen",
         "_service",
         "_size",
+        "_traceparent",
         "_transport",
         "_unread",
         "_url",
@@ -107,6 +108,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._authorization = b""
         self._content_type = b""
+        self._traceparent = b""
         self._encoded = False
         self._expects = False
         self._fresh = True
@@ -179,7 +181,7 @@ class Connection(asyncio.Protocol):
         self._began = self._seen
         self._unread = self._size = self._head = self._headers = 0
         self._head_done = self._encoded = self._expects = False
-        self._url = self._authorization = self._content_type = b""
+        self._url = self._authorization = self._content_type = self._traceparent = b""
         self._parts = []
 
     def on_url(self, url: bytes) -> None:
@@ -207,6 +209,8 @@ class Connection(asyncio.Protocol):
             self._size = int(value) if len(value) <= 9 and value.isdigit() else self._limits.body + 1
         elif length == 6 and name.lower() == b"expect":
             self._expects = value.lower() == b"100-continue"
+        elif length == 11 and name.lower() == b"traceparent":
+            self._traceparent = value
 
     def on_headers_complete(self) -> None:
         """The head is there: what can be refused for it is refused before its body is read."""
@@ -220,6 +224,7 @@ class Connection(asyncio.Protocol):
         exchange.authorization = self._authorization
         exchange.content_type = self._content_type
         exchange.encoded = self._encoded
+        exchange.traceparent = self._traceparent
         if self._head > self._limits.head or self._headers > self._limits.headers:
             self._too_large(head=True)
         elif parser.should_upgrade():

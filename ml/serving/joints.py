@@ -7,7 +7,7 @@ served at a moment is one immutable value, `Live`, exchanged by one assignment.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -249,6 +249,7 @@ class Wanted:
         shadow_share: of requests that it is tried on, 0 to 1.
         pacing: multiplier of every bid, 0 to 1.
         why_not: why there are no arms, for people.
+        trace: the `traceparent` of the promotion that is behind it; empty where none is known.
     """
 
     generation: int = 0
@@ -262,6 +263,7 @@ class Wanted:
     shadow_share: float = 0.0
     pacing: float = 1.0
     why_not: str = "there is no champion yet"
+    trace: str = field(default="", compare=False)
 
     @property
     def candidate(self) -> Digest | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from ml.core import tracing
 from ml.core.digests import Digest
 from ml.core.errors import BidwrightError, RetryableError
 from ml.serving.engine_protocol import Engine
@@ -127,7 +128,18 @@ class Loader:
     def _make(self, wanted: Wanted) -> tuple[Live, dict[str, Refusal]]:
         """What is to serve, and what of it was refused."""
         self._refusing = {}
-        live = self._of(wanted)
+        new = (
+            self._wanted is None
+            or wanted.generation != self._wanted.generation
+            or wanted.rollout != self._wanted.rollout
+        )
+        about: dict[str, str | int] = {
+            "generation": wanted.generation,
+            "rollout": wanted.rollout,
+            "plan": wanted.plan[:12],
+        }
+        with tracing.span("serve.take_over", parent=wanted.trace if new else "", **about):
+            live = self._of(wanted)
         used = {id(slot.engine) for slot in live.slots}
         self._engines = {key: engine for key, engine in self._engines.items() if id(engine) in used}
         if live.arms and not self._refusing:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ml.serving.answers import REASON_NAMES
 from ml.serving.joints import STEP_NAMES
+from monitoring.metric_names import PREFIX, SERVICE
 
 LATENCY_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.05, 0.1, 0.25, 1.0)
 BATCH = (1, 2, 4, 8, 16, 32)
@@ -75,15 +76,15 @@ def prometheus(workers: Mapping[str, State]) -> bytes:
             `models`, `refused`).
     """
     lines: list[str] = []
-    for name, kind, meaning, rows in _families(workers):
-        found = list(rows)
-        lines += [f"# HELP bidwright_{name} {meaning}", f"# TYPE bidwright_{name} {kind}"]
-        lines += [f"bidwright_{name}{suffix}{_labels(labels)} {value}" for suffix, labels, value in found]
+    for name, rows in _families(workers):
+        metric, full = SERVICE[name], PREFIX + name
+        lines += [f"# HELP {full} {metric.meaning}", f"# TYPE {full} {metric.kind}"]
+        lines += [f"{full}{suffix}{_labels(labels)} {value}" for suffix, labels, value in rows]
     return ("\n".join(lines) + "\n").encode()
 
 
 Row = tuple[str, dict[str, str], float]
-Family = tuple[str, str, str, Iterable[Row]]
+Family = tuple[str, Iterable[Row]]
 
 
 def _families(workers: Mapping[str, State]) -> Iterable[Family]:
@@ -98,33 +99,23 @@ def _families(workers: Mapping[str, State]) -> Iterable[Family]:
         for worker, state in workers.items():
             yield "", {"worker": worker}, state.get(key, 0)
 
-    yield "http_responses_total", "counter", "Answers by status of HTTP.", each("status", "status")
-    yield "decisions_total", "counter", "Requests decided, by step of the ladder.", each("steps", "step", STEP_NAMES)
-    yield "bids_total", "counter", "Candidates decided, by reason.", each("reasons", "reason", REASON_NAMES)
-    yield "arm_requests_total", "counter", "Requests decided, by arm.", each("arms", "arm")
-    yield "late_total", "counter", "Requests that missed their deadline and got no bid.", one("late")
-    yield "shed_total", "counter", "Requests refused with 429.", one("shed")
-    yield "missing_features_total", "counter", "Features that were missing and took their default.", one("missing")
-    yield "shadow_decisions_total", "counter", "Decisions of a shadow, never told.", one("shadowed")
-    yield "model_failures_total", "counter", "Failures of the model, by arm.", each("failures", "arm")
-    yield "swaps_total", "counter", "Times that what serves was exchanged.", one("swaps")
-    yield "connections_total", "counter", "Connections accepted.", one("accepted")
-    yield "events_total", "counter", "Decisions by what became of their event.", each("events", "state")
-    yield (
-        "decision_seconds",
-        "histogram",
-        "From the head of a request to its answer.",
-        _histograms(workers, "latency", LATENCY_S, "latency_sum"),
-    )
-    yield (
-        "batch_requests",
-        "histogram",
-        "Requests decided together.",
-        _histograms(workers, "batches", BATCH, "batched"),
-    )
-    yield "now", "gauge", "Of this moment: connections, queue, seconds a request takes, ready.", each("gauges", "what")
-    yield "model_info", "gauge", "What serves: 1 for each arm and warm bundle.", _infos(workers, "models")
-    yield "refused_info", "gauge", "Bundles and plans that were refused.", _infos(workers, "refused")
+    yield "http_responses_total", each("status", "status")
+    yield "decisions_total", each("steps", "step", STEP_NAMES)
+    yield "bids_total", each("reasons", "reason", REASON_NAMES)
+    yield "arm_requests_total", each("arms", "arm")
+    yield "late_total", one("late")
+    yield "shed_total", one("shed")
+    yield "missing_features_total", one("missing")
+    yield "shadow_decisions_total", one("shadowed")
+    yield "model_failures_total", each("failures", "arm")
+    yield "swaps_total", one("swaps")
+    yield "connections_total", one("accepted")
+    yield "events_total", each("events", "state")
+    yield "decision_seconds", _histograms(workers, "latency", LATENCY_S, "latency_sum")
+    yield "batch_requests", _histograms(workers, "batches", BATCH, "batched")
+    yield "now", each("gauges", "what")
+    yield "model_info", _infos(workers, "models")
+    yield "refused_info", _infos(workers, "refused")
 
 
 def _histograms(workers: Mapping[str, State], key: str, tops: tuple[float, ...], total: str) -> Iterable[Row]:

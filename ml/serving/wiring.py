@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ml.core import tracing
 from ml.core.clock import Clock
 from ml.core.digests import Digest
 from ml.core.errors import BidwrightError, StoreUnavailable
 from ml.core.settings import Settings
-from ml.ledger import rollouts
+from ml.ledger import rollouts, stages
 from ml.ledger.serving_stamp import Stamp, serving_stamp
 from ml.platform import Platform
 from ml.serving.arm_stats import ArmStats, StatsKey, arms_folders, sweep
@@ -63,7 +64,10 @@ class LedgerSource:
         if plan is None:
             return Wanted(why_not=f"nothing is published for {platform.market} yet: bidwright publish-bids")
         stable = WantedArm("stable", found.champion.digest)
-        alone = Wanted(found.champion.generation, (stable,), previous=found.previous, plan=plan, why_not="")
+        alone = Wanted(
+            found.champion.generation, (stable,), previous=found.previous, plan=plan, why_not="",
+            trace=self._trace(found),
+        )  # fmt: skip
         if (rollout := found.rollout) is None:
             return alone
         begun = replace(alone, rollout=rollout.id, analysis=rollout.analysis, salt=rollout.salt)
@@ -77,6 +81,16 @@ class LedgerSource:
         )
         tried = beside(rollout.canary_share)
         return replace(begun, arms=arms, shadow=rollout.candidate if tried else None, shadow_share=tried)
+
+    def _trace(self, found: rollouts.Serving) -> str:
+        """The trace of the DAG run that judged and promoted what is to be served."""
+        if not tracing.on():
+            return ""
+        day = found.rollout.day if found.rollout else found.champion.since if found.champion else None
+        if day is None:
+            return ""
+        record = stages.get(self._platform.db, stages.StageKey(self._platform.market, "promote", day))
+        return str(record.result.get("trace", "")) if record else ""
 
     def engine(self, digest: Digest, plan: str) -> Engine:
         """A verified engine; CorruptArtefact where the bundle or the plan is refused."""

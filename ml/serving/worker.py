@@ -263,6 +263,7 @@ class Worker:
                 "queue": self.batcher.waiting,
                 "request_seconds": self.batcher.shedding.request_s,
                 "generation": live.generation,
+                "pacing": live.pacing,
             },
             "events": dict(self._parts.events.counts()),
             "failures": dict(self.batcher.ladder.failures),

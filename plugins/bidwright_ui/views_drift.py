@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bidwright_ui.charts import Chart, chart, series
@@ -30,10 +31,16 @@ def drift(platform: Platform) -> View:
     newest = found[0] if found else None
     return {
         "heat": heat_map(found),
-        "latest": None if newest is None else plain(newest) | {"numbers": _said(newest)},
-        "reports": [plain(one) | {"numbers": None} for one in found],
+        "latest": None if newest is None else _head(newest) | {"numbers": _said(newest)},
+        "reports": [_head(one) for one in found],
         "currency": platform.settings.currency,
     }
+
+
+def _head(found: DriftReport) -> dict[str, Any]:
+    """A report without its numbers, which are large."""
+    told: dict[str, Any] = plain(replace(found, numbers={}))
+    return told
 
 
 def heat_map(found: Sequence[DriftReport]) -> dict[str, Any]:
@@ -148,7 +155,7 @@ def reports(platform: Platform, *, limit: int = SHOWN) -> View:
     """The drift verdicts of the last days."""
     from ml.ledger import reports as ledger
 
-    return {"reports": plain(ledger.latest(platform.db, platform.market, limit))}
+    return {"reports": [_head(one) for one in ledger.latest(platform.db, platform.market, limit)]}
 
 
 def report(platform: Platform, day: str) -> View:
@@ -223,7 +230,7 @@ PAGES: Final = {
         {
             "heat": "`days` ascending and `rows` per feature; a cell is null where the feature was not compared.",
             "latest": "The last check; its `numbers` are parts, causes, cost and what moved. Null before the first.",
-            "reports": "The verdict and the reasons of each check, newest first.",
+            "reports": "The verdict and the reasons of each check without its numbers, newest first.",
             "currency": "Of the amounts.",
         },
     ),
@@ -247,7 +254,7 @@ PAGES: Final = {
         reports,
         "drift",
         f"The drift verdicts of the last {SHOWN} checked days.",
-        {"reports": "One object per checked market day, newest first."},
+        {"reports": "One object per checked market day without its numbers, newest first."},
     ),
     "/reports/{day}": Page(
         "report",

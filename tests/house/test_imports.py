@@ -23,6 +23,7 @@ OWNERS = {
     "lightgbm": {"ml/models"},
     "llvmlite": {"ml/serving"},
     "mlflow": {"ml/evaluation"},
+    "opentelemetry": {"ml/core"},
     "pyspark": {"ml/features"},
     "py4j": {"ml/features"},
     "smtplib": {"monitoring"},

@@ -21,7 +21,11 @@ _LAST = "Ctrl-C ends it; kill -HUP replaces the workers one by one\n"
 
 def command(home: Path, *arguments: str, token: str = TOKEN) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BIDWRIGHT_")}
-    environment |= {"BIDWRIGHT_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environment |= {
+        "BIDWRIGHT_HOME": str(home),
+        "BIDWRIGHT_SERVE_MEMORY": str(home / "memory"),
+        "PYTHONPATH": str(ROOT),
+    }
     if token:
         environment["BIDWRIGHT_SERVE_TOKEN"] = token
     return {"args": [sys.executable, "-m", "ml.cli", "serve", *arguments], "env": environment, "text": True}
