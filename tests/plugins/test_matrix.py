@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -107,7 +108,7 @@ def test_every_route_answers_each_role_as_airflow_would_and_carries_the_headers(
     assert len(every) > 40 and sum(method == "POST" for method, _ in every) == 2
     wrong = []
     for role in ("", *ROLES):
-        with client(server, role) as session:
+        with closing(client(server, role)) as session:
             shown = re.search(r'name="form_token" value="(\w+)"', session.get(f"{BASE}/incidents/1").text)
             assert bool(shown) is (role in WRITERS)
             form = {"form_token": shown[1] if shown else "0" * 64, "text": f"by {role}", "answer": "Approve"}

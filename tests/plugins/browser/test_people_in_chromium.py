@@ -31,7 +31,7 @@ def test_an_incident_is_worked_on_with_the_keyboard_alone(browse: Any, lived: Pl
     page = browse(f"{BASE}/incidents", role="op")
     page.keyboard.press("Tab")
     for _ in range(60):
-        if "Rival prices" in page.evaluate("document.activeElement.innerText || ''"):
+        if page.evaluate("document.activeElement.matches('td a[href$=\"incidents/1\"]')"):
             break
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -126,7 +126,7 @@ def test_who_is_not_signed_in_is_led_to_the_login(chromium: Any, server: str, li
         page = context.new_page()
         answer = page.goto(f"{server}{BASE}/incidents/1")
         assert answer.status == 401
-        page.click("text=Sign in")
+        page.click("a:text-is('Sign in')")
         page.wait_for_url("**/auth/login**")
         page.wait_for_selector("input[name=username]")
     finally:
