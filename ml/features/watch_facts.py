@@ -69,7 +69,9 @@ def watch_facts(lake: Lake, *, first: date, last: date) -> Facts:
     with engine(lake) as backend:
         if lake.days("opportunities"):
             days = {day for day in lake.days("opportunities") if first <= day <= last}
-            auctions = backend.keep("auctions", _auctions(open_canonical(backend, lake, "opportunities", first=first, last=last)))
+            auctions = backend.keep(
+                "auctions", _auctions(open_canonical(backend, lake, "opportunities", first=first, last=last))
+            )
             found |= _traffic(auctions) | {"prices": _prices(auctions), "fresh": _fresh(auctions)}
             if lake.days("clicks"):
                 clicks = backend.keep("clicked", _clicked(backend, lake, auctions, first=first, last=last))
@@ -145,10 +147,18 @@ def _listing(rows: Any) -> Any:
 def _clicked(backend: Engine, lake: Lake, auctions: Any, *, first: date, last: date) -> Any:
     """A row per click with its auction, on the day on which it was first known."""
     clicks = first_known(
-        open_canonical(backend, lake, "clicks", first=first, last=last), "click_id", "opportunity_id", "cpc_micros", "ts"
+        open_canonical(backend, lake, "clicks", first=first, last=last),
+        "click_id",
+        "opportunity_id",
+        "cpc_micros",
+        "ts",
     )
     clicks = clicks.select(
-        "click_id", "opportunity_id", "cpc_micros", click_day=day_number(clicks["known_at"]), click_hour=clicks["ts"].hour()
+        "click_id",
+        "opportunity_id",
+        "cpc_micros",
+        click_day=day_number(clicks["known_at"]),
+        click_hour=clicks["ts"].hour(),
     )
     both = clicks.inner_join(auctions, "opportunity_id")
     return both.select(
@@ -270,7 +280,9 @@ def _fresh(auctions: Any) -> Any:
 
 def _whole(backend: Engine, lake: Lake, auctions: Any, *, first: date, last: date) -> dict[str, Any]:
     found = {
-        "seen": auctions.group_by("day").agg(last_seen_hour=auctions["hour"].max(), covered=auctions["hotel_id"].nunique())
+        "seen": auctions.group_by("day").agg(
+            last_seen_hour=auctions["hour"].max(), covered=auctions["hotel_id"].nunique()
+        )
     }
     try:
         hotels = open_canonical(backend, lake, "hotels", first=first, last=last)
@@ -281,6 +293,8 @@ def _whole(backend: Engine, lake: Lake, auctions: Any, *, first: date, last: dat
     direct = direct.filter(direct["click_id"].isnull()).mutate(day=day_number(ibis._.known_at))
     return {
         **found,
-        "listed": hotels.mutate(day=day_number(hotels["known_at"])).group_by("day").agg(listed=ibis._.hotel_id.nunique()),
+        "listed": hotels.mutate(day=day_number(hotels["known_at"]))
+        .group_by("day")
+        .agg(listed=ibis._.hotel_id.nunique()),
         "direct": direct.group_by("day").agg(direct=ibis._.count()),
     }

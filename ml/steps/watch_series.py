@@ -231,7 +231,9 @@ def _expected_clicks(book: _Book, held: frozenset[date]) -> dict[str, Floats]:
     for frame, leaf, day in (shown, clicked):
         code = _partner_codes(book)[leaf] * width + frame["cell"].to_numpy(dtype=np.int64)
         codes.append(code)
-        counts.append(np.bincount(code[use[day]], frame["n"].to_numpy(dtype=np.float64)[use[day]], minlength=width * 64))
+        counts.append(
+            np.bincount(code[use[day]], frame["n"].to_numpy(dtype=np.float64)[use[day]], minlength=width * 64)
+        )
     pooled = counts[1].sum() / max(counts[0].sum(), 1.0)
     rate = (counts[1] + 20 * pooled) / (counts[0] + 20)
     frame, leaf, day = shown
