@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test lint check debian bench lock clean
+.PHONY: help install demo down test lint check debian bench lock assets screenshots clean
 
 PYTHON ?= python3
 SOURCE ?= simulator
@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/installed  ## the locked environment in .venv, and the command .venv/bin/bidwright
 
@@ -64,6 +64,12 @@ lock: install  ## resolve requirements.in anew
 	$(UV) pip compile --quiet --upgrade requirements.in --universal --python-version 3.11 --generate-hashes -o requirements.txt
 	printf 'setuptools>=77\n%s\n' "$$(grep -o '^uv==[0-9.]*' requirements.txt)" | $(UV) pip compile --quiet - --universal \
 	  --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements-bootstrap.txt
+
+assets: install  ## fetch the vendored scripts again from the npm registry and compare
+	@$(PY) -m local.assets
+
+screenshots: install  ## pictures of every page into docs/images, from the working folder that `make demo ONCE=1` left
+	@$(PY) -m local.screenshots --home .bidwright --to docs/images
 
 clean: down  ## stop everything and forget the demo's working folder
 	rm -rf .bidwright

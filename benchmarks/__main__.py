@@ -23,6 +23,7 @@ _NO_BENCHMARKS = {
     "load_wire",
     "off_policy_log",
     "off_policy_models",
+    "pages_world",
     "policy_scenarios",
     "promotion_world",
     "__main__",

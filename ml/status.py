@@ -156,21 +156,22 @@ def _plan(before: Mapping[str, StageRecord], day: date) -> dict[str, Any]:
 
 
 def _rows(platform: Platform, records: Mapping[date, Mapping[str, StageRecord]]) -> list[dict[str, Any]]:
-    from ml.ledger import champion
+    from ml.ledger import champion, outbox
 
+    if not records:
+        return []
     cards = _scorecards(platform, list(records))
     reigns = champion.history(platform.db, platform.market)
+    mails = outbox.counts_about(platform.db, min(records), max(records))
     return [
-        _row(platform, day, done, cards.get(day), [one for one in reigns if one.since <= day])
+        _row(day, done, cards.get(day), [one for one in reigns if one.since <= day], mails.get(day, 0))
         for day, done in records.items()
     ]
 
 
 def _row(
-    platform: Platform, day: date, done: Mapping[str, StageRecord], card: Scorecard | None, reigns: Sequence[Champion]
+    day: date, done: Mapping[str, StageRecord], card: Scorecard | None, reigns: Sequence[Champion], mails: int
 ) -> dict[str, Any]:
-    from ml.ledger import outbox
-
     return {
         "day": day.isoformat(),
         "landed": _from(done, "ingest", "accepted"),
@@ -182,7 +183,7 @@ def _row(
         "gates": _from(done, "promote", "verdict"),
         "champion": _short(reigns[-1].digest) if reigns else "-",
         "published": _from(done, "publish", "published"),
-        "mails": outbox.count_about(platform.db, day),
+        "mails": mails,
         "spend_micros": _money(done, "spend_micros"),
         "bookings": _money(done, "bookings"),
         "profit_micros": _money(done, "profit_micros"),

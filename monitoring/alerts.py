@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from importlib import import_module
 from typing import Any
 
 from ml.core.digests import digest_json
@@ -84,6 +85,9 @@ def raise_alert(
         at_stake_micros: money that it costs, where that was measured.
     """
     title = " ".join(title.split())[:_TITLE_LENGTH]
+    if (details or {}).get("charts"):
+        # Takes half a second the first time, which no writer should wait for.
+        import_module("matplotlib.figure")
     with writing(store) as session:
         before = incidents.concerned(session, market, cause, day=day, at=at)
         told = before.details.get(MAILED, before.severity) if before else None

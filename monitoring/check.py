@@ -23,8 +23,8 @@ from monitoring.subject import Subject
 if TYPE_CHECKING:
     from ml.lake.blobs import BlobStore
 
-MEMORY_DAYS = 3
-"""A shift is confirmed by the last report of so many days that judged drift; an older one has nothing to say."""
+MEMORY_DAYS = 4
+"""A shift is confirmed by reports of so many days that judged drift; older ones have nothing to say."""
 
 _REPORTS_SEEN = 60
 
@@ -43,6 +43,7 @@ def check_day(
     explain: Explain | None = None,
     limits: Limits | None = None,
     run_id: str = "",
+    report: bool = True,
     at: datetime,
 ) -> dict[str, Any]:
     """Judge a market day, keep its HTML and its numbers, and open, update or end incidents.
@@ -64,6 +65,7 @@ def check_day(
         explain: names causes and costs of the verdict.
         limits: what numbers are held against.
         run_id: the Airflow run, for the link in a mail.
+        report: whether Evidently's report is made.
         at: the present instant.
 
     Returns:
@@ -71,7 +73,7 @@ def check_day(
         (names of columns), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
     """
     earlier = _reports_before(db, market, day)
-    exceeded_before = _exceeded_before(earlier, day)
+    exceeded_before = _exceeded_before(earlier, day, limits or Limits())
     verdict = judge_day(
         subjects,
         day=day,
@@ -82,9 +84,10 @@ def check_day(
         explain=explain,
         limits=limits,
         seed=settings.seed,
+        report=report,
     )
     keys = _keep(blobs, market, day, verdict)
-    found = signals(verdict, exceeded_before=exceeded_before)
+    found = signals(verdict, exceeded_before=frozenset(exceeded_before))
     with db.session() as session:
         newest = reports.latest(session, market, 1)
         _record(session, market, day, verdict, keys, at)
@@ -109,12 +112,12 @@ def _reports_before(db: Database, market: str, day: date) -> list[DriftReport]:
     return [report for report in reports.latest(db, market, _REPORTS_SEEN) if report.day < day]
 
 
-def _exceeded_before(earlier: Sequence[DriftReport], day: date) -> frozenset[str]:
-    """What exceeded its limit in the last report that judged drift, if that is recent."""
-    for report in earlier:
-        if (day - report.day).days <= MEMORY_DAYS and "drift" in report.numbers.get("parts", {}):
-            return frozenset(report.numbers.get("exceeding", []))
-    return frozenset()
+def _exceeded_before(earlier: Sequence[DriftReport], day: date, limits: Limits) -> list[str]:
+    """What exceeded its limit on the last recent days that judged drift: a name for each of them on which it did."""
+    judged = [report for report in earlier if "drift" in report.numbers.get("parts", {})]
+    recent = [report for report in judged if (day - report.day).days <= MEMORY_DAYS]
+    last = recent[: limits.windows.confirm_of - 1]
+    return [name for report in last for name in report.numbers.get("exceeding", [])]
 
 
 def _keep(blobs: BlobStore, market: str, day: date, verdict: DriftVerdict) -> dict[str, str]:

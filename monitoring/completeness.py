@@ -16,6 +16,7 @@ from pandas.api import types
 
 from ml.core.verdict import Verdict
 from monitoring.findings import COLD_START, SMALL_MARKET, Finding, held
+from monitoring.references import WHOLE, YEAR_DAYS
 from monitoring.subject import Subject, day_number, day_numbers, is_number, numbers
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class CompletenessLimits:
         row_surplus: how many times the largest recent day a day may have.
         null_slack: how much the null share may exceed its largest recent value.
         nonfinite_slack: the same for infinities.
+        late_hours: how many hours before midnight the last row may come beyond what is usual.
+        season_most: by what factor last year's season may raise or lower the rows expected, at most.
     """
 
     minimum_rows: int = 20
@@ -45,6 +48,8 @@ class CompletenessLimits:
     row_surplus: float = 3.0
     null_slack: float = 0.1
     nonfinite_slack: float = 0.01
+    late_hours: float = 3.0
+    season_most: float = 3.0
 
 
 LIMITS = CompletenessLimits()
@@ -63,10 +68,13 @@ def guards(subject: Subject, day: date, limits: CompletenessLimits = LIMITS) -> 
     the earlier days do not have.
     """
     recent = _recent(subject, day, limits.recent_days)
-    findings = [*_rows(subject, day, recent, limits), *_schema(subject)]
+    findings = [*_rows(subject, day, recent, limits), *_freshness(subject, day, recent, limits), *_schema(subject)]
     days = day_numbers(recent, subject.time)
     for name in subject.columns:
         if name not in subject.current or name not in recent:
+            continue
+        if name in subject.tallies:
+            findings += _of_tally(subject, name, limits)
             continue
         findings.append(_nulls(subject, name, recent[name], days, limits))
         if is_number(subject.current[name]):
@@ -86,9 +94,11 @@ def _rows(subject: Subject, day: date, recent: pd.DataFrame, limits: Completenes
         return [_minimum(subject, limits, "minimum_rows"), held(COLD_START, subject.name, reason)]
     usual, sigma = _usual_rows(present, per_day.astype(np.float64), day_number(day), limits)
     minimum = _minimum(subject, limits, SMALL_MARKET if usual < limits.minimum_rows else "minimum_rows")
-    # Never above the leanest recent day: what happened before is no alarm.
-    low = min(usual * float(np.exp(-limits.row_sigmas * sigma)), float(per_day.min()))
-    high = limits.row_surplus * max(float(per_day.max()), usual)
+    season = _season(subject, day, limits)
+    # Never above the leanest recent day: what happened before is no alarm. Nor is what last year's season does again.
+    low = min(usual * float(np.exp(-limits.row_sigmas * sigma)) * min(season, 1.0), float(per_day.min()))
+    high = limits.row_surplus * max(float(per_day.max()), usual) * max(season, 1.0)
+    usual *= season
     verdict, limit, word = Verdict.PASS, low, "as"
     if count < low:
         verdict, word = Verdict.HOLD, "fewer than"
@@ -96,6 +106,59 @@ def _rows(subject: Subject, day: date, recent: pd.DataFrame, limits: Completenes
         verdict, limit, word = Verdict.HOLD, high, "more than"
     reason = f"{subject.name}: {count} rows, {word} usual (about {usual:.0f} on such a weekday)"
     return [minimum, Finding("rows", subject.name, "", verdict, count, limit, reason)]
+
+
+def _season(subject: Subject, day: date, limits: CompletenessLimits) -> float:
+    """Last year's rows in the weeks around this day over those of the eight weeks before them; 1 where they are not known.
+
+    A week either side, so that one odd day says nothing; both at least two thirds there.
+    """
+    if subject.volume is not None:
+        rows = {day_number(one): count for one, count in subject.volume.items()}
+    else:
+        days, counts = np.unique(day_numbers(subject.reference, subject.time), return_counts=True)
+        rows = dict(zip(days.tolist(), counts.tolist(), strict=True))
+    then = day_number(day) - YEAR_DAYS
+    around = [rows[one] for one in range(then - 7, then + 8) if rows.get(one)]
+    before = [rows[one] for one in range(then - limits.recent_days, then - 7) if rows.get(one)]
+    if len(around) < 10 or len(before) < (limits.recent_days - 7) * WHOLE:
+        return 1.0
+    factor = float(np.mean(around) / np.mean(before))
+    return float(np.clip(factor, 1.0 / limits.season_most, limits.season_most))
+
+
+def _freshness(subject: Subject, day: date, recent: pd.DataFrame, limits: CompletenessLimits) -> list[Finding]:
+    """Whether the day's last row came about as late as on recent days: a delivery that was cut off is no whole day."""
+    if subject.current.empty or recent.empty:
+        return []
+    until = pd.Timestamp(day, tz="UTC") + pd.Timedelta(days=1)
+    gap = float((until - subject.current[subject.time].max()) / pd.Timedelta(hours=1))
+    last = recent.groupby(day_numbers(recent, subject.time))[subject.time].max()
+    gaps = (pd.to_datetime((last.index.to_numpy() + 1), unit="D", utc=True) - pd.DatetimeIndex(last)).total_seconds()
+    if len(gaps) < limits.minimum_days:
+        return []
+    most = float(gaps.max()) / 3600.0 + limits.late_hours
+    verdict = Verdict.PASS if gap <= most else Verdict.HOLD
+    reason = f"{subject.name}: the last row came {gap:.1f} hours before the day's end (usual: at most {most - limits.late_hours:.1f})"
+    return [Finding("freshness", subject.name, "", verdict, gap, most, reason)]
+
+
+def _of_tally(subject: Subject, name: str, limits: CompletenessLimits) -> list[Finding]:
+    """Nulls and infinities of a column that was counted over all rows."""
+    found = subject.tallies[name]
+    rows = found.counts.sum(axis=1)
+    infinite = found.nonfinite if found.nonfinite is not None else np.zeros(len(rows))
+    nulls = found.counts[:, -1] - infinite
+    kinds = [("null_share", nulls, limits.null_slack, "null")]
+    if name in subject.numeric:
+        kinds.append(("nonfinite_share", infinite, limits.nonfinite_slack, "infinite"))
+    past = slice(max(0, len(rows) - 1 - limits.recent_days), len(rows) - 1)
+    before = rows[past] > 0
+    findings = []
+    for check, hits, slack, word in kinds:
+        most = float(np.max((hits[past][before] / rows[past][before]), initial=0.0))
+        findings.append(_held_against(check, subject, name, hits[-1] / max(rows[-1], 1.0), most, rows[-1], slack, word))
+    return findings
 
 
 def _volumes(
@@ -208,12 +271,17 @@ def _share(
 ) -> Finding:
     """Hold a share of today's rows against the largest share of an earlier day, plus slack and sampling noise."""
     share = float(now.mean()) if len(now) else 0.0
-    most = _largest_daily_share(before, days)
-    noise = 2.0 * float(np.sqrt(most * (1.0 - most) / max(len(now), 1)))
+    return _held_against(check, subject, name, share, _largest_daily_share(before, days), len(now), slack, word)
+
+
+def _held_against(
+    check: str, subject: Subject, name: str, share: float, most: float, rows: float, slack: float, word: str
+) -> Finding:
+    noise = 2.0 * float(np.sqrt(most * (1.0 - most) / max(rows, 1)))
     limit = min(1.0, most + slack + noise + most * (1.0 - most))
     verdict = Verdict.FAIL if share > limit else Verdict.PASS
     reason = f"{subject.name}: {share:.0%} of {name} is {word} (recent days: at most {most:.0%})"
-    return Finding(check, subject.name, name, verdict, share, limit, reason)
+    return Finding(check, subject.name, name, verdict, float(share), limit, reason)
 
 
 def _largest_daily_share(flags: NDArray[np.bool_], days: NDArray[np.int64]) -> float:

@@ -16,6 +16,8 @@ from monitoring.subject import factors, numbers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ml.features.tally import Tally
+
 BINS = 64
 """Quantile bins of a numeric column: a shift inside one bin, about 1.5 % of the rows, is not seen."""
 
@@ -40,10 +42,14 @@ class DailyHistogram:
     Attributes:
         counts: shape (days, bins + 1), rows; the last bin holds what is null or not finite.
         values: shape (bins,), the mean value of each bin, ascending; None for a categorical column.
+        names: of the bins of a categorical column, shorter than they by the one that holds all others.
+        nonfinite: rows per day that are NaN or infinite, shape (days,), where they were told from nulls.
     """
 
     counts: NDArray[np.float64]
     values: NDArray[np.float64] | None
+    names: tuple[str, ...] = ()
+    nonfinite: NDArray[np.float64] | None = None
 
     @property
     def is_numeric(self) -> bool:
@@ -85,7 +91,22 @@ def categorical_histogram(column: pd.Series, days: NDArray[np.int64], n_days: in
     ranked = sorted(range(len(names)), key=lambda code: (-rows[code], names[code]))
     bins = np.full(len(names) + 1, min(len(names), CATEGORIES), dtype=np.int64)
     bins[ranked[:CATEGORIES]] = np.arange(len(ranked[:CATEGORIES]))
-    return DailyHistogram(_count(bins[codes], present, days, n_days, min(len(names), CATEGORIES) + 1), None)
+    counts = _count(bins[codes], present, days, n_days, min(len(names), CATEGORIES) + 1)
+    return DailyHistogram(counts, None, tuple(names[code] for code in ranked[:CATEGORIES]))
+
+
+def of_tally(tally: Tally) -> DailyHistogram:
+    """The histogram of a column that was counted where it lies."""
+    counts = tally.counts.astype(np.float64)
+    names: tuple[str, ...] = ()
+    if tally.values is None:
+        total = counts.sum(axis=0)
+        ranked = sorted(range(len(tally.labels)), key=lambda code: (-total[code], tally.labels[code]))
+        top, rest = ranked[:CATEGORIES], ranked[CATEGORIES:]
+        names = tuple(tally.labels[code] for code in top)
+        counts = np.column_stack([counts[:, top], counts[:, rest].sum(axis=1)])
+    every = np.column_stack([counts, tally.missing])
+    return DailyHistogram(every, tally.values, names, tally.nonfinite.astype(np.float64))
 
 
 def is_discrete(column: pd.Series) -> bool:

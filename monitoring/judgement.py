@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -15,7 +16,7 @@ from monitoring.completeness import LIMITS, CompletenessLimits, guards
 from monitoring.drift import SAMPLE, DriftResult, distances
 from monitoring.findings import COLD_START, Finding, finite, first_line, held, reasons_of, verdict_of
 from monitoring.parity import Served, parity
-from monitoring.shift import ColumnShift, History, history, shifts
+from monitoring.shift import ColumnShift, History, history, judged_together, shifts
 from monitoring.subject import Subject
 from monitoring.windows import WINDOWS, Windows
 
@@ -123,7 +124,7 @@ def judge_day(
     subjects: Sequence[Subject],
     *,
     day: date,
-    exceeded_before: frozenset[str] = frozenset(),
+    exceeded_before: Iterable[str] = frozenset(),
     matured: pd.DataFrame | None = None,
     served: Served | None = None,
     watched: Sequence[Finding] = (),
@@ -131,14 +132,16 @@ def judge_day(
     limits: Limits | None = None,
     seed: int = 0,
     sample: int = SAMPLE,
+    report: bool = True,
 ) -> DriftVerdict:
     """Judge a market day.
 
     Args:
         subjects: the rows to watch, those of the model that matters most first.
         day: the market day.
-        exceeded_before: names (`subject.column`) that exceeded their limit when the day before was judged; a
-            shift is drift when it is there two days in a row.
+        exceeded_before: names (`subject.column`) that exceeded their limit on each of the judged days before this
+            one, a name as often as it did (`Windows.confirm_of` less one days); a shift is drift once it was there
+            on `Windows.confirm_days` of them, this one included.
         matured: mature rows with `day`, `expected_micros` and `realised_micros`; None while there is no champion.
         served: see `monitoring.parity.parity`; None or empty where nothing was served.
         watched: what the watchers of daily series found, whole day or not.
@@ -146,6 +149,7 @@ def judge_day(
         limits: what numbers are held against.
         seed: of every draw.
         sample: rows per side that Evidently sees.
+        report: whether Evidently is asked at all: for its HTML and its second opinion, which change no verdict.
 
     Returns:
         The verdict with everything it rests on. A day that is not whole is not judged any further: what is
@@ -157,21 +161,28 @@ def judge_day(
     findings |= {"watchers": watched} if watched else {}
     if not subjects or verdict_of(whole) is Verdict.FAIL:
         return _explained(_verdict(findings, [], None, {}), explain)
-    found: list[ColumnShift] = []
+    before = Counter(exceeded_before)
+    pasts = [_history(subject, day, limits.windows) for subject in subjects]
+    found = judged_together(
+        [
+            s
+            for subject, (past, _) in zip(subjects, pasts, strict=True)
+            for s in shifts(subject, past, limits.windows, day=day)
+        ],
+        limits.windows,
+    )
     reports: dict[str, bytes] = {}
     drift, predictions = [], []
-    for subject in subjects:
-        past, unscored = _history(subject, day, limits.windows)
-        moved = shifts(subject, past, limits.windows)
-        opinion = _opinion(subject, past, moved, limits.windows, seed=seed, sample=sample)
-        found += moved
-        if opinion.html is not None:
-            reports[subject.name] = opinion.html
+    for subject, (past, unscored) in zip(subjects, pasts, strict=True):
+        moved = [shift for shift in found if shift.subject == subject.name]
         features = [shift for shift in moved if not shift.is_prediction]
         answers = [shift for shift in moved if shift.is_prediction]
-        drift += _drift(subject, features, past, exceeded_before, limits.windows)
-        drift += [opinion.finding] if opinion.finding else _disagreements(features, opinion)
-        predictions += unscored or _predictions(subject, answers, past, exceeded_before, limits.windows)
+        drift += _drift(subject, features, past, before, limits.windows)
+        if report:
+            opinion = _opinion(subject, past, moved, limits.windows, seed=seed, sample=sample)
+            reports |= {subject.name: opinion.html} if opinion.html is not None else {}
+            drift += [opinion.finding] if opinion.finding else _disagreements(features, opinion)
+        predictions += unscored or _predictions(subject, answers, past, before, limits.windows)
     measured = calibration(matured, seed=seed, limits=limits.calibration)
     findings |= {"drift": drift, "predictions": predictions, "calibration": [measured.finding]}
     same = parity(served or {})
@@ -240,22 +251,22 @@ def _opinion(
 
 
 def _drift(
-    subject: Subject, moved: Sequence[ColumnShift], past: History, before: frozenset[str], windows: Windows
+    subject: Subject, moved: Sequence[ColumnShift], past: History, before: Counter[str], windows: Windows
 ) -> list[Finding]:
     if not moved:
         return [held("drift", subject.name, f"{subject.name}: no column is watched")]
     unknown = _cold_start("drift", subject, moved, past, windows)
-    return unknown or [_finding("drift", shift, before) for shift in moved]
+    return unknown or [_finding("drift", shift, before, windows) for shift in moved]
 
 
 def _predictions(
-    subject: Subject, answers: Sequence[ColumnShift], past: History, before: frozenset[str], windows: Windows
+    subject: Subject, answers: Sequence[ColumnShift], past: History, before: Counter[str], windows: Windows
 ) -> list[Finding]:
     if not answers:
         return [held("predictions", subject.name, f"{subject.name}: the champion predicts nothing")]
     broken = [_not_finite(subject, past, shift.column) for shift in answers]
     unknown = _cold_start("predictions", subject, answers, past, windows)
-    return [*broken, *(unknown or [_finding("predictions", shift, before) for shift in answers])]
+    return [*broken, *(unknown or [_finding("predictions", shift, before, windows) for shift in answers])]
 
 
 def _cold_start(
@@ -270,18 +281,20 @@ def _cold_start(
     return [held(COLD_START, subject.name, reason)]
 
 
-def _finding(check: str, shift: ColumnShift, before: frozenset[str]) -> Finding:
+def _finding(check: str, shift: ColumnShift, before: Counter[str], windows: Windows) -> Finding:
     score = shift.score
     if score.ratio is None:
         reason = f"{shift.name} cannot be judged yet: only {score.past} earlier windows are known"
         return held(COLD_START, shift.subject, reason, column=shift.column)
     days = "today" if score.days == 1 else f"over {score.days} days"
-    reason = f"{shift.name} moved by {score.number:.2f} {days} (limit {score.limit:.2f})"
+    reason = f"{shift.name} moved by {score.number:.2f} {days} against the {score.reference} (limit {score.limit:.2f})"
     verdict = Verdict.PASS
     if score.exceeds and shift.matters:
-        confirmed = shift.name in before
+        seen = before[shift.name] + 1
+        confirmed = seen >= windows.confirm_days
         verdict = Verdict.FAIL if confirmed else Verdict.PASS
-        reason += ", two days in a row" if confirmed else ", seen once: confirmed if it is still there tomorrow"
+        of = f"{seen} of the last {windows.confirm_of} judged days"
+        reason += f", on {of}" if confirmed else ", seen once: confirmed if it is still there tomorrow"
     return Finding(check, shift.subject, shift.column, verdict, score.number, score.limit, reason)
 
 

@@ -14,6 +14,8 @@ from pandas.api import types
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from monitoring.histograms import DailyHistogram
+
 Predict = Callable[[pd.DataFrame], pd.DataFrame]
 """Scores rows: one row out per row in, in the same order; each column of the answer is a prediction."""
 
@@ -39,6 +41,8 @@ class Subject:
         time: the column that says when a row became known, aware UTC.
         volume: rows that the market had on each day, the judged one included, where the rows looked at are only
             some of them: a sample, or those that our own bids won. None counts the rows themselves.
+        tallies: histograms of columns over all rows of the market, counted where they lie, in place of the rows at
+            hand; the last day is the one judged, and days that were not asked for have no rows.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Subject:
     predict: Predict | None = None
     time: str = "known_at"
     volume: Mapping[date, int] | None = None
+    tallies: Mapping[str, DailyHistogram] = field(default_factory=dict)
 
     @classmethod
     def of_model(

@@ -5,6 +5,7 @@ Every Airflow process imports this file, each task included, so it imports next 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
@@ -38,8 +39,9 @@ class LazyPages:
         """Answer a request of the api-server."""
         if self._app is None:
             from bidwright_ui.app import create_app
+            from bidwright_ui.guard import Guarded
 
-            self._app = create_app()
+            self._app = Guarded(create_app())
         await self._app(scope, receive, send)
 
 
@@ -53,8 +55,19 @@ class BidModelsLink(BaseOperatorLink):
         return f"/plugin/{PREFIX}" if ti_key.dag_id in LIFECYCLE_DAGS else ""
 
 
+# Airflow finds a tab by its route alone, whatever view it is on, so each has one of its own. A tab is on the views of
+# every DAG; for somebody else's the page says that it has nothing to show.
+TABS: Mapping[str, str] = {
+    "dag": "dag_id={DAG_ID}",
+    "dag_run": "dag_id={DAG_ID}&run_id={RUN_ID}",
+    "task": "dag_id={DAG_ID}&task_id={TASK_ID}",
+    "task_instance": "dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}",
+}
+"""The views of Airflow that have a tab of ours, and what each tells it."""
+
+
 class BidwrightPlugin(AirflowPlugin):
-    """The page and the links; read-only."""
+    """The pages, the tabs and the links."""
 
     name = "bidwright"
     fastapi_apps: ClassVar[list[Any]] = [{"app": LazyPages(), "url_prefix": f"/{PREFIX}", "name": "Bid models"}]
@@ -66,6 +79,15 @@ class BidwrightPlugin(AirflowPlugin):
             "url_route": PREFIX,
             "destination": "nav",
             "nav_top_level": True,
-        }
+        },
+        *(
+            {
+                "name": "Bid models",
+                "href": f"{PREFIX}/tab?{query}",
+                "url_route": f"{PREFIX}-{view.replace('_', '-')}",
+                "destination": view,
+            }
+            for view, query in TABS.items()
+        ),
     ]
     global_operator_extra_links: ClassVar[list[Any]] = [BidModelsLink()]

@@ -5,16 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from airflow.sdk import (
-    CronPartitionTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    ExceptionRetryPolicy,
-    PartitionedAtRuntime,
-    RetryAction,
-    RetryRule,
-    SyncCallback,
-)
+from airflow.sdk import CronPartitionTimetable, ExceptionRetryPolicy, PartitionedAtRuntime, RetryAction, RetryRule
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from lifecycle.failures import report_dag_failure, report_failure, report_missed_deadline
 from ml.core.errors import PermanentError, UsageError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import Any
@@ -19,7 +19,8 @@ from ml.features.decisions import (
     without_days,
 )
 from ml.features.engine import Engine, engine, open_canonical
-from ml.features.facts import first_known
+from ml.features.facts import day_number, first_known
+from ml.features.tally import Tally, tally
 from ml.lake.lake import Lake
 
 Views = Collection[str] | None
@@ -35,6 +36,7 @@ def opportunity_rows(
     exclude_days: Sequence[date] = (),
     views: Views = None,
     share: float = 1.0,
+    eligible: bool = False,
 ) -> pd.DataFrame:
     """Opportunities in which our offer was shown, known before `as_of`, and whether they were clicked.
 
@@ -46,6 +48,7 @@ def opportunity_rows(
         exclude_days: market days of which nothing is taken.
         views: feature views to join; None for all that describe traffic.
         share: of the opportunities, above 0 to 1; chosen by a hash of the id, so that it is the same choice always.
+        eligible: also those in which our offer was not shown.
 
     Returns:
         One row per opportunity, ordered by ts and opportunity_id: the canonical columns, lead_bucket, los_bucket,
@@ -57,7 +60,7 @@ def opportunity_rows(
     with engine(lake) as backend:
         read = partial(_known, backend, lake, first=first, exclude_days=exclude_days, as_of=as_of)
         shown = read("opportunities", last=until)
-        shown = share_of(shown.filter(shown["shown"]), "opportunity_id", share)
+        shown = share_of(shown if eligible else shown.filter(shown["shown"]), "opportunity_id", share)
         clicks = read("clicks", last=None)
         first_click = clicks.group_by("opportunity_id").agg(
             clicked_known_at=clicks["known_at"].min(), click_count=clicks.count()
@@ -66,6 +69,35 @@ def opportunity_rows(
         rows = both.select(*shown.columns, "clicked_known_at", clicked=both["click_count"].fill_null(0) > 0)
         order = ("ts", "opportunity_id")
         return with_features(backend, lake, decided(rows, time="ts"), views=wanted, last=until, order=order)
+
+
+def traffic_tally(
+    lake: Lake,
+    *,
+    day: date,
+    days: Sequence[date],
+    first: date,
+    numbers: Mapping[str, tuple[float, float]],
+    labels: Sequence[str],
+) -> dict[str, Tally]:
+    """All opportunities of these days, counted by day and bin: what was searched for, and our price among our rivals'.
+
+    Args:
+        lake: the market's lake.
+        day: the last day of the tally.
+        days: the days to count; others have no rows.
+        first: the first day of the tally.
+        numbers: columns of the canonical table, or `relative_price` (ours over the cheapest rival's), and their ranges.
+        labels: columns of text.
+    """
+    paths = [path for one in days for path in lake.paths("opportunities", one, one)]
+    with engine(lake) as backend:
+        rows = backend.read(paths, "opportunities")
+        ratio = rows["price_micros"].cast("float64") / rows["rival_price_micros"].cast("float64")
+        rows = rows.mutate(known_day=day_number(rows["known_at"]), relative_price=ratio)
+        epoch = date(1970, 1, 1)
+        span = {"first": (first - epoch).days, "days": (day - first).days + 1}
+        return tally(backend, rows, day="known_day", **span, numbers=numbers, labels=labels)
 
 
 def click_rows(

@@ -32,7 +32,7 @@ from ml.features.decisions import (
 from ml.features.engine import engine, open_canonical
 from ml.features.facts import OUTCOMES, first_known
 from ml.features.queries import recorded
-from ml.features.traffic_rows import click_rows, opportunity_rows
+from ml.features.traffic_rows import click_rows, opportunity_rows, traffic_tally
 from ml.lake.lake import Lake
 from ml.market.tables import TABLES
 
@@ -47,6 +47,7 @@ __all__ = [
     "decision_rows",
     "opportunity_rows",
     "outcome_events",
+    "traffic_tally",
     "with_outcomes",
 ]
 

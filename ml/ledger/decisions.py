@@ -107,6 +107,14 @@ def latest(store: Store, market: str, n: int) -> list[Decision]:
         return [_decision(row) for row in session.scalars(query)]
 
 
+def summaries(store: Store, market: str, n: int) -> list[Decision]:
+    """The last `n` decisions, newest first, without their gates: these are large, and a list needs none of them."""
+    columns = [column for column in DecisionRow.__table__.columns if column.name != "gates"]
+    query = select(*columns).where(DecisionRow.market == market).order_by(DecisionRow.id.desc()).limit(n)
+    with reading(store) as session:
+        return [_decision(row, gates=()) for row in session.execute(query)]
+
+
 def last_look(store: Store, market: str, *, generation: int, day: date, candidate: Digest) -> date | None:
     """The last market day on which any candidate was held against the champion of a generation, but for this candidate on `day`."""
     query = select(func.max(DecisionRow.day)).where(
@@ -154,7 +162,7 @@ def _row(session: Session, decision_id: int) -> DecisionRow:
     return row
 
 
-def _decision(row: DecisionRow) -> Decision:
+def _decision(row: Any, gates: Sequence[Mapping[str, Any]] | None = None) -> Decision:
     return Decision(
         market=row.market,
         day=row.day,
@@ -162,7 +170,7 @@ def _decision(row: DecisionRow) -> Decision:
         champion=None if row.champion is None else Digest(row.champion),
         generation=row.generation,
         verdict=Verdict(row.verdict),
-        gates=row.gates,
+        gates=row.gates if gates is None else gates,
         policy_digest=Digest(row.policy_digest),
         approval=row.approval,
         id=row.id,

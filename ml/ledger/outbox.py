@@ -234,6 +234,17 @@ def count_about(store: Store, market_day: date) -> int:
     return _count(store, _sent_on(None).where(MailRow.market_day == market_day))
 
 
+def counts_about(store: Store, first: date, last: date) -> dict[date, int]:
+    """How many mails about each market day from `first` to `last` went out; days without one are left out."""
+    query = (
+        select(MailRow.market_day, func.count())
+        .where(MailRow.sent_at.is_not(None), MailRow.market_day >= first, MailRow.market_day <= last)
+        .group_by(MailRow.market_day)
+    )
+    with reading(store) as session:
+        return {day: count for day, count in session.execute(query) if day is not None}
+
+
 def _sent_on(day: date | None) -> Select[MailRow]:
     query = select(MailRow).where(MailRow.sent_at.is_not(None))
     return query if day is None else query.where(MailRow.sent_at >= day_start(day), MailRow.sent_at < known_by(day))

@@ -24,7 +24,7 @@ Statistics = Mapping[str, Mapping[str, Any]]
 """Per column of a model its `kind` and its `importance`, as its reference statistics name them."""
 
 TRAFFIC_SHARE_ROWS = 60_000
-"""About so many shown offers are watched in all; more would say the same."""
+"""About so many auctions of this year are scored by the champion; columns are counted over all of them."""
 
 MATURED_DAYS = 28
 """Calibration rests on bookings whose stay was to end in these last days."""
@@ -35,18 +35,19 @@ TRAFFIC_NUMBERS = ("relative_price", "price_micros", "lead_days", "los_nights")
 TRAFFIC_LABELS = ("device", "user_country")
 
 
-def watch_day(platform: Platform, day: date, *, run_id: str = "") -> dict[str, Any]:
-    """Judge the day with the champion of the day before, so that a repeat judges as it did the first time."""
+def watch_day(platform: Platform, day: date, *, run_id: str = "", report: bool = True) -> dict[str, Any]:
+    """Judge the day with the champion of the day before, so that a repeat judges as it did the first time.
+
+    Without `report`, Evidently is not asked: neither for its HTML nor for its opinion.
+    """
     from ml.ledger import champion
     from monitoring.check import check_day
-    from monitoring.windows import WINDOWS
 
     live = champion.on_day(platform.db, platform.market, day - timedelta(days=1))
     models, statistics = _champion(platform, live)
-    first = day - timedelta(days=WINDOWS.days_of_use - 1)
-    subjects = [_bookings(platform, first, day, models, statistics)]
+    subjects = [_bookings(platform, day, models, statistics)]
     if platform.source.has_opportunities:
-        subjects.append(_traffic(platform, first, day, models))
+        subjects.append(_traffic(platform, day, models))
     return check_day(
         platform.blobs,
         platform.db,
@@ -57,6 +58,7 @@ def watch_day(platform: Platform, day: date, *, run_id: str = "") -> dict[str, A
         matured=_matured(platform, day, live, models),
         served=_served(platform, day),
         run_id=run_id,
+        report=report,
         at=platform.clock.now(),
     )
 
@@ -90,15 +92,20 @@ def _others_held(platform: Platform, day: date) -> list[date]:
     return [held for held in held_days(platform, day) if held != day]
 
 
-def _bookings(platform: Platform, first: date, day: date, models: Models | None, statistics: Statistics) -> Subject:
+def _bookings(platform: Platform, day: date, models: Models | None, statistics: Statistics) -> Subject:
     """The bookings of the day beside those before it, in the columns of the value model."""
+    import pandas as pd
+
     from ml.features.training_set import decision_rows
     from ml.models.value import ValueModel
     from monitoring.subject import Subject
 
-    rows = decision_rows(
-        platform.lake, market=platform.market, first=first, last=day, exclude_days=_others_held(platform, day)
-    )
+    held = _others_held(platform, day)
+    parts = [
+        decision_rows(platform.lake, market=platform.market, first=days[0], last=days[-1], exclude_days=held)
+        for days in _days_of_use(platform, "bookings", day)
+    ]
+    rows = pd.concat([part for part in parts if len(part)] or parts[-1:], ignore_index=True)
     # The gain is told of the model's columns, so those are watched: a rate in currency, not the micros it comes from.
     current, reference = _split(ValueModel.context(rows), day)
     # A column that this source never fills cannot go missing; one that it filled until today can.
@@ -108,31 +115,53 @@ def _bookings(platform: Platform, first: date, day: date, models: Models | None,
     )
 
 
-def _traffic(platform: Platform, first: date, day: date, models: Models | None) -> Subject:
-    """The offers shown on the day beside those before it: the searches, our price among our rivals', what is predicted.
+def _traffic(platform: Platform, day: date, models: Models | None) -> Subject:
+    """The searches of the day beside those before it, our price among our rivals', and what is predicted.
 
-    The click is predicted for the first place, so that a change of our own bids is no shift of the market.
+    Every eligible auction counts, won or not: what is shown is our own bids' doing. Columns are counted over all rows
+    where they lie; a sample of the same share of every day is scored. The click is predicted for the first place, so
+    that a change of our own bids is no shift of the market.
     """
+    import pandas as pd
+
     from ml.evaluation.rows import traffic_share
-    from ml.features.training_set import opportunity_rows
+    from ml.features.tally import ranges
+    from ml.features.training_set import opportunity_rows, traffic_tally
     from ml.ledger import partitions
-    from monitoring.subject import Subject
+    from monitoring.histograms import of_tally
+    from monitoring.subject import Subject, numbers
+    from monitoring.windows import WINDOWS
 
     held = _others_held(platform, day)
-    rows = opportunity_rows(
-        platform.lake,
-        as_of=known_by(day),
-        first=first,
-        last=day,
-        exclude_days=held,
-        share=traffic_share(platform, day, days=(day - first).days + 1, rows=TRAFFIC_SHARE_ROWS),
-    )
+    spans = _days_of_use(platform, "opportunities", day)
+    share = traffic_share(platform, day, days=WINDOWS.days_of_use, rows=TRAFFIC_SHARE_ROWS)
+    parts = [
+        opportunity_rows(
+            platform.lake,
+            as_of=known_by(day),
+            first=days[0],
+            last=days[-1],
+            exclude_days=held,
+            share=share,
+            eligible=True,
+        )
+        for days in spans
+    ]
+    rows = pd.concat([part for part in parts if len(part)] or parts[-1:], ignore_index=True)
     rows = rows.assign(
         relative_price=rows["price_micros"].astype("float64") / rows["rival_price_micros"].astype("float64"),
         position=1,
     )
     current, reference = _split(rows, day)
-    landed = partitions.accepted(platform.db, platform.market, "opportunities", first=first, last=day)
+    counted = traffic_tally(
+        platform.lake,
+        day=day,
+        first=spans[0][0],
+        days=[one for days in spans for one in days if one not in held],
+        numbers=ranges({name: numbers(rows[name]) for name in TRAFFIC_NUMBERS}),
+        labels=TRAFFIC_LABELS,
+    )
+    landed = partitions.accepted(platform.db, platform.market, "opportunities", first=spans[0][0], last=day)
     return Subject(
         "traffic",
         current,
@@ -140,9 +169,21 @@ def _traffic(platform: Platform, first: date, day: date, models: Models | None) 
         list(TRAFFIC_NUMBERS),
         list(TRAFFIC_LABELS),
         predict=_predict(models, "click", "p_click"),
-        # How often we are shown is our own bids' doing; whether the delivery is whole shows in all of it.
+        # The rows at hand are a sample; whether the delivery is whole shows in all of it.
         volume={d: rows for d, rows in landed.items() if d not in held},
+        tallies={name: of_tally(found) for name, found in counted.items()},
     )
+
+
+def _days_of_use(platform: Platform, table: str, day: date) -> list[list[date]]:
+    """The days of a table that a judgement uses: of last year, if there are any, and of this year up to `day`."""
+    from monitoring.windows import WINDOWS
+
+    oldest, newest = WINDOWS.year_of_use
+    ages = {one: (day - one).days for one in platform.lake.days(table) if one <= day}
+    recent = [one for one, age in ages.items() if age < WINDOWS.days_of_use]
+    last_year = [one for one, age in ages.items() if newest <= age <= oldest]
+    return [last_year, recent] if last_year else [recent or [day]]
 
 
 def _split(rows: pd.DataFrame, day: date) -> tuple[pd.DataFrame, pd.DataFrame]:

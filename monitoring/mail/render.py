@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = {"critical": "#b42318", "warning": "#b54708", "info": "#175cd3", "resolved": "#067647"}
 """Of the band at the top; white text on each has a contrast of 5 to 1 or more."""
 
-FIRST_REASONS, FIRST_CHARTS, CHARTS_SHOWN, LINES_SHOWN = 1, 2, 4, 40
+FIRST_CHARTS, CHARTS_SHOWN, LINES_SHOWN = 2, 4, 40
+FIRST_REASONS_LENGTH = 200
+"""Characters of reasons on the first screen, beyond the first reason."""
+
 TITLE_LENGTH, LINE_LENGTH, TEXT_LENGTH = 300, 600, 1_500
 
 Rendered = tuple[str, str, list[Attachment]]
@@ -48,6 +52,8 @@ def _rendered(notice: Notice, *, drawn: bool) -> Rendered:
         shown(series, position=position, severity=notice.severity, about=notice.day, drawn=drawn)
         for position, series in enumerate(notice.charts, 1)
     ]
+    lengths = list(accumulate(len(reason) for reason in notice.reasons))
+    first = max(1, sum(length <= FIRST_REASONS_LENGTH for length in lengths))
     place = f"{notice.market}, market day {notice.day.isoformat()}"
     since = f", since {notice.since.isoformat()}" if notice.since and notice.since != notice.day else ""
     values = {
@@ -57,8 +63,8 @@ def _rendered(notice: Notice, *, drawn: bool) -> Rendered:
         "preview": notice.summary,
         "above": " · ".join(dict.fromkeys([notice.kind, notice.state, notice.severity])),
         "below": place + since,
-        "first_reasons": notice.reasons[:FIRST_REASONS],
-        "more_reasons": notice.reasons[FIRST_REASONS:],
+        "first_reasons": notice.reasons[:first],
+        "more_reasons": notice.reasons[first:],
         "charts": charts,
         "first_charts": charts[:FIRST_CHARTS],
         "more_charts": charts[FIRST_CHARTS:],
@@ -99,8 +105,15 @@ def _first_what_stops(gate: Gate) -> int:
 
 
 def _bar(bar: Bar) -> Bar:
-    said = {name: cut(getattr(bar, name), TITLE_LENGTH) for name in ("name", "number", "limit", "times", "change")}
-    return replace(bar, **said)
+    return Bar(
+        name=cut(bar.name, TITLE_LENGTH),
+        number=cut(bar.number, TITLE_LENGTH),
+        limit=cut(bar.limit, TITLE_LENGTH),
+        times=cut(bar.times, TITLE_LENGTH),
+        change=cut(bar.change, TITLE_LENGTH),
+        within=bar.within,
+        beyond=bar.beyond,
+    )
 
 
 def _gate(gate: Gate) -> Gate:

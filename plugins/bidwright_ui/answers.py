@@ -8,6 +8,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
+from airflow.api_fastapi.app import get_auth_manager
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -79,7 +80,8 @@ def refuse(request: Request, error: Exception) -> Response:
         return _say(request, told, _NEXT[HTTPStatus.UNPROCESSABLE_ENTITY], HTTPStatus.UNPROCESSABLE_ENTITY)
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     detail = error.detail if isinstance(error, HTTPException) else ""
-    return _say(request, str(detail) or HTTPStatus(status).phrase, _NEXT.get(status, ""), status)
+    login = get_auth_manager().get_url_login(next_url=str(request.url)) if status == HTTPStatus.UNAUTHORIZED else ""
+    return _say(request, str(detail) or HTTPStatus(status).phrase, _NEXT.get(status, ""), status, login=login)
 
 
 def apologise(request: Request, error: Exception) -> Response:
@@ -90,10 +92,10 @@ def apologise(request: Request, error: Exception) -> Response:
     )
 
 
-def _say(request: Request, what: str, todo: str, status: int) -> Response:
+def _say(request: Request, what: str, todo: str, status: int, *, login: str = "") -> Response:
     if _below(request).startswith("/api"):
         return JSONResponse({"error": what, "next": todo}, status_code=status, headers=dict(DATA_HEADERS))
-    return show_page(request, "error", {"what": what, "next": todo}, status=status)
+    return show_page(request, "error", {"what": what, "next": todo, "login": login}, status=status)
 
 
 def _below(request: Request) -> str:

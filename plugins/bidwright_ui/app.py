@@ -15,16 +15,18 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from bidwright_ui import (
-    views_approvals,
+    approval_routes,
+    incident_routes,
+    tab_routes,
     views_bids,
     views_days,
     views_decision,
     views_drift,
     views_experiments,
     views_features,
-    views_incidents,
     views_model,
     views_overview,
+    views_runbooks,
 )
 from bidwright_ui.answers import CurrentPlatform, apologise, explain, refuse, show_page
 from bidwright_ui.assets import assets
@@ -42,17 +44,16 @@ PAGES: Final[Mapping[str, Page]] = dict(
             views_decision,
             views_drift,
             views_bids,
-            views_incidents,
-            views_approvals,
             views_experiments,
             views_features,
+            views_runbooks,
         )
     )
 )
 """Every page by its path below the front page."""
 
-ROUTERS: Final[tuple[APIRouter, ...]] = ()
-"""Routes that are no pages: whatever writes. Each says itself who may."""
+ROUTERS: Final[tuple[APIRouter, ...]] = (incident_routes.router, approval_routes.router, tab_routes.router)
+"""Routes of their own: they need the user, or Airflow's API, or they write. Those that write say themselves who may."""
 
 
 def create_app() -> FastAPI:

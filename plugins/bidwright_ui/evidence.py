@@ -118,7 +118,8 @@ def _said(whole: Mapping[str, Any]) -> str:
     said = f"in all {whole['net_value_ratio']:.3f}"
     if whole.get("low") is not None and whole.get("high") is not None:
         said += f", {whole['low']:.3f} to {whole['high']:.3f}"
-    return f"{said}, of {whole['rows']:,} rows".replace(",", " ").replace("  ", ", ")
+    rows = f"{whole['rows']:,}".replace(",", " ")
+    return f"{said}, of {rows} rows"
 
 
 def _drawn(rows: Sequence[dict[str, Any]], level: float) -> list[dict[str, Any]]:

@@ -26,6 +26,8 @@ def line(
     if not _finite(number):
         return None
     ends = [float(end) for end in interval] if _is_interval(interval) else []
+    if ends and not min(ends) <= number <= max(ends):
+        ends = []  # the interval of another quantity, such as that of a loss beside a p-value
     held = [float(limit) for limit in limits if _finite(limit)]
     low, high = span or _span([float(number), *ends, *held])
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 from bidwright_ui.assets import address
 from bidwright_ui.charts import amount
 from bidwright_ui.charts import known as is_known
+from bidwright_ui.intervals import line
 from bidwright_ui.page import NAVIGATION
 from ml.core.units import from_micros
 
@@ -118,6 +119,20 @@ def without_money(metrics: Any) -> Any:
     return {name: without_money(value) for name, value in metrics.items() if name != "money"}
 
 
+def level_of(name: str, value: Any) -> str:
+    """A mean of a column: an amount where the column's name says micros."""
+    if name.endswith("_micros") and isinstance(value, float):
+        return money(round(value))
+    return number(value)
+
+
+def line_of(value: Any, limit: Any) -> Any:
+    """A distance and its limit as a line (`intervals.line`) that begins at 0."""
+    if not isinstance(value, (int, float)) or not isinstance(limit, (int, float)) or limit <= 0:
+        return None
+    return line(value, limits=[limit], span=(0.0, max(2.0 * limit, float(value))))
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -128,6 +143,7 @@ def _environment() -> Environment:
     environment.filters |= {"short": short, "number": number, "money": money, "instant": instant, "is_table": is_table}
     environment.filters |= {"percent": percent, "amount": amount, "known": known, "without_money": without_money}
     environment.globals |= {"entry": entry, "is_known": is_known, "asset": address, "navigation": NAVIGATION}
+    environment.globals |= {"line_of": line_of, "level_of": level_of}
     return environment
 
 

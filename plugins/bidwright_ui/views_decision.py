@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bidwright_ui.page import Page, View, plain
 from ml.core.errors import NoData, UsageError
 
 if TYPE_CHECKING:
+    from ml.ledger.decisions import Decision
     from ml.platform import Platform
 
 SHOWN = 200
+
+WHOLE = 10
+"""Of a list so many, the newest, tell which gates do not pass: the evidence of a decision is large."""
 
 NUMBERS = 2**31 - 1
 """No table has more rows; a larger number would overflow the database's."""
 
 
 def decisions(platform: Platform, *, limit: int = SHOWN) -> View:
-    """The newest gate decisions, each with the evidence of every gate."""
+    """The newest decisions without their evidence; of the newest, which gates do not pass."""
     from ml.ledger import decisions as ledger
 
-    return {"decisions": plain(ledger.latest(platform.db, platform.market, limit))}
+    whole = {one.id: one for one in ledger.latest(platform.db, platform.market, min(limit, WHOLE))}
+    return {
+        "decisions": [
+            {name: value for name, value in plain(one).items() if name != "gates"} | decision_heads(whole.get(one.id))
+            for one in ledger.summaries(platform.db, platform.market, limit)
+        ]
+    }
+
+
+def decision_heads(one: Decision | None) -> dict[str, Any]:
+    """How many gates a decision has and those that do not pass; null where that was not looked up."""
+    if one is None:
+        return {"gates": None, "open": None}
+    return {
+        "gates": len(one.gates),
+        "open": [{"gate": gate["gate"], "verdict": gate["verdict"]} for gate in one.gates if gate["verdict"] != "PASS"],
+    }
 
 
 def decision(platform: Platform, number: int) -> View:
@@ -58,7 +78,10 @@ PAGES: Final = {
         decisions,
         "model",
         f"The newest {SHOWN} decisions.",
-        {"decisions": "Newest first, each with the evidence of every gate."},
+        {
+            "decisions": f"Newest first, without their evidence; the newest {WHOLE} with how many `gates` they have and "
+            "those that do not pass (`open`)."
+        },
     ),
     "/decisions/{number:int}": Page(
         "decision",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bidwright_ui.charts import Chart, chart, series
 from bidwright_ui.page import Page, View, plain
-from bidwright_ui.views_decision import decisions
+from bidwright_ui.views_decision import decision_heads, decisions
 
 if TYPE_CHECKING:
     from ml.platform import Platform
@@ -47,7 +47,7 @@ def timeline(platform: Platform) -> list[dict[str, Any]]:
         {
             "at": one["recorded_at"], "what": "decided", "version": one["candidate"], "day": one["day"],
             "decision": one["id"], "verdict": one["verdict"], "kind": one["kind"],
-            "open": [gate["gate"] for gate in one["gates"] if gate["verdict"] != "PASS"], "gates": len(one["gates"]),
+            "open": one["open"], "gates": one["gates"],
         }
         for one in decisions(platform, limit=EVENTS)["decisions"]
     ]  # fmt: skip
@@ -155,7 +155,10 @@ def version(platform: Platform, digest: str) -> View:
         "money": money,
         "reliability": reliability(money, []),
         "lineage": lineage(platform, found),
-        "decisions": plain(ledger_decisions.for_version(platform.db, platform.market, found.digest)),
+        "decisions": [
+            plain(one) | decision_heads(one)
+            for one in ledger_decisions.for_version(platform.db, platform.market, found.digest)
+        ],
         "champion": plain(reigns),
     }
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 WIDE, PHONE = 640, 390
-HEIGHT = 900
+HEIGHT = 800
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 TURNED = "--blink-settings=forceDarkModeEnabled=true"
 """What Gmail on a phone and Outlook do: light and dark are swapped, and the mail is not asked."""
@@ -98,7 +98,7 @@ def take_all(folder: Path, kinds: Sequence[str] = KINDS) -> None:
 def take_docs(folder: Path) -> None:
     """The two pictures of the documentation: an incident's first mail, and the daily digest."""
     with chromium() as browser:
-        take(browser, "opened", folder / "mail-incident.png", width=WIDE)
+        take(browser, "opened", folder / "mail-incident.png", width=WIDE, whole=False)
         take(browser, "digest", folder / "mail-digest.png", width=WIDE)
 
 

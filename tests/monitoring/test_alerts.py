@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from ml.ledger import incidents, outbox
 from ml.ledger.database import Database
 from ml.ledger.decisions import Decision
 from ml.ledger.outbox import Mail
-from monitoring.alerts import announce_decision, raise_alert, resolve_alerts
+from monitoring.alerts import announce_decision, ask_approval, raise_alert, resolve_alerts
 from monitoring.mail.thread import root_message_id
 
 DAY = date(2026, 5, 20)
@@ -259,3 +259,30 @@ def test_the_same_decision_in_a_ledger_made_anew_is_another_mail(
     later = replace(decision(), recorded_at=at + timedelta(days=3))
     announce_decision(db, settings, decision=later, moved=True, reason="r", at=at)
     assert len({mail.message_id for mail in outbox.pending(db)}) == 2
+
+
+def asked(db: Database, settings: Settings, at: datetime) -> int:
+    one = replace(decision(), approval={"reasons": ["first promotion of this market"]})
+    return ask_approval(db, settings, decision=one, run_id="scheduled__2026-05-20T00:00:00+00:00", hours=8, at=at)
+
+
+def test_who_must_answer_is_told_once_with_the_gates_and_where_to_answer(
+    db: Database, settings: Settings, at: datetime
+) -> None:
+    assert [asked(db, settings, at) for _ in range(2)] == [1, 0]
+    (mail,) = outbox.pending(db)
+    assert mail.subject.startswith("[approval wanted] Promotion in hotels on 2026-05-20: candidate abababababab")
+    run = "scheduled__2026-05-20T00%3A00%3A00%2B00%3A00"
+    for part in (mail.text, mail.html):
+        assert f"http://airflow.example/dags/promote_bid_model/runs/{run}/tasks/approve/required_actions" in part
+        assert f"http://airflow.example/bid-models/approvals/{run}" in part
+        assert "first promotion of this market" in part
+        assert "beats baseline" in part
+
+
+def test_a_question_waits_for_no_morning_because_it_has_an_end(db: Database, settings: Settings) -> None:
+    night = datetime(2026, 5, 20, 23, 0, tzinfo=UTC)
+    quiet = settings.model_copy(update={"quiet_hours": "22:00-07:00"})
+    asked(db, quiet, night)
+    announce_decision(db, quiet, decision=decision(), moved=True, reason="r", at=night)
+    assert [mail.next_at for mail in outbox.pending(db)] == [night, datetime(2026, 5, 21, 7, 0, tzinfo=UTC)]

@@ -14,6 +14,7 @@ import pytest
 from ml.core.verdict import Verdict
 from monitoring.completeness import LIMITS, guards, kind
 from monitoring.findings import QUIET, Finding, verdict_of
+from monitoring.histograms import DailyHistogram
 
 
 def found(findings: list[Finding], check: str, column: str = "") -> Finding:
@@ -33,7 +34,14 @@ def blanked(column: str, share: float, value: object) -> Callable[[pd.DataFrame]
 def test_a_day_like_the_others_passes_every_guard(market: Any, day: date) -> None:
     findings = guards(market.subject(day), day)
     assert {f.verdict for f in findings} == {Verdict.PASS}
-    assert {f.check for f in findings} == {"minimum_rows", "rows", "dtype", "null_share", "nonfinite_share"}
+    assert {f.check for f in findings} == {
+        "minimum_rows",
+        "rows",
+        "freshness",
+        "dtype",
+        "null_share",
+        "nonfinite_share",
+    }
 
 
 @pytest.mark.parametrize("column", ["rate", "cancel_rate", "segment"])
@@ -172,3 +180,45 @@ def test_being_shown_less_often_is_no_broken_delivery_and_half_a_delivery_is(mar
     assert found(guards(shown, day), "rows").verdict is Verdict.PASS
     halved = found(guards(replace(shown, volume={**before, day: 4_000}), day), "rows")
     assert (halved.verdict, halved.number) == (Verdict.HOLD, 4_000)
+
+
+def test_a_delivery_that_was_cut_off_in_the_afternoon_is_no_whole_day(market: Any, day: date) -> None:
+    until = pd.Timestamp(day, tz="UTC") + pd.Timedelta(hours=15)
+    market.change(lambda rows: rows[rows["known_at"] < until], first=day)
+    assert found(guards(market.subject(day), day), "freshness").verdict is Verdict.HOLD
+
+
+def test_a_source_that_always_delivers_at_noon_is_fresh(market: Any, day: date) -> None:
+    def noon(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(known_at=rows["known_at"].dt.floor("D") + pd.Timedelta(hours=12))
+
+    market.change(noon, first=date.min)
+    assert found(guards(market.subject(day), day), "freshness").verdict is Verdict.PASS
+
+
+def test_a_fall_of_rows_that_came_last_year_too_is_no_lost_delivery(market: Any, day: date) -> None:
+    """Half the rows from one day to the next: odd by the last weeks, usual by the same weeks of last year."""
+    subject = market.subject(day)
+    level = {day - timedelta(days=n): 10_000 for n in range(1, 57)} | {day: 4_000}
+    fell = {day - timedelta(days=364 + n): 4_000 if n < 8 else 10_000 for n in range(-7, 57)}
+    alone = found(guards(replace(subject, volume=level), day), "rows")
+    seasonal = found(guards(replace(subject, volume={**level, **fell}), day), "rows")
+    assert alone.verdict is Verdict.HOLD
+    assert seasonal.verdict is Verdict.PASS
+
+
+def test_a_column_counted_where_it_lies_is_judged_on_all_rows(market: Any, day: date) -> None:
+    """The rows at hand are whole; half of all that were delivered are null."""
+    subject = market.subject(day)
+    counts = np.zeros((60, 3))
+    counts[:, 0] = 1_000.0
+    counts[-1] = [500.0, 0.0, 500.0]
+    tally = DailyHistogram(counts, np.array([1.0, 2.0]), (), np.zeros(60))
+    assert found(guards(subject, day), "null_share", "rate").verdict is Verdict.PASS
+    counted = guards(replace(subject, tallies={"rate": tally}), day)
+    assert found(counted, "null_share", "rate").verdict is Verdict.FAIL
+    infinite = replace(tally, nonfinite=counts[:, -1])
+    assert (
+        found(guards(replace(subject, tallies={"rate": infinite}), day), "nonfinite_share", "rate").verdict
+        is Verdict.FAIL
+    )

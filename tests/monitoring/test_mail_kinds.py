@@ -228,6 +228,13 @@ def test_first_comes_what_it_costs_what_moved_what_was_done_what_to_do_and_where
     assert places == sorted(places)
 
 
+def test_a_short_reason_before_the_cause_does_not_push_it_off_the_first_screen() -> None:
+    short = replace(drift(), reasons=["Nobody answered for 60 minutes.", *drift().reasons])
+    page = words(render.render(short)[1])
+    assert page.index("Nobody answered") < page.rindex("Rivals are 7 %") < page.index("What moved")
+    assert page.index("2 of 19 columns") > page.index("Open the incident")
+
+
 def test_what_stops_a_candidate_comes_before_what_passed() -> None:
     gates = [Gate(verdict.lower(), verdict, "", "", "") for verdict in ("PASS", "HOLD", "PASS", "FAIL", "odd")]
     text, _, _ = render.render(replace(drift(), gates=gates))

@@ -91,7 +91,7 @@ class Wire:
             case "garbage":
                 line.sendall(b"\x00\xff\xfe<html>\x1b[31m teapot\r\n")
             case "endless":
-                while not self.over.is_set():
+                while not self.over.wait(0.01):
                     line.sendall(b"250-and more\r\n" * 50)
             case "refuse":
                 line.sendall(b"550 never\r\n")

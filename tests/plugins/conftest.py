@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,23 @@ AT = datetime(2026, 3, 3, 1, 30, tzinfo=UTC)
 CANDIDATE = Digest("3fa9c1d2e4" + "0" * 54)
 DATA = Digest("d" * 64)
 POLICY = Digest("e" * 64)
+
+NUMBERS: dict[str, Any] = {
+    "parts": {"drift": "FAIL"},
+    "columns": [
+        {
+            "name": "bookings.rival_price", "subject": "bookings", "column": "rival_price", "ratio": 3.1, "score": 0.31,
+            "limit": 0.1, "before": 100.5, "now": 80.25, "numeric": True, "category": "", "exceeds": True,
+            "window_days": 1, "past_windows": 29,
+            "shape": {"at": [60.0, 90.0], "now": [0.7, 0.3], "reference": [0.2, 0.8]},
+            "impact": {"value_micros": None, "profit_micros": -40_000_000, "sentences": ["fewer clicks"]},
+        },
+        {"name": "bookings.device", "ratio": None},
+    ],
+    "diagnosis": [{"cause": "rivals", "share": 0.8, "evidence": ["<script>alert('x')</script>"], "partner": "google"}],
+    "watchers": [{"verdict": "FAIL", "reason": "the CPC fell"}, {"verdict": "PASS", "reason": ""}],
+}  # fmt: skip
+"""What a drift check keeps: a feature beyond its limit and one that was not compared, a cause, what moved."""
 
 EVIL = "<script>alert('x')</script>"
 """Markup where a name is expected: in a reason, a title, a partner's file."""
@@ -49,13 +66,28 @@ def empty(platform: Platform) -> Platform:
 def lived(empty: Platform) -> Platform:
     """A platform after one market day: trained, judged, promoted, published, drifted."""
     db, market = empty.db, empty.market
+    before = {"for_day": "2026-03-02", "expected": {"google": {"cost_micros": 240_000_000, "profit_micros": 0}}}
+    yesterday = DAY - timedelta(days=1)
+    stages.record(db, stages.StageKey(market, "ingest", yesterday), status="done", result={"imported": True}, at=AT)
+    stages.record(db, stages.StageKey(market, "publish", yesterday), status="done", result=before, at=AT)
     for stage, result in {
         "ingest": {"accepted": 20_412, "quarantined": 3},
         "settle": {"outcomes": 3, "money": {"spend_micros": 231_120_000, "bookings": 27, "profit_micros": -12_500_000}},
         "train": {"due": True, "reason": f"no champion yet {EVIL}", "candidate": CANDIDATE},
-        "publish": {"published": 2, "generation": 1},
+        "drift": {
+            "verdict": "FAIL",
+            "calibration": {"ratio": 1.0132, "low": 0.99, "high": 1.03, "rows": 3667, "days": 14},
+        },
+        "publish": {
+            "published": 2,
+            "generation": 1,
+            "for_day": "2026-03-03",
+            "expected": {"google": {"clicks": 358.4, "cost_micros": 70_000_000, "profit_micros": 150_000_000}},
+            "language_loss": {"google": 0.126},
+            "reasons": {"google": [f"the bid language of google loses 12.6% {EVIL}"]},
+        },
     }.items():
-        stages.record(db, stages.StageKey(market, stage, DAY), status="done", result=result, at=AT)
+        stages.record(db, stages.StageKey(market, stage, DAY), status="done", result=result, at=AT, run_id="run 1")
     versions.register(
         db,
         versions.Version(
@@ -100,7 +132,7 @@ def lived(empty: Platform) -> Platform:
     reports.record(
         db,
         reports.DriftReport(
-            market, DAY, Verdict.FAIL, [f"rival_price {EVIL}"], "reports/simulator/2026-03-02.html", {"psi": 0.31}
+            market, DAY, Verdict.FAIL, [f"rival_price {EVIL}"], "reports/simulator/2026-03-02.html", NUMBERS
         ),
         AT,
     )
@@ -121,3 +153,17 @@ def anonymous(api: Any) -> Iterator[Any]:
     from fastapi.testclient import TestClient
 
     yield TestClient(api.app, headers={}, follow_redirects=False)
+
+
+@pytest.fixture
+def client_of(api: Any) -> Any:
+    """The same web server for somebody of another role: admin, op, user or viewer, who is named like it."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from fastapi.testclient import TestClient
+
+    def client(role: str) -> Any:
+        token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=role, role=role))
+        return TestClient(api.app, headers={"Authorization": f"Bearer {token}"}, follow_redirects=False)
+
+    return client

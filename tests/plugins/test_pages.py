@@ -24,6 +24,8 @@ PATHS = [
     f"/versions/{DIGEST[:10]}",
     "/model",
     "/drift",
+    "/drift/bookings.rival_price",
+    "/bids/2026-03-02",
     "/approvals",
     "/experiments",
     "/features",
@@ -39,11 +41,15 @@ PATHS = [
 
 
 def routes() -> list[str]:
-    """Every route of the application, its parameters filled in."""
+    """Every route of the application that is read, its parameters filled in."""
     from bidwright_ui.app import create_app
 
     values = {"name": "2026-03-02", "day": "2026-03-02", "digest": DIGEST, "number": "1", "partner": "google"}
-    paths = [route.path.replace("{name:path}", "style.css") for route in create_app().routes]
+    # A request for approval needs a run that waits; test_approval_pages.py has one.
+    readable = [route.path for route in create_app().routes if "GET" in route.methods and "{run_id}" not in route.path]
+    paths = [path.replace("{name:path}", "style.css") for path in readable]
+    paths = [path.replace("runbooks/{name}", "runbooks/drift") for path in paths]
+    paths = [path.replace("drift/{name}", "drift/bookings.rival_price") for path in paths]
     return [re.sub(r"{(\w+)(:\w+)?}", lambda m: values[m[1]], path) for path in paths]
 
 
@@ -81,6 +87,15 @@ def test_markup_in_a_name_is_shown_and_not_obeyed(path: str, api: Any, lived: Pl
     [
         ("/", "3fa9c1d2e4"),
         ("/", "20 412"),
+        ("/", "1.013"),
+        ("/", "240.00 EUR, -4 %"),
+        ("/model", "all 1 gates pass"),
+        ("/drift", "beyond the limit"),
+        ("/drift", "rivals"),
+        ("/drift", "-40.00 EUR a day"),
+        ("/drift/bookings.rival_price", "shares of rows per bin"),
+        ("/bids", "the bid language of google loses"),
+        ("/bids", "12.6 %"),
         ("/", "&lt;script&gt;"),
         ("/", "231.12"),
         ("/days", "231.12"),
@@ -90,7 +105,7 @@ def test_markup_in_a_name_is_shown_and_not_obeyed(path: str, api: Any, lived: Pl
         (f"/versions/{DIGEST}", "0.8123"),
         ("/decisions/1", "1.012"),
         ("/decisions/1", "4 321"),
-        ("/decisions/1", "0.95, 1.06"),
+        ("/decisions/1", "0.95 to 1.06"),
         ("/incidents", "Rival prices fell"),
         ("/reports/2026-03-02", "0.31"),
         ("/bids/google/2026-03-02", "H2"),
@@ -168,16 +183,10 @@ def test_each_page_has_a_json_twin(path: str, key: str, api: Any, lived: Platfor
 
 def test_an_empty_ledger_says_what_is_not_there_yet(api: Any, empty: Platform) -> None:
     page = api.get(f"{BASE}/").text
-    for said in (
-        "none yet",
-        "No market day has been ingested yet",
-        "No version",
-        "No decision",
-        "Nothing has been published",
-    ):
+    for said in ("none yet", "No market day has been ingested yet", "No decision", "not known yet", "all is well"):
         assert said in page
-    for path in ("/days", "/versions", "/champions", "/decisions", "/incidents", "/reports", "/bids"):
-        assert " yet." in api.get(BASE + path).text, path
+    for path in ("/days", "/model", "/versions", "/champions", "/decisions", "/drift", "/reports", "/bids"):
+        assert re.search(" yet[.:]", api.get(BASE + path).text), path
 
 
 def test_without_a_database_the_page_says_so_and_what_to_do(api: Any, platform: Platform) -> None:

@@ -10,8 +10,11 @@ import pytest
 
 def test_airflow_loads_the_plugin_and_shows_it_in_the_navigation(api: Any) -> None:
     plugins = {plugin["name"]: plugin for plugin in api.get("/api/v2/plugins").json()["plugins"]}
-    [view] = plugins["bidwright"]["external_views"]
+    view, *tabs = plugins["bidwright"]["external_views"]
     assert (view["name"], view["destination"], view["url_route"]) == ("Bid models", "nav", "bid-models")
+    assert {tab["destination"] for tab in tabs} == {"dag", "dag_run", "task", "task_instance"}
+    # Airflow finds a view by its route alone: two of one route would show the first one's page in both places.
+    assert len({one["url_route"] for one in plugins["bidwright"]["external_views"]}) == 1 + len(tabs)
     assert api.get("/api/v2/plugins/importErrors").json()["import_errors"] == []
 
 
