@@ -71,7 +71,7 @@ def check_day(
     Returns:
         `verdict`, `held` (nothing may be learned from the day: it is not whole, or its conversions are lost), `blind_since`
         (the first day of which that is so; empty where none is), `causes` (likely ones of what moved), `parts`, `reasons`, `confirmed` and `exceeding`
-        (names of columns), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
+        (names of columns), `notes` (on the references), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
     """
     earlier = _reports_before(db, market, day)
     exceeded_before = _exceeded_before(earlier, day, limits or Limits())
@@ -89,7 +89,8 @@ def check_day(
     )
     keys = _keep(blobs, market, day, verdict)
     said_before = _said_before(earlier, day)
-    found = signals(verdict, exceeded_before=frozenset(exceeded_before), observed=observed, said_before=said_before)
+    before = frozenset(exceeded_before)
+    found = signals(verdict, exceeded_before=before, observed=observed, said_before=said_before)
     cost = observed.impact.as_json() if observed and observed.impact else None
     blind = observed.blind_since if observed else None
     with db.session() as session:
@@ -108,6 +109,7 @@ def check_day(
         "reasons": verdict.reasons,
         "confirmed": numbers["confirmed"],
         "exceeding": numbers["exceeding"],
+        "notes": numbers["notes"],
         "calibration": numbers["calibration"],
         "report": next(iter(keys.values()), ""),
         **told,

@@ -74,7 +74,7 @@ CELLS: Mapping[str, tuple[float, float]] = {
     "*": (0.42, 0.42),
     "(+)": (0.35, 0.03),
     "(-)": (0.03, 0.35),
-    "(*)": (0.15, 0.15),
+    "(*)": (0.08, 0.08),
     "": (0.015, 0.015),
 }
 """Probability that a symptom is seen to move up, and down, by the cell. None is 0: watchers err."""

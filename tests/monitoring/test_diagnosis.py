@@ -12,20 +12,24 @@ from monitoring.observed import observe
 from monitoring.signatures import SIGNATURES, SYMPTOMS
 from monitoring.watchers import watch
 from monitoring.watchers.series import MARKET, MarketSeries, Scope
-from tests.monitoring.markets import LAST, plus, quiet, times, whole
+from tests.monitoring.markets import LAST, PER_LEAF, plus, quiet, times, whole
 
 Make = Callable[[MarketSeries], MarketSeries]
 
 
+def wider_gap(s: MarketSeries, by: float) -> MarketSeries:
+    """Every price gap is larger by as much, so that their spread stays."""
+    mean = PER_LEAF["gap"] / PER_LEAF["priced"]
+    return plus(plus(s, by, "gap", "priced", last=2), 2 * mean * by + by**2, "gap_squares", "priced", last=2)
+
+
 def cheaper_rivals(s: MarketSeries) -> MarketSeries:
     s = plus(s, -0.05, "rival_price_change", "matched_rivals", last=2)
-    s = plus(s, 0.05, "gap", "priced", last=2)
-    return times(s, 0.8, "places", last=2)
+    return times(wider_gap(s, 0.05), 0.8, "places", last=2)
 
 
 def dearer_us(s: MarketSeries) -> MarketSeries:
-    s = plus(s, 0.04, "own_price_change", "matched", last=2)
-    return plus(s, 0.04, "gap", "priced", last=2)
+    return wider_gap(plus(s, 0.04, "own_price_change", "matched", last=2), 0.04)
 
 
 def wrong_prices(s: MarketSeries) -> MarketSeries:
