@@ -84,11 +84,11 @@ def test_the_part_of_the_market_is_named(partner: str, scope: Scope) -> None:
 
 
 def test_what_nothing_explains_is_unknown() -> None:
-    """Prices, cancellations and the price rule at once: no single cause does that."""
-    odd = times(times(dearer_us(quiet()), 2.5, "early_cancelled", last=6), 0.5, "spend", last=3)
-    odd = plus(odd, -0.06, "rival_price_change", "matched_rivals", last=3)
-    found = diagnose(watch(times(odd, 0.5, "eligible", last=3), LAST))
-    assert found[0].cause == "unknown"
+    """Prices, cancellations, hotels, predictions and deliveries at once: no single cause does that."""
+    odd = times(times(dearer_us(quiet()), 2.5, "early_cancelled", last=6), 2.0, "predicted_bookings", last=3)
+    odd = plus(odd, 0.15, "new_hotels", "eligible", last=3)
+    odd = whole(whole(odd, "repeated", 300.0), "last_seen_hour", 9.0)
+    assert diagnose(watch(odd, LAST))[0].cause == "unknown"
 
 
 def test_the_cause_of_the_day_before_is_believed_in_a_little_more() -> None:
