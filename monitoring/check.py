@@ -71,7 +71,7 @@ def check_day(
     Returns:
         `verdict`, `held` (nothing may be learned from the day: it is not whole, or its conversions are lost), `blind_since`
         (the first day of which that is so; empty where none is), `causes` (likely ones of what moved), `parts`, `reasons`, `confirmed` and `exceeding`
-        (names of columns), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
+        (names of columns), `notes` (on the references), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
     """
     earlier = _reports_before(db, market, day)
     exceeded_before = _exceeded_before(earlier, day, limits or Limits())
@@ -109,6 +109,7 @@ def check_day(
         "reasons": verdict.reasons,
         "confirmed": numbers["confirmed"],
         "exceeding": numbers["exceeding"],
+        "notes": numbers["notes"],
         "calibration": numbers["calibration"],
         "report": next(iter(keys.values()), ""),
         **told,
