@@ -44,7 +44,7 @@ def lost_conversions(s: MarketSeries) -> MarketSeries:
 
 
 CASES: dict[str, tuple[str, Make]] = {
-    "fewer searches": ("demand", lambda s: times(s, 0.5, "eligible", "impressions", "places", "places_expected", "priced", last=3)),
+    "fewer searches": ("demand", lambda s: times(s, 0.5, "eligible", "impressions", "places", "places_expected", "priced", "bids", last=3)),
     "new hotels": ("demand", lambda s: plus(s, 0.15, "new_hotels", "eligible", last=3)),
     "cheaper rivals": ("rivals", cheaper_rivals),
     "rivals bid less": ("rivals", lambda s: times(s, 1.4, "places", last=2)),
@@ -57,6 +57,7 @@ CASES: dict[str, tuple[str, Make]] = {
     "cancellations": ("cancellations", lambda s: times(s, 2.2, "early_cancelled", last=6)),
     "first price": ("auction", lambda s: times(s, 1 / 0.6, "spend", last=2, partner="google")),
     "a wrong unit": ("auction", lambda s: times(s, 3.0, "spend", last=2, partner="trivago")),
+    "bids in another unit": ("auction", lambda s: times(s, 3.0, "bids", "spend", "clicked_bids", last=1, partner="trivago")),
     "a commission": ("auction", lambda s: times(s, 0.0, "spend", last=2, partner="trivago")),
     "conversions alone": ("model", lambda s: times(s, 0.62, "day0", "late", "bookings", "champion_bookings", last=12)),
     "promises alone": ("model", lambda s: times(s, 1.6, "expected_bookings", last=40)),
