@@ -172,6 +172,20 @@ def test_held_days_are_no_reference_and_masked_days_are_still_looked_at() -> Non
     assert evidence[2] < evidence[1]
 
 
+def test_our_own_bids_are_no_move_of_the_market() -> None:
+    """A champion that bids otherwise reaches other places: that says nothing of rivals, and is held."""
+    series = times(times(quiet(), 0.7, "places", last=2), 0.6, "bids", last=2)
+    found = watch(series, LAST)
+    assert of(found, "own_bid").moved
+    assert of(found, "places_reached").verdict is Verdict.HOLD
+    priced = times(times(quiet(), 1.2, "spend", last=2), 0.6, "bids", last=2)
+    assert of(watch(priced, LAST), "cost_of_bid").verdict is Verdict.HOLD
+    charged = times(times(quiet(), 3.0, "spend", last=2), 0.6, "bids", last=2)
+    assert of(watch(charged, LAST), "cost_of_bid").verdict is Verdict.FAIL, (
+        "no bid of ours makes clicks cost three times as much"
+    )
+
+
 def test_every_sum_of_the_series_has_a_meaning() -> None:
     assert set(quiet().sums) <= set(SUMS)
     assert set(quiet().whole) <= set(WHOLE)
