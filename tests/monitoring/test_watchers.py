@@ -84,6 +84,22 @@ def test_a_young_market_is_held(check: str) -> None:
     assert {f.check for f in found if f.scope == MARKET} <= {COLD_START, SMALL_MARKET, check}
 
 
+@pytest.mark.parametrize("landed", [1, 3, 20])
+def test_the_first_days_of_a_market_are_held_and_break_nothing(landed: int) -> None:
+    """The series begin before the market did: those days are not known."""
+    series = quiet()
+    gone = np.where(np.arange(63) < 63 - landed, np.nan, 1.0)
+    young = replace(
+        series,
+        sums={name: found * gone for name, found in series.sums.items()},
+        hourly={name: found * gone[None, :, None] for name, found in series.hourly.items()},
+        whole={name: found * gone for name, found in series.whole.items()},
+    )
+    found = watch(young, LAST)
+    assert not [f.column for f in found if f.verdict is Verdict.FAIL]
+    assert [f for f in found if f.verdict is Verdict.HOLD]
+
+
 def test_served_features_that_differ_are_evidence_and_leave_the_alarm_to_parity() -> None:
     finding = of(WATCHERS["skew"](whole(quiet(), "skew_equal", 150.0), LAST, _limits()), "served_as_trained")
     assert finding.moved
