@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,9 +18,11 @@ from benchmarks import detection, detection_world
 from benchmarks.common import run
 from benchmarks.detection_page import page
 from benchmarks.detection_peer import stock_drift
+from benchmarks.detection_rows import read_once
 from benchmarks.detection_summary import Alarm, alarms, figures, judge, quiet_table, table
 from benchmarks.detection_truth import RIGHT, expected_profit_micros, likely, names_rightly
 from benchmarks.detection_world import BARE, QUIET_PARTS, Size, Watched, build_base, watch_scenario
+from ml.ledger import reports
 from ml.market.simulator.day import resolve
 from ml.market.simulator.scenarios import SCENARIOS, parse_scenarios
 from ml.market.simulator.scorecard import expected_profit
@@ -140,6 +143,31 @@ def test_a_file_delivered_twice_is_found_and_the_quiet_market_is_silent(
     found = judge("report_delay", late, calm)
     assert (found.first, found.cause, found.right, found.lost_micros) == (1, "ingest:repeated", 1, 0)
     assert _files(base / BARE) == kept
+
+
+def test_rows_read_once_for_many_days_give_each_day_the_numbers_that_its_own_rows_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detection_world, "crown", lambda *_: None)
+    size = Size(opportunities=300, hotels=20, quiet_days=0, days=1, peer_every=0, onset=40)
+    build_base(tmp_path, 202, size)
+    told = {}
+    for name, first in (("alone", 39), ("again", 38)):
+        home = tmp_path / name
+        detection_world.fork(tmp_path / BARE, home)
+        platform, clock = detection_world._open(home, 202, size)
+        days = [FIRST_DAY + timedelta(days=n) for n in range(first, 40)]
+        with read_once(days[0], days[-1]) if name == "again" else nullcontext():
+            for day in days:
+                clock.day = day
+                detection_world._judge(platform, day)
+        told[name] = reports.get(platform.db, platform.market, days[-1])
+    alone, again = (report.numbers for report in told.values() if report)
+    assert {key for key in alone if alone[key] != again[key]} <= {"columns", "reports"}
+    assert again["watchers"]
+    for ours, theirs in zip(again["columns"], alone["columns"], strict=True):
+        assert (ours["name"], ours["past_windows"]) == (theirs["name"], theirs["past_windows"])
+        assert ours["score"] == pytest.approx(theirs["score"], abs=0.01, nan_ok=True)
 
 
 def _files(folder: Path) -> list[tuple[Path, bytes]]:
