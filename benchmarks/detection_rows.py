@@ -92,7 +92,7 @@ class _Kept:
         share: float = 1.0,
         eligible: bool = False,
     ) -> pd.DataFrame:
-        given = {"views": views, "share": share, "eligible": eligible}
+        given: dict[str, Any] = {"views": views, "share": share, "eligible": eligible}
         until = self._span(_before(last, as_of))
         rows = self._once(
             ("opportunities", None if views is None else tuple(views), share, eligible, until, first is None),
