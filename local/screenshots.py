@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,15 +49,23 @@ def pages(platform: Platform) -> Mapping[str, str]:
     return found
 
 
-def take(home: Path, to: Path) -> list[Path]:
-    """Take every picture, wide and light, narrow and dark, and the overview inside Airflow; where they lie."""
+def take(home: Path, to: Path, only: Collection[str] = ()) -> list[Path]:
+    """Take every picture, wide and light, narrow and dark, and the overview inside Airflow; where they lie.
+
+    Args:
+        home: the working folder.
+        to: where they are written.
+        only: names of pages; empty for all, and for the two inside Airflow.
+    """
     platform = Platform(load_settings(home=home), SystemClock())
     if not home.is_dir():
         raise UsageError(f"{home} is no working folder of a demo", next="run: make demo ONCE=1")
     to.mkdir(parents=True, exist_ok=True)
     with api_server(home) as web, chromium() as browser:
-        made = [_inside(browser, web, to, scheme) for scheme in ("light", "dark")]
+        made = [] if only else [_inside(browser, web, to, scheme) for scheme in ("light", "dark")]
         for name, path in pages(platform).items():
+            if only and name not in only:
+                continue
             made.append(_picture(browser, web, path, to / f"page-{name}.png", scheme="light", size=WIDE))
             made.append(_picture(browser, web, path, to / f"page-{name}-narrow.png", scheme="dark", size=NARROW))
     return made
@@ -81,7 +89,9 @@ def _picture(browser: Browser, web: Web, path: str, file: Path, *, scheme: str, 
     with browser.new_context(viewport=dict(size), color_scheme=scheme) as context:  # type: ignore[arg-type]
         context.add_cookies([cookie(web)])  # type: ignore[list-item]
         page = context.new_page()
-        page.goto(f"{web.url}/bid-models/{path}")
+        answer = page.goto(f"{web.url}/bid-models/{path}")
+        if answer is None or not answer.ok:
+            raise UsageError(f"/{path} could not be pictured: {page.inner_text('h1')}", next="read logs/web.log")
         page.wait_for_load_state("networkidle")
         page.screenshot(path=file, full_page=True, clip=_clip(page, size))
     return _smaller(file)
@@ -106,8 +116,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.screenshots")
     parser.add_argument("--home", type=Path, default=Path(".bidwright"), help="working folder of a demo")
     parser.add_argument("--to", type=Path, default=Path("docs/images"), help="where the pictures are written")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="names of pages, such as decision; all where none is given"
+    )
     given = parser.parse_args()
-    for file in take(given.home.resolve(), given.to):
+    for file in take(given.home.resolve(), given.to, given.only):
         sys.stdout.write(f"{file}\n")
     return 0
 

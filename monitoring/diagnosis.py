@@ -45,6 +45,8 @@ _MEASURES: Mapping[str, tuple[str, ...]] = {
     "calibration": ("bookings_over_expected",),
     "repeated": ("repeated_rows",),
     "stale": ("last_hour",),
+    "own_bid": ("own_bid",),
+    "velocity": ("hourly_spend",),
 }
 """The measures of watchers that a symptom is read from; the first that moved counts."""
 

@@ -40,32 +40,35 @@ SYMPTOMS: Mapping[str, str] = {
     "calibration": "bookings over what the champion expects",
     "repeated": "rows delivered twice",
     "stale": "deliveries that end early",
+    "own_bid": "our own bids as they were charged",
+    "velocity": "the dearest hour",
 }
 """Every symptom, in words; in the order of the columns below."""
 
 _ROWS = """
-cause         | way                          |elig|new |own |rival|sprd|wrong|place|cost|=bid|>bid|free|click|book|stop|uncr|canc|pred|cal |rep |stale
-demand        | more or fewer searches       | *  |(+) |    |(*)  |    |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |(*) |(*) |(*) |    |
-demand        | new hotels                   |(+) | +  |    |(*)  |(+) |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |(*) |(*) |(*) |    |
-rivals        | their prices                 |    |    |(*) | *   |(*) |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |    |(*) |(*) |    |
-rivals        | they bid more                |    |    |    |     |    |     | -   |(+) |    |    |    |(*)  |(*) |    |    |    |    |(*) |    |
-rivals        | they bid less                |    |    |    |     |    |     | +   |(-) |    |    |    |(*)  |(*) |    |    |    |    |(*) |    |
-parity        | our prices, all alike        |    |    | *  |     |    |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |    |(*) |(*) |    |
-tracking      | all conversions are lost     |    |    |    |     |    |     |     |    |    |    |    |     | -  | +  |(+) |(-) |    |(-) |    |
-tracking      | a part of them is lost       |    |    |    |     |    |     |     |    |    |    |    |     | -  |    |(+) |(-) |    |(-) |    |
-feed          | prices too low               |    |    |(-) |     | +  |(+)  |(*)  |(*) |    |    |    |(*)  |(-) |    |(*) |    |(*) |(-) |    |
-feed          | rates differ from prices     |    |    |(*) |     |(+) | +   |(*)  |(*) |    |    |    |(*)  |(-) |    |(*) |    |(*) |(-) |    |
-feed          | reports late                 |(-) |    |    |     |    |     |     |    |    |    |    |     |(-) |(+) |    |    |    |(-) |(+) | +
-feed          | reports twice                |    |    |    |     |    |     |     |    |    |    |    |     |(-) |(+) |    |    |    |(-) | +  |
-cancellations | bookings do not last         |    |    |    |     |    |     |(*)  |(*) |    |    |    |     |    |    |    | +  |    |    |    |
-auction       | what is bid is paid          |    |    |    |     |    |     |(*)  | +  | +  |    |    |     |    |    |    |    |    |    |    |
-auction       | more than is bid is paid     |    |    |    |     |    |     |(*)  | +  |    | +  |    |     |    |    |    |    |    |    |    |
-auction       | clicks are not what is paid  |    |    |    |     |    |     |(*)  | -  |    |    | +  |(*)  |(*) |    |    |    |    |(*) |    |
-auction       | another price rule           |    |    |    |     |    |     |     | *  |    |    |    |(*)  |    |    |    |    |    |    |    |
-auction       | another list                 |    |    |    |     |    |     |     |(*) |    |    |    | *   |(*) |    |    |    |    |(*) |    |
-model         | conversions, nothing else    |    |    |    |     |    |     |     |    |    |    |    |     | -  |    |    |    |(*) |(-) |    |
-model         | promises, nothing else       |    |    |    |     |    |     |     |    |    |    |    |     |(*) |    |    |    |(*) | *  |    |
-model         | predictions, nothing else    |    |    |    |     |    |     |     |    |    |    |    |     |    |    |    |    | *  |(*) |    |
+cause         | way                          |elig|new |own |rival|sprd|wrong|place|cost|=bid|>bid|free|click|book|stop|uncr|canc|pred|cal |rep |stale|own |vel
+demand        | more or fewer searches       | *  |(+) |    |(*)  |    |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |(*) |(*) |(*) |    |     |(*) |(+)
+demand        | new hotels                   |(+) | +  |    |(*)  |(+) |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |(*) |(*) |(*) |    |     |(*) |(+)
+rivals        | their prices                 |    |    |(*) | *   |(*) |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |    |(*) |(*) |    |     |(*) |
+rivals        | they bid more                |    |    |    |     |    |     | -   |(+) |    |    |    |(*)  |(*) |    |    |    |    |(*) |    |     |(*) |
+rivals        | they bid less                |    |    |    |     |    |     | +   |(-) |    |    |    |(*)  |(*) |    |    |    |    |(*) |    |     |(*) |(+)
+parity        | our prices, all alike        |    |    | *  |     |    |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |    |(*) |(*) |    |     |(*) |
+tracking      | all conversions are lost     |    |    |    |     |    |     |     |    |    |    |    |     | -  | +  |(+) |(-) |    |(-) |    |     |(*) |
+tracking      | a part of them is lost       |    |    |    |     |    |     |     |    |    |    |    |     | -  |    |(+) |(-) |    |(-) |    |     |(*) |
+feed          | prices too low               |    |    |(-) |     | +  |(+)  |(*)  |(*) |    |    |    |(*)  |(-) |    |(*) |    |(*) |(-) |    |     |(*) |(+)
+feed          | rates differ from prices     |    |    |(*) |     |(+) | +   |(*)  |(*) |    |    |    |(*)  |(-) |    |(*) |    |(*) |(-) |    |     |(*) |
+feed          | reports late                 |(-) |    |    |     |    |     |     |    |    |    |    |     |(-) |(+) |    |    |    |(-) |(+) | +   |(*) |
+feed          | reports twice                |    |    |    |     |    |     |     |    |    |    |    |     |(-) |(+) |    |    |    |(-) | +  |     |(*) |
+cancellations | bookings do not last         |    |    |    |     |    |     |(*)  |(*) |    |    |    |     |    |    |    | +  |    |    |    |     |(*) |
+auction       | what is bid is paid          |    |    |    |     |    |     |(*)  | +  | +  |    |    |     |    |    |    |    |    |    |    |     |(*) |(+)
+auction       | more than is bid is paid     |    |    |    |     |    |     |(*)  | +  |    | +  |    |     |    |    |    |    |    |    |    |     |(*) |(+)
+auction       | bids are read in another unit|    |    |    |     |    |     |(*)  |(*) |    |    |    |(*)  |    |    |    |    |    |    |    |     | +  |(+)
+auction       | clicks are not what is paid  |    |    |    |     |    |     |(*)  | -  |    |    | +  |(*)  |(*) |    |    |    |    |(*) |    |     |(*) |
+auction       | another price rule           |    |    |    |     |    |     |     | *  |    |    |    |(*)  |    |    |    |    |    |    |    |     |(*) |(+)
+auction       | another list                 |    |    |    |     |    |     |     |(*) |    |    |    | *   |(*) |    |    |    |    |(*) |    |     |(*) |(+)
+model         | conversions, nothing else    |    |    |    |     |    |     |     |    |    |    |    |     | -  |    |    |    |(*) |(-) |    |     |(*) |
+model         | promises, nothing else       |    |    |    |     |    |     |     |    |    |    |    |     |(*) |    |    |    |(*) | *  |    |     |(*) |
+model         | predictions, nothing else    |    |    |    |     |    |     |     |    |    |    |    |     |    |    |    |    | *  |(*) |    |     |(*) |
 """
 
 CELLS: Mapping[str, tuple[float, float]] = {

@@ -13,7 +13,7 @@ import numpy as np
 from ml.core.verdict import Verdict
 from monitoring.findings import COLD_START, SMALL_MARKET
 from monitoring.watchers.betting import FALLS, careful, detector, limit_of
-from monitoring.watchers.level import hold
+from monitoring.watchers.level import hold, mean_known
 from monitoring.watchers.limits import Level, WatchLimits
 from monitoring.watchers.protocol import Watched
 from monitoring.watchers.series import Floats, MarketSeries, Scope
@@ -100,7 +100,7 @@ def _slow(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
     day0, late, clicks = (series.need(name, scope) for name in ("day0", "late", "clicks"))
     says = f"bookings of clicks in {scope}"
     age = np.arange(len(series.days))[::-1]
-    earlier = np.array([np.nanmean(clicks[max(0, n - _LATE_DAYS) : n]) if n else np.nan for n in range(len(clicks))])
+    earlier = np.array([mean_known(clicks[max(0, n - _LATE_DAYS) : n]) if n else np.nan for n in range(len(clicks))])
     known = np.isfinite(day0) & np.isfinite(late) & np.isfinite(clicks) & np.isfinite(earlier)
     before = (age >= BETTING_DAYS) & (age < BETTING_DAYS + REFERENCE_DAYS) & series.usable & known
     events = float((day0 + late)[before].sum())
@@ -188,7 +188,7 @@ def _uncredited(series: MarketSeries, limits: WatchLimits) -> Watched:
 
 def _spread_of_weeks(logs: Floats) -> float:
     """Standard deviation of a day against the same weekday of the four weeks before it, in the past; at least 4 %."""
-    away = [logs[n] - np.nanmean(logs[[n - 7 * week for week in range(1, 5)]]) for n in range(28, len(logs) - 1)]
+    away = [logs[n] - mean_known(logs[[n - 7 * week for week in range(1, 5)]]) for n in range(28, len(logs) - 1)]
     known = np.array([one for one in away if np.isfinite(one)])
     return max(float(known.std()), 0.04) if len(known) >= 7 else 0.15
 

@@ -10,6 +10,7 @@ from datetime import date
 
 from monitoring.watchers.level import Ratio, watch_ratio
 from monitoring.watchers.limits import Level, WatchLimits
+from monitoring.watchers.own_bids import without_our_doing
 from monitoring.watchers.protocol import Watched
 from monitoring.watchers.series import MarketSeries
 
@@ -23,4 +24,5 @@ _RATIOS = (
 
 def watch_landscape(series: MarketSeries, day: date, limits: WatchLimits) -> list[Watched]:  # noqa: ARG001
     """Cost of a click over our bid, and clicks of the places reached."""
-    return [found for ratio in _RATIOS for found in watch_ratio(ratio, series, limits)]
+    cost, clicked = (watch_ratio(ratio, series, limits) for ratio in _RATIOS)
+    return [*without_our_doing(cost, series, limits), *clicked]

@@ -66,6 +66,12 @@ def hold(check: str, measure: str, reason: str, scope: Scope | None = None, *, w
     )
 
 
+def mean_known(values: Floats) -> float:
+    """The mean of what is known; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 def reference_days(series: MarketSeries, limits: WatchLimits) -> Floats:
     """1 on the days that the last one is held against, else 0; shape (days,)."""
     age = np.arange(len(series.days))[::-1]

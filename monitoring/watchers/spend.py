@@ -9,7 +9,7 @@ import numpy as np
 
 from ml.core.verdict import Verdict
 from monitoring.findings import COLD_START
-from monitoring.watchers.level import hold, reference_days
+from monitoring.watchers.level import hold, mean_known, reference_days
 from monitoring.watchers.limits import WatchLimits
 from monitoring.watchers.protocol import Watched
 from monitoring.watchers.series import Floats, MarketSeries, Scope
@@ -40,7 +40,7 @@ def watch_spend(series: MarketSeries, day: date, limits: WatchLimits) -> list[Wa
 
 def _velocity(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
     spend, clicks = series.hours("spend", scope), series.hours("clicks", scope)
-    before = reference_days(series, limits) > 0
+    before = (reference_days(series, limits) > 0) & np.isfinite(series.need("spend", scope))
     if spend is None or clicks is None:
         return hold(CHECK, "hourly_spend", "spend by the hour: the source gives clicks no instants", scope)
     if before.sum() < limits.least_days:
@@ -82,7 +82,8 @@ def _velocity(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
 
 def _level(daily: Floats, before: np.ndarray) -> float:
     """The last week's level over that of the reference days, no lower than a fifth."""
-    return max(float(np.nanmean(daily[-8:-1]) / max(float(daily[before].mean()), 1e-9)), 0.2)
+    level = mean_known(daily[-8:-1]) / max(float(daily[before].mean()), 1e-9)
+    return max(level, 0.2) if np.isfinite(level) else 1.0
 
 
 def _plan(series: MarketSeries) -> Watched:

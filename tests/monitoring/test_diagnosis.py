@@ -44,7 +44,7 @@ def lost_conversions(s: MarketSeries) -> MarketSeries:
 
 
 CASES: dict[str, tuple[str, Make]] = {
-    "fewer searches": ("demand", lambda s: times(s, 0.5, "eligible", "impressions", "places", "places_expected", "priced", last=3)),
+    "fewer searches": ("demand", lambda s: times(s, 0.5, "eligible", "impressions", "places", "places_expected", "priced", "bids", last=3)),
     "new hotels": ("demand", lambda s: plus(s, 0.15, "new_hotels", "eligible", last=3)),
     "cheaper rivals": ("rivals", cheaper_rivals),
     "rivals bid less": ("rivals", lambda s: times(s, 1.4, "places", last=2)),
@@ -57,6 +57,7 @@ CASES: dict[str, tuple[str, Make]] = {
     "cancellations": ("cancellations", lambda s: times(s, 2.2, "early_cancelled", last=6)),
     "first price": ("auction", lambda s: times(s, 1 / 0.6, "spend", last=2, partner="google")),
     "a wrong unit": ("auction", lambda s: times(s, 3.0, "spend", last=2, partner="trivago")),
+    "bids in another unit": ("auction", lambda s: times(s, 3.0, "bids", "spend", "clicked_bids", last=1, partner="trivago")),
     "a commission": ("auction", lambda s: times(s, 0.0, "spend", last=2, partner="trivago")),
     "conversions alone": ("model", lambda s: times(s, 0.62, "day0", "late", "bookings", "champion_bookings", last=12)),
     "promises alone": ("model", lambda s: times(s, 1.6, "expected_bookings", last=40)),
@@ -84,11 +85,11 @@ def test_the_part_of_the_market_is_named(partner: str, scope: Scope) -> None:
 
 
 def test_what_nothing_explains_is_unknown() -> None:
-    """Prices, cancellations and the price rule at once: no single cause does that."""
-    odd = times(times(dearer_us(quiet()), 2.5, "early_cancelled", last=6), 0.5, "spend", last=3)
-    odd = plus(odd, -0.06, "rival_price_change", "matched_rivals", last=3)
-    found = diagnose(watch(times(odd, 0.5, "eligible", last=3), LAST))
-    assert found[0].cause == "unknown"
+    """Prices, cancellations, hotels, predictions and deliveries at once: no single cause does that."""
+    odd = times(times(dearer_us(quiet()), 2.5, "early_cancelled", last=6), 2.0, "predicted_bookings", last=3)
+    odd = plus(odd, 0.15, "new_hotels", "eligible", last=3)
+    odd = whole(whole(odd, "repeated", 300.0), "last_seen_hour", 9.0)
+    assert diagnose(watch(odd, LAST))[0].cause == "unknown"
 
 
 def test_the_cause_of_the_day_before_is_believed_in_a_little_more() -> None:

@@ -177,7 +177,9 @@ def test_what_watchers_find_is_one_signal_of_its_likely_cause_with_money_and_cha
 
 
 def test_demand_alone_wakes_nobody(market: Any, day: Any) -> None:
-    seen = watched(lambda s: times(s, 0.3, "eligible", "impressions", "places", "places_expected", "priced", last=3))
+    seen = watched(
+        lambda s: times(s, 0.3, "eligible", "impressions", "places", "places_expected", "priced", "bids", last=3)
+    )
     assert told_of(market, day, seen)["drift:demand"].severity == "warning"
 
 

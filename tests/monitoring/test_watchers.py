@@ -84,6 +84,22 @@ def test_a_young_market_is_held(check: str) -> None:
     assert {f.check for f in found if f.scope == MARKET} <= {COLD_START, SMALL_MARKET, check}
 
 
+@pytest.mark.parametrize("landed", [1, 3, 20])
+def test_the_first_days_of_a_market_are_held_and_break_nothing(landed: int) -> None:
+    """The series begin before the market did: those days are not known."""
+    series = quiet()
+    gone = np.where(np.arange(63) < 63 - landed, np.nan, 1.0)
+    young = replace(
+        series,
+        sums={name: found * gone for name, found in series.sums.items()},
+        hourly={name: found * gone[None, :, None] for name, found in series.hourly.items()},
+        whole={name: found * gone for name, found in series.whole.items()},
+    )
+    found = watch(young, LAST)
+    assert not [f.column for f in found if f.verdict is Verdict.FAIL]
+    assert [f for f in found if f.verdict is Verdict.HOLD]
+
+
 def test_served_features_that_differ_are_evidence_and_leave_the_alarm_to_parity() -> None:
     finding = of(WATCHERS["skew"](whole(quiet(), "skew_equal", 150.0), LAST, _limits()), "served_as_trained")
     assert finding.moved
@@ -170,6 +186,20 @@ def test_held_days_are_no_reference_and_masked_days_are_still_looked_at() -> Non
     evidence = [of(watch(s, LAST), "same_day_bookings").evidence or 0.0 for s in (outage, masked, held)]
     assert evidence[0] == pytest.approx(evidence[1])
     assert evidence[2] < evidence[1]
+
+
+def test_our_own_bids_are_no_move_of_the_market() -> None:
+    """A champion that bids otherwise reaches other places: that says nothing of rivals, and is held."""
+    series = times(times(quiet(), 0.7, "places", last=2), 0.6, "bids", last=2)
+    found = watch(series, LAST)
+    assert of(found, "own_bid").moved
+    assert of(found, "places_reached").verdict is Verdict.HOLD
+    priced = times(times(quiet(), 1.2, "spend", last=2), 0.6, "bids", last=2)
+    assert of(watch(priced, LAST), "cost_of_bid").verdict is Verdict.HOLD
+    charged = times(times(quiet(), 3.0, "spend", last=2), 0.6, "bids", last=2)
+    assert of(watch(charged, LAST), "cost_of_bid").verdict is Verdict.FAIL, (
+        "no bid of ours makes clicks cost three times as much"
+    )
 
 
 def test_every_sum_of_the_series_has_a_meaning() -> None:

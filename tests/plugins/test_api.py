@@ -15,7 +15,8 @@ VALUES = {"digest": "3fa9c1d2e4", "number": "1", "partner": "google", "day": "20
 
 def filled(path: str) -> str:
     """A path with its parameters given."""
-    named = {**VALUES, "name": "bookings.rival_price" if path.startswith("/api/drift") else "2026-03-02"}
+    names = {"drift": "bookings.rival_price", "runbooks": "drift", "days": "2026-03-02"}
+    named = {**VALUES, "name": next((name for room, name in names.items() if f"/{room}/" in path), "")}
     return re.sub(r"{(\w+)(:\w+)?}", lambda m: named[m[1]], path)
 
 
