@@ -25,7 +25,7 @@ which nothing happens, goes on from a copy for {days} days: landed, then judged 
 critical while it does not stand in the quiet copy of the same seed.
 
 {scenarios}
-
+{absent}
 - **Days** count from the onset: 1 is told by the check that follows the onset's own day, at most 26 hours after its midnight. Medians, over the
   seeds on which there was an alarm.
 - **Evidence after**: hours from the onset to the instant that the incident names, where it names one. The mail goes out with the day's check.
@@ -33,17 +33,22 @@ critical while it does not stand in the quiet copy of the same seed.
   cause opened within the {days} days. A season is no fault: nothing, or a warning that names demand, is right there.
 - **Money lost**: what the same bids earn less than on the quiet market, expected over clicks and bookings and net of cancellations,
   from the onset to the end of the day of the first alarm (of the watch, where none came), in currency units; the median. Below 0 they earn
-  more. Faults of the reports alone lose nothing by themselves: what they would teach a model is not counted.
+  more. With `net_cpa` the
+  commission costs less than the clicks did. Faults of the reports alone lose nothing by themselves: what they would teach a model is not counted.
 - **Stock Evidently**: DataDriftPreset with its own defaults on the day's offers shown, clicks, bookings and outcomes, each against
-  the four weeks before; found is the first day on which half of a table's columns drifted, and did not on the quiet market.
+  the four weeks before (clicks have three columns and outcomes two, so that one or two are half of them); found is the first day on which
+  half of a table's columns drifted, and did not on the quiet market.
 
 ## The quiet year
 
-{quiet_days} days of each market on which only the season happens, from its 151st day on, in {parts} parts, each with a champion of its own.
-Features are built in bulk, so that what is served online is compared nowhere here. Stock Evidently is asked every {peer_every} days.
-
 {quiet}
 """
+
+
+_QUIET = """{quiet_days} days of each market on which only the season happens, from its 151st day on, in {parts} parts, each with a champion of its own.
+Features are built in bulk, so that what is served online is compared nowhere here. Stock Evidently is asked every {peer_every} days.
+
+{quiet}"""
 
 
 def page(
@@ -55,7 +60,9 @@ def page(
     argv: Sequence[str],
 ) -> str:
     """The page of these outcomes, made by this command line."""
-    here = machine()
+    from benchmarks.detection_truth import RIGHT
+
+    here, absent = machine(), [f"`{name}`" for name in RIGHT if name not in found]
     return _PAGE.format(
         command=f"python -m benchmarks.detection {shlex.join(argv)}".rstrip(),
         cpus=here["cpus"],
@@ -65,8 +72,10 @@ def page(
         settling=SETTLING_DAYS,
         days=size.days,
         scenarios=table(found),
-        quiet_days=size.quiet_days,
-        parts=QUIET_PARTS,
-        peer_every=size.peer_every,
-        quiet=quiet_table(years) if years else "Not watched in this run.",
+        absent=f"\nNot watched in this run: {', '.join(absent)}.\n" if absent else "",
+        quiet=_QUIET.format(
+            quiet_days=size.quiet_days, parts=QUIET_PARTS, peer_every=size.peer_every, quiet=quiet_table(years)
+        )
+        if years
+        else "Not watched in this run.",
     )

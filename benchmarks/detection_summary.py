@@ -153,6 +153,8 @@ def table(found: Mapping[str, Sequence[Found]]) -> str:
         named = [run for run in runs if run.right]
         late = [run.right - run.first for run in named if run.right and run.first and run.right > run.first]
         right = f"{len(named)} of {len(runs)}" + (f", {median(late):g} days later on {len(late)}" if late else "")
+        if name in SEASONS:
+            right = f"{sum(run.critical for run in runs)} critical (limit 0)"
         unseen = "" if len(seen) == len(runs) else " or the end"
         cells = [
             f"`{name}`",

@@ -64,7 +64,7 @@ class Watched:
         before: the incidents that stood open before the first of them.
         open: per day the incidents that stood open after it was judged, severity by cause.
         named: per day the causes that its diagnosis names, the likeliest first.
-        instants: per cause the instant at which it was noticed, where its incident says so.
+        instants: per cause the first instant at which a detector that goes by the hour noticed it.
         profit_micros: per day what the bids were to earn; empty where nobody asks.
         peer: per day the largest share of drifted columns that stock Evidently finds, None where it was not asked.
         seconds: wall time.
@@ -130,7 +130,7 @@ def watch_scenario(base: Path, home: Path, name: str, seed: int, size: Size) -> 
     peer = [stock_drift(platform.lake, day, seed=seed).share if asked else None for day in days]
     profit = profits(platform.source, days)
     taken = round(time.perf_counter() - begin, 1)
-    return Watched([str(day) for day in days], before, opened, named, _instants(platform), profit, peer, taken)
+    return Watched([str(day) for day in days], before, opened, named, _instants(platform, days), profit, peer, taken)
 
 
 def watch_quiet(base: Path, home: Path, part: int, seed: int, size: Size) -> Watched:
@@ -296,12 +296,19 @@ def _named(platform: Any, day: date) -> list[str]:
     return [str(one["cause"]) for one in told]
 
 
-def _instants(platform: Any) -> dict[str, str]:
-    """The instants of notice that incidents keep, the first of each cause."""
-    from ml.ledger import incidents
+def _instants(platform: Any, days: Sequence[date]) -> dict[str, str]:
+    """By cause, the first instant at which a detector that goes by the hour noticed something on these days."""
+    from ml.ledger import reports
 
-    every = incidents.all_incidents(platform.db, platform.market, 1_000)
-    return {one.cause: str(one.details["noticed_at"]) for one in every if one.details.get("noticed_at")}
+    found: dict[str, str] = {}
+    for day in days:
+        report = reports.get(platform.db, platform.market, day)
+        named = (report.numbers.get("diagnosis") or []) if report else []
+        told = (report.numbers.get("watchers") or []) if report else []
+        instants = [one["noticed_at"] for one in told if one["verdict"] == "FAIL" and one.get("noticed_at")]
+        if named and instants:
+            found.setdefault(f"drift:{named[0]['cause']}", min(instants))
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -211,4 +211,6 @@ def test_a_scenario_that_does_not_exist_is_one_sentence() -> None:
 
 def test_a_run_without_a_quiet_year_says_so() -> None:
     found = {"price_war": [judge("price_war", WAR, CALM)]}
-    assert "Not watched in this run." in page(found, [], seeds=[101], size=Size(), argv=["--json"])
+    told = page(found, [], seeds=[101], size=Size(), argv=["--json"])
+    assert "Not watched in this run." in told
+    assert "Not watched in this run: `season_up`, `season_down`, `rival_bid_cut`" in told
