@@ -1,0 +1,72 @@
+"""The page that `benchmarks.detection --write` makes: its tables, and how they are to be read."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from benchmarks.common import machine
+from benchmarks.detection_summary import Found, quiet_table, table
+from benchmarks.detection_world import QUIET_PARTS, SETTLING_DAYS, Size, Watched
+
+_PAGE = """# How soon it is noticed
+
+Made by
+
+    {command}
+
+on {cpus} cores and {memory} GiB, seeds {seeds}, {opportunities} searches a day. Misses stay in the tables.
+
+## The scenarios
+
+What each does is in [the simulated market](simulator.md#scenarios). Every market runs until its onset with the house policy's bids;
+its champion is trained by the product's own step {settling} days before, without asking the gates. Then each scenario, and a market to
+which nothing happens, goes on from a copy for {days} days: landed, then judged day by day. An alarm is an incident that opens or becomes
+critical while it does not stand in the quiet copy of the same seed.
+
+{scenarios}
+
+- **Days** count from the onset: 1 is told by the check that follows the onset's own day, at most 26 hours after its midnight. Medians, over the
+  seeds on which there was an alarm.
+- **Evidence after**: hours from the onset to the instant that the incident names, where it names one. The mail goes out with the day's check.
+- **First alarm**: causes of the first incidents, with the number of seeds. **Named right**: seeds on which an incident of the right
+  cause opened within the {days} days. A season is no fault: nothing, or a warning that names demand, is right there.
+- **Money lost**: what the same bids earn less than on the quiet market, expected over clicks and bookings and net of cancellations,
+  from the onset to the end of the day of the first alarm (of the watch, where none came), in currency units; the median. Below 0 they earn
+  more. Faults of the reports alone lose nothing by themselves: what they would teach a model is not counted.
+- **Stock Evidently**: DataDriftPreset with its own defaults on the day's offers shown, clicks, bookings and outcomes, each against
+  the four weeks before; found is the first day on which half of a table's columns drifted, and did not on the quiet market.
+
+## The quiet year
+
+{quiet_days} days of each market on which only the season happens, from its 151st day on, in {parts} parts, each with a champion of its own.
+Features are built in bulk, so that what is served online is compared nowhere here. Stock Evidently is asked every {peer_every} days.
+
+{quiet}
+"""
+
+
+def page(
+    found: Mapping[str, Sequence[Found]],
+    years: Sequence[Watched],
+    *,
+    seeds: Sequence[int],
+    size: Size,
+    argv: Sequence[str],
+) -> str:
+    """The page of these outcomes, made by this command line."""
+    here = machine()
+    return _PAGE.format(
+        command=f"python -m benchmarks.detection {shlex.join(argv)}".rstrip(),
+        cpus=here["cpus"],
+        memory=here["memory_gib"],
+        seeds=f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]),
+        opportunities=f"{size.opportunities:,}",
+        settling=SETTLING_DAYS,
+        days=size.days,
+        scenarios=table(found),
+        quiet_days=size.quiet_days,
+        parts=QUIET_PARTS,
+        peer_every=size.peer_every,
+        quiet=quiet_table(years) if years else "Not watched in this run.",
+    )

@@ -1,0 +1,214 @@
+"""The campaign of detection counts what people are told, against the same market without the scenario."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import detection, detection_world
+from benchmarks.common import run
+from benchmarks.detection_page import page
+from benchmarks.detection_peer import stock_drift
+from benchmarks.detection_rows import read_once
+from benchmarks.detection_summary import Alarm, alarms, figures, judge, quiet_table, table
+from benchmarks.detection_truth import RIGHT, expected_profit_micros, likely, names_rightly
+from benchmarks.detection_world import BARE, QUIET_PARTS, Size, Watched, build_base, watch_scenario
+from ml.ledger import reports
+from ml.market.simulator.day import resolve
+from ml.market.simulator.scenarios import SCENARIOS, parse_scenarios
+from ml.market.simulator.scorecard import expected_profit
+from ml.market.simulator.source import FIRST_DAY, make_market
+
+DAYS = ["2026-03-02", "2026-03-03", "2026-03-04"]
+CALM = Watched(DAYS, {}, [{}, {}, {"calibration": "warning"}], profit_micros=[100, 100, 100], peer=[0.0, 0.6, 0.0])
+WAR = Watched(
+    DAYS,
+    {"mail": "warning"},
+    [{"mail": "warning"}, {"drift:rivals": "warning", "mail": "warning"}, {"drift:rivals": "critical", "calibration": "warning"}],
+    instants={"drift:rivals": "2026-03-02T06:00:00+00:00"},
+    profit_micros=[70, 60, 50],
+    peer=[0.4, 0.7, 0.8],
+)  # fmt: skip
+
+
+def test_an_alarm_is_an_incident_that_opens_or_becomes_critical_and_not_one_that_stood_before() -> None:
+    assert alarms(WAR) == [
+        Alarm(1, "drift:rivals", "warning"),
+        Alarm(2, "calibration", "warning"),
+        Alarm(2, "drift:rivals", "critical"),
+    ]
+
+
+def test_what_the_quiet_market_is_told_on_the_same_day_is_no_alarm_of_the_scenario() -> None:
+    found = judge("price_war", WAR, CALM)
+    assert (found.first, found.cause, found.right, found.critical) == (2, "drift:rivals", 2, 1)
+    assert found.hours == 6.0
+    assert found.peer == 3
+    assert judge("price_war", CALM, CALM).first is None
+
+
+def test_money_is_lost_until_the_day_of_the_first_alarm_or_until_the_watch_ends() -> None:
+    assert judge("price_war", WAR, CALM).lost_micros == 30 + 40
+    assert judge("price_war", replace(WAR, open=CALM.open), CALM).lost_micros == 30 + 40 + 50
+
+
+def test_another_cause_is_found_and_not_named_right() -> None:
+    found = judge("site_bug", WAR, CALM)
+    assert (found.first, found.right) == (2, None)
+    told = figures({"site_bug": [found, found]}, [])
+    assert (told["site_bug_found"].ours, told["site_bug_named_right"].ours) == (1.0, 0.0)
+    assert "| `site_bug` | 2 of 2 | 2 | 6 h | `drift:rivals` 2 | 0 of 2 | 0 | 2 of 2 | 3 |" in table(
+        {"site_bug": [found, found]}
+    )
+
+
+def test_a_miss_stays_in_the_table_without_days() -> None:
+    missed = judge("price_war", replace(CALM, profit_micros=[100, 100, -900_000]), CALM)
+    told = figures({"price_war": [missed]}, [])
+    assert told["price_war_found"].ours == 0.0
+    assert "price_war_days" not in told
+    assert "| `price_war` | 0 of 1 | - | - | - | 0 of 1 | 1 or the end | 0 of 1 | - |" in table({"price_war": [missed]})
+
+
+def test_every_critical_alarm_of_a_season_counts_against_the_limit_of_none() -> None:
+    told = figures({"season_up": [judge("season_up", WAR, CALM)]}, [])
+    assert (told["season_up_critical"].ours, told["season_up_critical"].limit) == (1.0, 0.0)
+
+
+def test_quiet_days_count_by_the_month() -> None:
+    told = figures({}, [WAR, CALM])
+    assert told["quiet_critical"].ours == pytest.approx(365.25 / 12 / 6, abs=0.01)
+    assert told["quiet_critical"].peer == pytest.approx(365.25 / 12 * 3 / 6, abs=0.01)
+    assert told["quiet_critical"].limit == 1.0
+    assert "| `drift:rivals` | 5.07 | 5.07 |" in quiet_table([WAR, CALM])
+
+
+def test_every_scenario_has_causes_that_name_it() -> None:
+    assert set(RIGHT) == set(SCENARIOS)
+    assert names_rightly("tracking_outage", "drift:tracking")
+    assert not names_rightly("tracking_outage", "drift:unknown")
+    assert likely("completeness") == ""
+
+
+def test_a_commission_is_charged_to_the_profit_and_not_the_whole_partner() -> None:
+    day = FIRST_DAY + timedelta(days=30)
+    free = resolve(make_market(7, 20, 3_000, ()), day, {})
+    charged = resolve(make_market(7, 20, 3_000, parse_scenarios([f"net_cpa@{day}"])), day, {})
+    assert expected_profit_micros(free) == round(expected_profit(free) * 1e6)
+    assert expected_profit(charged) * 1e6 < expected_profit_micros(charged) < 1.5 * expected_profit_micros(free)
+
+
+class _Tables:
+    """A lake whose bookings cost ten times as much on the last day, in half of the columns."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def days(self, table: str) -> list[date]:
+        return [FIRST_DAY + timedelta(days=n) for n in range(15)] if table == "booking_events" else []
+
+    def read(self, _: str, day: date) -> pd.DataFrame:
+        rng = np.random.default_rng(day.toordinal())
+        amounts = rng.normal(100, 10, 200) * (self.factor if day == self.days("booking_events")[-1] else 1.0)
+        return pd.DataFrame({"kind": ["cancelled", "stayed"] * 100, "amount_micros": amounts})
+
+
+@pytest.mark.parametrize(("factor", "share"), [(1.0, 0.0), (10.0, 0.5)])
+def test_stock_evidently_counts_columns_by_its_own_defaults(factor: float, share: float) -> None:
+    found = stock_drift(_Tables(factor), FIRST_DAY + timedelta(days=14), seed=1)
+    assert (found.share, found.drifted) == (share, share >= 0.5)
+
+
+def test_a_file_delivered_twice_is_found_and_the_quiet_market_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a champion, so that it takes seconds: the steps, the copies and the ledger are the real ones."""
+    monkeypatch.setattr(detection_world, "crown", lambda *_: None)
+    monkeypatch.setattr(detection_world, "SETTLING_DAYS", 1)
+    size = Size(opportunities=300, hotels=20, quiet_days=0, days=1, peer_every=0, onset=3)
+    base = tmp_path / "base"
+    build_base(base, 201, size)
+    kept = _files(base / BARE)
+    calm, late = (watch_scenario(base, tmp_path / name, name, 201, size) for name in ("quiet", "report_delay"))
+    assert [alarm for alarm in alarms(calm) if alarm.severity == "critical"] == []
+    found = judge("report_delay", late, calm)
+    assert (found.first, found.cause, found.right, found.lost_micros) == (1, "ingest:repeated", 1, 0)
+    assert _files(base / BARE) == kept
+
+
+def test_rows_read_once_for_many_days_give_each_day_the_numbers_that_its_own_rows_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detection_world, "crown", lambda *_: None)
+    size = Size(opportunities=300, hotels=20, quiet_days=0, days=1, peer_every=0, onset=40)
+    build_base(tmp_path, 202, size)
+    told = {}
+    for name, first in (("alone", 39), ("again", 38)):
+        home = tmp_path / name
+        detection_world.fork(tmp_path / BARE, home)
+        platform, clock = detection_world._open(home, 202, size)
+        days = [FIRST_DAY + timedelta(days=n) for n in range(first, 40)]
+        with read_once(days[0], days[-1]) if name == "again" else nullcontext():
+            for day in days:
+                clock.day = day
+                detection_world._judge(platform, day)
+        told[name] = reports.get(platform.db, platform.market, days[-1])
+    alone, again = (report.numbers for report in told.values() if report)
+    assert {key for key in alone if alone[key] != again[key]} <= {"columns", "reports"}
+    assert again["watchers"]
+    for ours, theirs in zip(again["columns"], alone["columns"], strict=True):
+        assert (ours["name"], ours["past_windows"]) == (theirs["name"], theirs["past_windows"])
+        assert ours["score"] == pytest.approx(theirs["score"], abs=0.01, nan_ok=True)
+
+
+def _files(folder: Path) -> list[tuple[Path, bytes]]:
+    return sorted((path, path.read_bytes()) for path in folder.rglob("*.parquet"))
+
+
+def _given(folder: Path, **others: Any) -> argparse.Namespace:
+    size = Size()
+    defaults = {
+        "seeds": 2, "first_seed": 301, "only": ["price_war"], "days": 3, "quiet_days": 12, "workers": 2, "keep": folder, "bases": folder / "bases",
+        "opportunities": size.opportunities, "peer_every": 7, "write": folder / "page.md",
+    }  # fmt: skip
+    return argparse.Namespace(**(defaults | others))
+
+
+def test_the_command_watches_each_job_once_and_writes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def stand_in(name: str, seed: int, *_: Any) -> str:
+        asked.append((name, seed))
+        return json.dumps(asdict(WAR if name == "price_war" else CALM))
+
+    monkeypatch.setattr(detection, "_child", stand_in)
+    told = detection.measure(_given(tmp_path / "keep"))
+    assert told["price_war_days"].runs == (2.0, 2.0)
+    assert told["quiet_days"].ours == 3.0 * 2 * QUIET_PARTS
+    assert sorted(set(asked)) == sorted(asked)
+    assert sum(name == "base" for name, _ in asked) == 2
+    text = (tmp_path / "keep" / "page.md").read_text()
+    assert "| `price_war` | 2 of 2 |" in text
+    assert "seeds 301 to 302" in text
+    asked.clear()
+    assert detection.measure(_given(tmp_path / "keep")) == told
+    assert asked == []
+
+
+def test_a_scenario_that_does_not_exist_is_one_sentence() -> None:
+    with pytest.raises(SystemExit, match="there is no scenario 'flood'; choose of season_up"):
+        run("detection", detection.measure, arguments=detection._arguments, argv=["--only", "flood"])
+
+
+def test_a_run_without_a_quiet_year_says_so() -> None:
+    found = {"price_war": [judge("price_war", WAR, CALM)]}
+    assert "Not watched in this run." in page(found, [], seeds=[101], size=Size(), argv=["--json"])
