@@ -183,7 +183,7 @@ def measure(given: argparse.Namespace) -> dict[str, Figure]:
         try:
             return {name: figure for part in given.only for name, figure in PARTS[part](asked).items()}
         finally:
-            if (counted := memory_folder(world.home)) is not None:
+            if (counted := memory_folder(Path(folder) / "home")) is not None:
                 shutil.rmtree(counted, ignore_errors=True)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from monitoring.distances import JENSEN_SHANNON, WASSERSTEIN
 from monitoring.findings import Finding, first_line, held
-from monitoring.subject import labels, numbers
+from monitoring.subject import day_numbers, labels, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +76,7 @@ def distances(
     thresholds: Mapping[str, float] | None = None,
     sample: int = SAMPLE,
     seed: int = 0,
+    time: str = "",
     subject: str = "",
 ) -> DriftResult:
     """Evidently's distance of each column, and its report.
@@ -88,8 +89,9 @@ def distances(
         columns: the columns to compare.
         categorical: those of them that are compared by share; the rest are numbers.
         thresholds: threshold per column where it is not 0.1.
-        sample: at most so many rows a side, drawn by `seed`.
+        sample: at most so many rows a side, drawn by `seed`, of each day its share.
         seed: makes the draw repeatable.
+        time: the column whose UTC day a row belongs to; empty: all rows are of one day.
         subject: what the rows are, for the finding.
 
     Returns:
@@ -98,7 +100,7 @@ def distances(
     limits = {name: (thresholds or {}).get(name, THRESHOLD) for name in columns}
     kinds = {name: JENSEN_SHANNON if name in set(categorical) else WASSERSTEIN for name in columns}
     try:
-        sides = [_prepare(frame, kinds, sample, seed + side) for side, frame in enumerate((current, reference))]
+        sides = [_prepare(frame, kinds, sample, seed + side, time) for side, frame in enumerate((current, reference))]
         scores, html = _evaluate(sides[0], sides[1], kinds, limits)
         return DriftResult({c: ColumnDrift(c, kinds[c], scores[c], limits[c]) for c in columns}, html)
     except Exception as error:  # noqa: BLE001  (a broken check must hold, whatever broke it)
@@ -106,15 +108,33 @@ def distances(
         return DriftResult({}, None, held("drift_error", subject, reason))
 
 
-def _prepare(frame: pd.DataFrame, kinds: Mapping[str, str], sample: int, seed: int) -> pd.DataFrame:
+def _prepare(frame: pd.DataFrame, kinds: Mapping[str, str], sample: int, seed: int, time: str) -> pd.DataFrame:
     rows = frame
     if len(frame) > sample:
-        picked: NDArray[np.int64] = np.random.default_rng(seed).choice(len(frame), size=sample, replace=False)
-        rows = frame.iloc[np.sort(picked)]
+        days = day_numbers(frame, time) if time else np.zeros(len(frame), dtype=np.int64)
+        rows = frame.iloc[stratified(days, sample, seed)]
     clean = {
         name: labels(rows[name]) if kind == JENSEN_SHANNON else _finite(rows[name]) for name, kind in kinds.items()
     }
     return pd.DataFrame(clean).reset_index(drop=True)
+
+
+def stratified(strata: NDArray[np.int64], size: int, seed: int) -> NDArray[np.int64]:
+    """Positions of `size` rows, ascending, of each stratum its share: a systematic draw over the rows in order of stratum.
+
+    Args:
+        strata: the stratum of each row, shape (rows,), with `size` rows or more.
+        size: rows to draw.
+        seed: makes the draw repeatable.
+
+    >>> stratified(np.array([0] * 30 + [1] * 10), 4, seed=7).tolist()
+    [9, 17, 23, 39]
+    """
+    rng = np.random.default_rng(seed)
+    # Rows of a stratum in an order of chance, so that no order within a day shows in the draw.
+    order = np.lexsort((rng.random(len(strata)), strata))
+    places = ((rng.random() + np.arange(size)) * len(strata) / size).astype(np.int64)
+    return np.sort(order[places])
 
 
 def _finite(column: pd.Series) -> NDArray[np.float64]:

@@ -252,6 +252,7 @@ def _opinion(
         thresholds={s.column: s.score.longest_limit for s in moved if s.score.longest_limit is not None},
         sample=sample,
         seed=seed,
+        time=subject.time,
         subject=subject.name,
     )
 

@@ -81,7 +81,11 @@ def test_the_trigger_is_found_by_the_name_that_it_tells_the_triggerer() -> None:
 def test_the_rehearsal_runs_by_itself_and_a_drill_that_cannot_be_is_skipped(
     ok: bool, state: str, run_day: Any, pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from ml import incidents
     from ml import rollout as use
 
+    over: list[str] = []
     monkeypatch.setattr(use, "rehearse", lambda _platform: {"ok": ok, "took_ms": 3, "reason": "no earlier champion"})
+    monkeypatch.setattr(incidents, "dag_succeeded", lambda _platform, *, dag, day: over.append(dag))  # noqa: ARG005
     assert run_day("rehearse_rollback", None).tasks == {"rehearse": state}
+    assert over == ["rehearse_rollback"], "a rehearsal that ran ends the incident of one that did not"

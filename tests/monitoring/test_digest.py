@@ -50,7 +50,7 @@ def test_the_digest_says_what_stands_what_is_over_and_who_has_it(db: Database, s
     found = digest_of(db, settings, market="hotels", hour=SEVEN)
     assert found is not None
     assert [(item.tone, item.detail) for item in found.incidents] == [
-        ("critical", "since 2026-05-20"),
+        ("critical", "since 2026-05-20, bids has it"),
         ("warning", "since 2026-05-20, 1,240 EUR at stake, anna has it"),
     ]
     assert [(item.label, item.detail) for item in found.decisions] == [("resolved", "retrained")]

@@ -16,7 +16,7 @@ import pytest
 from ml.core.verdict import Verdict
 from monitoring import drift
 from monitoring.completeness import guards
-from monitoring.drift import distances
+from monitoring.drift import distances, stratified
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,3 +161,11 @@ def test_importing_the_room_does_not_import_evidently_and_alerts_stay_light() ->
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[] False"
+
+
+def test_each_day_has_its_share_of_the_sample() -> None:
+    days = np.repeat([0, 1, 2], [1_000, 100, 10])
+    for seed in range(20):
+        drawn = stratified(days, 111, seed)
+        assert len(set(drawn.tolist())) == 111
+        assert np.abs(np.bincount(days[drawn], minlength=3) - [100, 10, 1]).max() <= 1

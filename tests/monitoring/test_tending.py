@@ -89,7 +89,7 @@ def test_the_first_route_that_fits_counts_and_without_one_it_is_everybody(desk: 
         ("feeds@example.com", "Delivery changed its form"),
         ("lead@example.com", "Served features differ"),
         ("team@example.com", "Served features differ"),
-        ("team@example.com", "Drift"),
+        ("team@example.com", "Drift: rivals"),
     ]
 
 

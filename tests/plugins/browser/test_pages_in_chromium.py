@@ -55,7 +55,8 @@ def test_an_empty_page_says_what_will_be_there(path: str, browse: Any, server: s
     checked(page, server, axe)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if path != "/experiments"])
+# Experiments are no table yet, and what waits for an approval is asked of Airflow, which has a database of its own.
+@pytest.mark.parametrize("path", [path for path in PAGES if path not in {"/experiments", "/approvals"}])
 def test_with_a_broken_database_a_page_says_so_and_what_to_do(
     path: str, browse: Any, server: str, axe: Any, platform: Platform
 ) -> None:
