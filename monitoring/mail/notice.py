@@ -127,12 +127,14 @@ def subject_line(tag: str, base: str) -> str:
     return line if len(line) <= SUBJECT_LENGTH else line[: SUBJECT_LENGTH - 1].rstrip() + "…"
 
 
-def bar(column: Mapping[str, Any]) -> Bar | None:
-    """The bar of a column as a drift report keeps it; None where it has no score or no limit.
+def bar(column: Any) -> Bar | None:
+    """The bar of a column as a drift report keeps it; None where it has no score or no limit, or was kept in another form.
 
     >>> bar({"name": "b.rate", "score": 0.3, "limit": 0.2, "before": 100.0, "now": 130.0, "numeric": True}).times
     '1.5 times the limit'
     """
+    if not isinstance(column, Mapping):
+        return None
     score, limit = column.get("score"), column.get("limit")
     if score is None or not limit:
         return None

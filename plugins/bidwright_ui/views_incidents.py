@@ -51,6 +51,10 @@ def incidents(platform: Platform, *, state: str = "", severity: str = "", cause:
     }
 
 
+_ELSEWHERE = frozenset({"charts", "reasons", "mailed_severity", "run_id", "subject"})
+_COMPARED = ("name", "now", "before", "distance", "limit", "exceeds")
+
+
 def incident(platform: Platform, number: int) -> View:
     """One incident: what stands, what it means and what to do, its charts and evidence, its story and its mails."""
     from ml.ledger import incidents as ledger
@@ -68,13 +72,26 @@ def incident(platform: Platform, number: int) -> View:
         "runbook": runbook_of(found.cause),
         "charts": _charts(found.details.get("charts")),
         "has_report": reports.get(platform.db, platform.market, found.last_day) is not None,
-        "evidence": {key: plain(value) for key, value in found.details.items() if key not in {"charts", "reasons"}},
+        "evidence": _evidence(found.details),
         "reasons": [str(reason) for reason in found.details.get("reasons") or ()],
         "notes": plain(ledger.notes(platform.db, platform.market, number)),
         "mails": plain(mails),
         "currency": platform.settings.currency,
         "snooze_until": f"{now + SNOOZE:%Y-%m-%dT%H:00}",
     }
+
+
+def _evidence(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What was kept with an incident, but for what is shown elsewhere and what only the mails need to go on."""
+    return {key: _short(value) for key, value in details.items() if key not in _ELSEWHERE and value not in ("", None)}
+
+
+def _short(value: Any) -> Any:
+    """A value as JSON; of a column of rows what a person compares, and a list that is no table of these as it is."""
+    kept = plain(value)
+    if isinstance(kept, list) and all(isinstance(one, dict) and "distance" in one for one in kept):
+        return [{key: one[key] for key in _COMPARED if key in one} for one in kept]
+    return kept
 
 
 def shown(incident: Incident, now: datetime) -> dict[str, Any]:

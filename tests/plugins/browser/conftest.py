@@ -50,8 +50,9 @@ def server(api: Any) -> Iterator[str]:
     thread.join(timeout=10)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Closed with its module: while Playwright is open, no other test of this process could run a loop of its own."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium on this machine; `make test` installs it where it may")
     from playwright.sync_api import sync_playwright
