@@ -211,7 +211,7 @@ def _what_moved(verdict: DriftVerdict, confirmed: Sequence[ColumnShift]) -> str:
     names = ", ".join(shift.name for shift in confirmed)
     return (
         f"Verdict {verdict.verdict}: {len(confirmed)} of {watched} columns and predictions that matter were further "
-        f"from the weeks before than they ever went by themselves, two days in a row: {names}."
+        f"from the weeks before than they go by themselves, on two of three days: {names}."
     )
 
 
