@@ -19,7 +19,7 @@ import pandas as pd
 
 from monitoring.distances import JENSEN_SHANNON, WASSERSTEIN
 from monitoring.findings import Finding, first_line, held
-from monitoring.subject import day_numbers, labels, numbers
+from monitoring.subject import labels, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def distances(
     thresholds: Mapping[str, float] | None = None,
     sample: int = SAMPLE,
     seed: int = 0,
-    time: str = "",
+    days: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
     subject: str = "",
 ) -> DriftResult:
     """Evidently's distance of each column, and its report.
@@ -91,7 +91,7 @@ def distances(
         thresholds: threshold per column where it is not 0.1.
         sample: at most so many rows a side, drawn by `seed`, of each day its share.
         seed: makes the draw repeatable.
-        time: the column whose UTC day a row belongs to; empty: all rows are of one day.
+        days: the day of each row, of `current` and of `reference`, in any numbering; None: all rows are of one day.
         subject: what the rows are, for the finding.
 
     Returns:
@@ -100,7 +100,10 @@ def distances(
     limits = {name: (thresholds or {}).get(name, THRESHOLD) for name in columns}
     kinds = {name: JENSEN_SHANNON if name in set(categorical) else WASSERSTEIN for name in columns}
     try:
-        sides = [_prepare(frame, kinds, sample, seed + side, time) for side, frame in enumerate((current, reference))]
+        sides = [
+            _prepare(frame, kinds, sample, seed + side, days[side] if days else None)
+            for side, frame in enumerate((current, reference))
+        ]
         scores, html = _evaluate(sides[0], sides[1], kinds, limits)
         return DriftResult({c: ColumnDrift(c, kinds[c], scores[c], limits[c]) for c in columns}, html)
     except Exception as error:  # noqa: BLE001  (a broken check must hold, whatever broke it)
@@ -108,11 +111,13 @@ def distances(
         return DriftResult({}, None, held("drift_error", subject, reason))
 
 
-def _prepare(frame: pd.DataFrame, kinds: Mapping[str, str], sample: int, seed: int, time: str) -> pd.DataFrame:
+def _prepare(
+    frame: pd.DataFrame, kinds: Mapping[str, str], sample: int, seed: int, days: NDArray[np.int64] | None
+) -> pd.DataFrame:
     rows = frame
     if len(frame) > sample:
-        days = day_numbers(frame, time) if time else np.zeros(len(frame), dtype=np.int64)
-        rows = frame.iloc[stratified(days, sample, seed)]
+        strata = np.zeros(len(frame), dtype=np.int64) if days is None else days
+        rows = frame.iloc[stratified(strata, sample, seed)]
     clean = {
         name: labels(rows[name]) if kind == JENSEN_SHANNON else _finite(rows[name]) for name, kind in kinds.items()
     }

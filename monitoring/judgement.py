@@ -252,7 +252,10 @@ def _opinion(
         thresholds={s.column: s.score.longest_limit for s in moved if s.score.longest_limit is not None},
         sample=sample,
         seed=seed,
-        time=subject.time,
+        days=(
+            past.days_of(windows.longest - 1, 0),
+            past.days_of(windows.longest + windows.reference_days - 1, windows.longest),
+        ),
         subject=subject.name,
     )
 

@@ -117,8 +117,15 @@ class History:
 
     def span(self, first: int, last: int) -> pd.DataFrame:
         """Rows of the days from `first` to `last` days before the judged one, `first` being the older."""
+        return self.rows[self._within(first, last)]
+
+    def days_of(self, first: int, last: int) -> NDArray[np.int64]:
+        """The day of each of these rows, as `days` counts them; shape (rows,)."""
+        return self.days[self._within(first, last)]
+
+    def _within(self, first: int, last: int) -> NDArray[np.bool_]:
         age = self.n_days - 1 - self.days
-        return self.rows[(age <= first) & (age >= last)]
+        return np.asarray((age <= first) & (age >= last))
 
 
 def history(subject: Subject, day: date, windows: Windows = WINDOWS) -> History:

@@ -131,7 +131,8 @@ def _watched(observed: Observed, moved: Signal | None) -> Signal:
     return Signal(
         f"drift:{lead.cause}",
         _gravity(observed, moved),
-        f"{first.reason}",
+        # What it was held against stands among the reasons; a subject is read on a phone.
+        first.reason.partition(" (")[0],
         reasons,
         moved.columns if moved else (),
         at_stake_micros=observed.impact.at_stake if observed.impact else None,
