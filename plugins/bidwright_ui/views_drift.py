@@ -206,6 +206,7 @@ def _said(found: DriftReport) -> dict[str, Any]:
             "diagnosis": numbers.get("diagnosis") or [],
             "moved": [one for one in watchers if one.get("verdict") != "PASS"],
             "watched": len(watchers),
+            "cost": _money_first(numbers.get("impact")),
             "impact": costs,
             "reports": numbers.get("reports") or {},
         }
