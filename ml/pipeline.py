@@ -93,9 +93,12 @@ def check_drift(platform: Platform, day: date, *, run_id: str = "") -> Result:
     """Completeness guards, drift, prediction shift and calibration; one verdict, an incident where one is due."""
 
     def work() -> Result:
+        from ml.steps.observe import hold_blind_days
         from ml.steps.watch import watch_day
 
-        return watch_day(platform, day, run_id=run_id)
+        found = watch_day(platform, day, run_id=run_id)
+        blind = hold_blind_days(platform, day, found["blind_since"])
+        return {**found, "held_days": [one.isoformat() for one in blind]}
 
     return _stage(platform, "drift", day, work, run_id=run_id)
 

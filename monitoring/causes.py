@@ -6,20 +6,115 @@ One place to add: a cause is one line here. A cause with a suffix (`task:train`)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A kind of incident. `dag` is the DAG whose run a reader should open first."""
+    """A kind of incident.
+
+    Attributes:
+        name: in a mail.
+        did: what the platform did by itself.
+        todo: what a person should do.
+        dag: whose run a reader should open first.
+        retrain: whether a model trained on newer days may cure it: then one is due while it is open.
+        owner: the role that has it, unless a route names somebody.
+    """
 
     name: str
     did: str
     todo: str
     dag: str
+    retrain: bool = False
+    owner: str = "bids"
 
 
 _HELD = "Nothing of the day reaches training. The champion and the bids published before stay in force."
+
+_RETRAIN = (
+    "A retrain is due: a candidate is trained on what is known now and has to pass every gate. Until then the champion stays "
+    "and goes on bidding."
+)
+_NO_RETRAIN = "No retrain is due for it: a model trained on these days would learn the fault."
+
+DRIFT_CAUSES: Mapping[str, Cause] = {
+    "drift:demand": Cause(
+        "Drift: demand",
+        _RETRAIN,
+        "Look at which searches there are more or fewer of. A season, an event or new hotels need nothing but the retrain; look "
+        "at the plan and the budgets.",
+        "check_drift",
+        retrain=True,
+    ),
+    "drift:rivals": Cause(
+        "Drift: rivals",
+        _RETRAIN + " Bids follow how the market answers, day by day.",
+        "Look at prices first: where rivals became cheaper, higher bids buy dear clicks that do not book. Do not chase them "
+        "with bids by hand.",
+        "check_drift",
+        retrain=True,
+    ),
+    "drift:parity": Cause(
+        "Drift: our prices",
+        "The champion stays and goes on bidding what a click is worth. No retrain is due: prices are ours to set.",
+        "Tell whoever sets prices: our rates moved against the rivals' for the same stays. If that is meant, nothing is to be "
+        "done here.",
+        "check_drift",
+        owner="pricing",
+    ),
+    "drift:tracking": Cause(
+        "Drift: tracking",
+        "The days since conversions stopped are held: nothing of them reaches training, and the bids published before stand. "
+        + _NO_RETRAIN,
+        "Look at the conversion tag and the import of conversions, at the partner and the point of sale that is named. Have the "
+        "bookings delivered again, then trigger ingest_market and check_drift for these days.",
+        "settle_outcomes",
+        owner="data",
+    ),
+    "drift:feed": Cause(
+        "Drift: feed",
+        "The champion stays. Days whose prices or reports were wrong are no reference for later ones. " + _NO_RETRAIN,
+        "Compare the price shown with the one asked on the landing page, for the hotels that are far below every rival; take "
+        "them out until the feed is mended (kill switch level 3 for the partner where it is many). Reports that come late or "
+        "twice: ask the partner.",
+        "ingest_market",
+        owner="data",
+    ),
+    "drift:cancellations": Cause(
+        "Drift: cancellations",
+        _RETRAIN,
+        "Look at which bookings are cancelled: a rate, a hotel, a country. Until the retrain is live, lower the target cost "
+        "share or the budget, since what is sold now is worth less.",
+        "settle_outcomes",
+        retrain=True,
+    ),
+    "drift:auction": Cause(
+        "Drift: the partner's auction",
+        _RETRAIN + " How clicks and their cost answer to bids is learned anew every day.",
+        "Ask the partner what changed in what it charges. Clicks that cost more than was bid are a unit or a bill that is "
+        "wrong: pull the kill switch for that partner.",
+        "publish_bids",
+        retrain=True,
+    ),
+    "drift:model": Cause(
+        "Drift: our model",
+        _RETRAIN,
+        "The market did not move, what the model promises is not what comes. Look at our own site first: a page that does not "
+        "book looks the same. Then compare predicted with realised value on the page.",
+        "train_bid_model",
+        retrain=True,
+    ),
+    "drift:unknown": Cause(
+        "Drift",
+        _RETRAIN,
+        "Look at what moved. If a rival, a season or a partner changed, let the retrain do its work. If one of our own feeds "
+        "changed, mend it and let the day be delivered again.",
+        "check_drift",
+        retrain=True,
+    ),
+}
+"""Drift by its likely cause, see `monitoring.diagnosis`."""
 
 CAUSES: Mapping[str, Cause] = {
     "drift": Cause(
@@ -29,7 +124,9 @@ CAUSES: Mapping[str, Cause] = {
         "Look at the columns that moved. If a rival, a season or a partner changed, let the retrain do its work. If one "
         "of our own feeds changed, mend it and let the day be delivered again.",
         "check_drift",
+        retrain=True,
     ),
+    **DRIFT_CAUSES,
     "completeness": Cause(
         "Completeness",
         "A day that lacks a column, or has far more nulls or infinities than usual, is held: nothing of it reaches "
@@ -54,6 +151,7 @@ CAUSES: Mapping[str, Cause] = {
         "Compare predicted with realised value on the page. If bids are too high, lower the target cost share until "
         "the retrained model is live.",
         "settle_outcomes",
+        retrain=True,
     ),
     "parity": Cause(
         "Served features differ",
@@ -176,5 +274,14 @@ def meaning(cause: str) -> Cause:
     prefix, _, suffix = cause.partition(":")
     found = CAUSES.get(cause) or CAUSES.get(prefix) or _UNKNOWN
     if prefix == "task":
-        return Cause(found.name, found.did, found.todo, _TASK_DAGS.get(suffix, ""))
+        return replace(found, dag=_TASK_DAGS.get(suffix, ""))
     return found
+
+
+def retrain_helps(cause: str) -> bool:
+    """Whether a retrain may cure an incident of this cause.
+
+    >>> retrain_helps("drift:rivals"), retrain_helps("drift:tracking"), retrain_helps("ingest:schema")
+    (True, False, False)
+    """
+    return meaning(cause).retrain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,9 +14,9 @@ from ml.ledger import reports
 from ml.ledger.database import Database, Store
 from ml.ledger.reports import DriftReport
 from monitoring.alerts import raise_alert, resolve_alerts
-from monitoring.findings import Finding
-from monitoring.judgement import DriftVerdict, Explain, Limits, judge_day
+from monitoring.judgement import DriftVerdict, Explanation, Limits, judge_day
 from monitoring.links import report_link
+from monitoring.observed import Observed
 from monitoring.parity import Served
 from monitoring.signals import Signal, signals
 from monitoring.subject import Subject
@@ -39,8 +40,7 @@ def check_day(
     subjects: Sequence[Subject],
     matured: pd.DataFrame | None = None,
     served: Served | None = None,
-    watched: Sequence[Finding] = (),
-    explain: Explain | None = None,
+    observed: Observed | None = None,
     limits: Limits | None = None,
     run_id: str = "",
     report: bool = True,
@@ -61,16 +61,17 @@ def check_day(
         subjects: the rows to watch, the most important first.
         matured: see `monitoring.calibration.calibration`.
         served: see `monitoring.parity.parity`.
-        watched: what the watchers of daily series found.
-        explain: names causes and costs of the verdict.
+        observed: what the watchers of daily series found, with its likely cause and what it costs; None where nothing
+            is watched.
         limits: what numbers are held against.
         run_id: the Airflow run, for the link in a mail.
         report: whether Evidently's report is made.
         at: the present instant.
 
     Returns:
-        `verdict`, `held` (nothing may be learned from the day), `parts`, `reasons`, `confirmed` and `exceeding`
-        (names of columns), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
+        `verdict`, `held` (nothing may be learned from the day: it is not whole, or its conversions are lost), `blind_since`
+        (the first day of which that is so; empty where none is), `causes` (likely ones of what moved), `parts`, `reasons`, `confirmed` and `exceeding`
+        (names of columns), `notes` (on the references), `report` (key of the HTML, or empty), `opened` and `resolved` (causes), `calibration`.
     """
     earlier = _reports_before(db, market, day)
     exceeded_before = _exceeded_before(earlier, day, limits or Limits())
@@ -80,28 +81,35 @@ def check_day(
         exceeded_before=exceeded_before,
         matured=matured,
         served=served,
-        watched=watched,
-        explain=explain,
+        watched=observed.told if observed else (),
+        explain=partial(_explanation, observed) if observed else None,
         limits=limits,
         seed=settings.seed,
         report=report,
     )
     keys = _keep(blobs, market, day, verdict)
-    found = signals(verdict, exceeded_before=frozenset(exceeded_before))
+    said_before = _said_before(earlier, day)
+    before = frozenset(exceeded_before)
+    found = signals(verdict, exceeded_before=before, observed=observed, said_before=said_before)
+    cost = observed.impact.as_json() if observed and observed.impact else None
+    blind = observed.blind_since if observed else None
     with db.session() as session:
         newest = reports.latest(session, market, 1)
-        _record(session, market, day, verdict, keys, at)
+        _record(session, market, day, verdict, keys, at, impact=cost)
         told: Mapping[str, list[str]] = {"opened": [], "resolved": []}
         if not newest or newest[0].day <= day:
             told = _tell(session, settings, found, market=market, day=day, keys=keys, run_id=run_id, at=at)
     numbers = verdict.numbers()
     return {
         "verdict": verdict.verdict.value,
-        "held": verdict.held,
+        "held": verdict.held or blind is not None,
+        "blind_since": blind.isoformat() if blind else "",
+        "causes": [one["cause"] for one in numbers["diagnosis"]],
         "parts": numbers["parts"],
         "reasons": verdict.reasons,
         "confirmed": numbers["confirmed"],
         "exceeding": numbers["exceeding"],
+        "notes": numbers["notes"],
         "calibration": numbers["calibration"],
         "report": next(iter(keys.values()), ""),
         **told,
@@ -120,6 +128,17 @@ def _exceeded_before(earlier: Sequence[DriftReport], day: date, limits: Limits) 
     return [name for report in last for name in report.numbers.get("exceeding", [])]
 
 
+def _said_before(earlier: Sequence[DriftReport], day: date) -> list[str]:
+    """The likely causes that the last report named, if that is recent."""
+    recent = [report for report in earlier[:1] if (day - report.day).days <= MEMORY_DAYS]
+    return [str(one.get("cause", "")) for report in recent for one in report.numbers.get("diagnosis") or ()]
+
+
+def _explanation(observed: Observed, verdict: DriftVerdict) -> Explanation:  # noqa: ARG001  (the signature of `Explain`)
+    """What the watchers say of the day, whatever columns moved."""
+    return Explanation([one.as_json() for one in observed.diagnoses])
+
+
 def _keep(blobs: BlobStore, market: str, day: date, verdict: DriftVerdict) -> dict[str, str]:
     keys = {}
     for position, (subject, html) in enumerate(verdict.reports.items()):
@@ -129,14 +148,23 @@ def _keep(blobs: BlobStore, market: str, day: date, verdict: DriftVerdict) -> di
     return keys
 
 
-def _record(store: Store, market: str, day: date, verdict: DriftVerdict, keys: Mapping[str, str], at: datetime) -> None:
+def _record(
+    store: Store,
+    market: str,
+    day: date,
+    verdict: DriftVerdict,
+    keys: Mapping[str, str],
+    at: datetime,
+    *,
+    impact: Mapping[str, Any] | None,
+) -> None:
     report = DriftReport(
         market=market,
         day=day,
         verdict=verdict.verdict,
         reasons=verdict.reasons,
         report_key=next(iter(keys.values()), ""),
-        numbers={**verdict.numbers(), "reports": dict(keys)},
+        numbers={**verdict.numbers(), "impact": impact, "reports": dict(keys)},
     )
     reports.record(store, report, at)
 
@@ -169,7 +197,13 @@ def _tell(
             severity=signal.severity,
             title=signal.title,
             reasons=signal.reasons,
-            details={"columns": list(signal.columns), "run_id": run_id},
+            details={
+                "columns": list(signal.columns),
+                "charts": [chart.as_json() for chart in signal.charts],
+                "run_id": run_id,
+                **({"noticed_at": signal.noticed_at} if signal.noticed_at else {}),
+            },
+            at_stake_micros=signal.at_stake_micros,
             links=[report_link(settings, day)] if keys else [],
             at=at,
         )

@@ -1,7 +1,7 @@
 """The likely cause of what moved, from the pattern of what moved and what did not.
 
 Every way of every cause (`monitoring.signatures`) says how likely each symptom moves under it; the belief in a cause is the
-likelihood of what was seen, summed over its ways, over that of all causes. A symptom that could not be told says nothing. The
+likelihood of what was seen under its best way, over that of all causes. A symptom that could not be told says nothing. The
 cause of the day before is believed in beforehand a little more, so that one event is one incident.
 """
 
@@ -33,7 +33,7 @@ _MEASURES: Mapping[str, tuple[str, ...]] = {
     "new_hotels": ("new_hotels",),
     "own_price": ("own_price",),
     "rival_price": ("rival_price",),
-    "far_below": ("far_below_rivals",),
+    "spread": ("price_spread",),
     "wrong_rates": ("wrong_rates",),
     "places": ("places_reached",),
     "cost": ("cost_of_bid",),
@@ -99,9 +99,10 @@ def where(failed: Sequence[Watched]) -> Scope:
     """The part of the market that the alarm is about: the widest, unless a single partner or point of sale carries it."""
     lead = max(failed, key=lambda found: (found.scope == MARKET, found.evidence or 0.0))
     same = [found for found in failed if found.column == lead.column]
-    for kind in (lambda s: s.partner, lambda s: s.point_of_sale):
-        inside = {found.scope for found in same if kind(found.scope)}
-        larger = [f for f in same if kind(f.scope) and abs(f.effect or 0.0) > 1.3 * abs(lead.effect or 0.0)]
+    for kind in ("partner", "point_of_sale"):
+        parts = [found for found in same if getattr(found.scope, kind)]
+        inside = {found.scope for found in parts}
+        larger = [f for f in parts if abs(f.effect or 0.0) > 1.3 * abs(lead.effect or 0.0)]
         if len(inside) == 1 and (larger or lead.scope != MARKET):
             return inside.pop()
     return lead.scope
@@ -126,14 +127,10 @@ def _levels(findings: Sequence[Watched], scope: Scope, seen: Mapping[str, Sympto
     costs = [f for f in costs if scope in (f.scope, MARKET) or not scope.partner] or [
         f for f in findings if f.column == "cost_of_bid" and f.now is not None and f.scope == scope
     ]
-    tests = {
-        "pays_bid": lambda f: f.direction > 0 and PAYS_BID[0] <= f.now <= PAYS_BID[1],
-        "above_bid": lambda f: f.direction > 0 and f.now > PAYS_BID[1],
-        "free": lambda f: f.direction < 0 and f.now < FREE,
-    }
-    for name, test in tests.items():
+    levels = {"pays_bid": (1, *PAYS_BID), "above_bid": (1, PAYS_BID[1], math.inf), "free": (-1, -math.inf, FREE)}
+    for name, (direction, low, high) in levels.items():
         if costs:
-            hit = next((f for f in costs if test(f)), None)
+            hit = next((f for f in costs if f.direction == direction and low < (f.now or 0.0) <= high), None)
             found[name] = Symptom(1 if hit else 0, hit or costs[0])
             if hit:
                 found["cost"] = Symptom(hit.direction, hit)
@@ -149,7 +146,7 @@ def believe(seen: Mapping[str, Symptom], *, before: str = "") -> dict[str, float
     """The share of each cause, 0 to 1; they add up to 1."""
     ways = {cause: [s for s in SIGNATURES if s.cause == cause] for cause in CAUSES}
     weight = {
-        cause: sum(math.exp(_log_likelihood(way, seen)) for way in found) / len(found)
+        cause: max(math.exp(_log_likelihood(way, seen)) for way in found)
         * (BELIEVED_BEFORE if cause == before else 1.0)
         for cause, found in ways.items()
     }  # fmt: skip

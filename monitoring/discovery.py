@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RATE = 0.01
+RATE = 0.05
 """Of the discoveries of a day, the share that may be false; on a quiet day, the chance of any."""
 
 EVEN = 0.5

@@ -38,6 +38,7 @@ class Impact:
         spend: change of what the clicks cost.
         profit: change of what the clicks are expected to earn, less spend.
         at_stake: what is lost a day while nothing is done; under a tracking outage what is not credited.
+        usual: profit of such a day in the reference weeks, to hold the others against.
         sentences: how each of them comes about.
     """
 
@@ -46,7 +47,15 @@ class Impact:
     spend: Micros | None
     profit: Micros | None
     at_stake: Micros | None
+    usual: Micros | None = None
     sentences: Sequence[str] = ()
+
+    @property
+    def share(self) -> float | None:
+        """What is at stake as a share of the usual profit; infinite where there is none; None where it cannot be told."""
+        if self.at_stake is None or self.usual is None:
+            return None
+        return self.at_stake / self.usual if self.usual > 0 else float("inf") if self.at_stake else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -56,6 +65,7 @@ class Impact:
             "spend_micros": self.spend,
             "profit_micros": self.profit,
             "at_stake_micros": self.at_stake,
+            "usual_profit_micros": self.usual,
             "sentences": list(self.sentences),
         }
 
@@ -81,22 +91,32 @@ def impact(
     bids = day["bids"] - usual["bids"]
     value = _predicted(series, scope, now, before, day["clicks"] * eligible)
     if value is not None:
-        said.append(f"The champion's value of the day's clicks is {_amount(value, sign=True)} from a change of the traffic.")
-    profit, at_stake = None, None
+        said.append(
+            f"The champion's value of the day's clicks is {_amount(value, sign=True)} from a change of the traffic."
+        )
+    profit, at_stake, normal = None, None, None
     if series.take_share is not None and usual["clicks"] > 0:
         worth = series.take_share * usual["booking_value"] / usual["clicks"]  # gross of cancellations, which come later
         kept = _kept(findings, scope, series, before)
         books = 1.0 if lead.cause in BLIND else _booked(findings, scope)
         earned = worth * (day["clicks"] * books * kept - usual["clicks"]) * eligible
         profit = earned - spend
+        normal = (worth * usual["clicks"] - usual["spend"]) * eligible
         why = "clicks" + (", of which fewer book" if books < 1 else "") + (", of which fewer last" if kept < 1 else "")
-        said.append(f"Expected to earn {_amount(earned, sign=True)} a day from {why}: {_amount(profit, sign=True)} in all.")
+        said.append(
+            f"Expected to earn {_amount(earned, sign=True)} a day from {why}: {_amount(profit, sign=True)} in all."
+        )
         at_stake = max(0.0, -profit)
         if lead.cause in BLIND:
             at_stake = worth * usual["clicks"] * eligible * max(0.0, 1.0 - _booked(findings, scope))
-            said.append(f"Bookings that earn {_amount(at_stake)} a day are not credited; learned from, they would lower bids.")
-    rounded = [None if amount is None else Micros(round(float(amount))) for amount in (value, bids, spend, profit, at_stake)]
-    return Impact(*rounded, sentences=said)
+            said.append(
+                f"Bookings that earn {_amount(at_stake)} a day are not credited; learned from, they would lower bids."
+            )
+    amounts = (value, bids, spend, profit, at_stake, normal)
+    value_, bids_, spend_, profit_, at_stake_, usual_ = (
+        None if x is None else Micros(round(float(x))) for x in amounts
+    )
+    return Impact(value_, bids_, spend_, profit_, at_stake_, usual_, said)
 
 
 def _rates(series: MarketSeries, name: str, scope: Scope, now: Any, before: Any) -> tuple[float, float] | None:
@@ -131,7 +151,9 @@ def _predicted(series: MarketSeries, scope: Scope, now: Any, before: Any, clicks
 
 def _booked(findings: Sequence[Watched], scope: Scope) -> float:
     """Bookings per click over what they were, where that moved."""
-    ratios = [f.now for f in _of(findings, scope, "same_day_bookings", "bookings_per_click") if f.moved and f.now is not None]
+    ratios = [
+        f.now for f in _of(findings, scope, "same_day_bookings", "bookings_per_click") if f.moved and f.now is not None
+    ]
     wrong = [f for f in _of(findings, scope, "far_below_rivals") if f.direction > 0]
     if not ratios and wrong and wrong[0].effect is not None:
         # A guest who finds another rate than was shown books a quarter as often (reference notes, price feed error).

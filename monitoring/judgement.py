@@ -16,7 +16,7 @@ from monitoring.completeness import LIMITS, CompletenessLimits, guards
 from monitoring.drift import SAMPLE, DriftResult, distances
 from monitoring.findings import COLD_START, Finding, finite, first_line, held, reasons_of, verdict_of
 from monitoring.parity import Served, parity
-from monitoring.shift import ColumnShift, History, history, judged_together, shifts
+from monitoring.shift import ColumnShift, History, history, judged_together, season_note, shifts
 from monitoring.subject import Subject
 from monitoring.windows import WINDOWS, Windows
 
@@ -47,6 +47,7 @@ class DriftVerdict:
         reports: HTML report per subject.
         diagnosis: likely causes, the likeliest first, each with `cause`, `share` and `evidence`.
         impact: per column or prediction (`subject.column`), what its shift costs.
+        notes: what a reader should know of the references: a first year, a last year with a hole.
     """
 
     verdict: Verdict
@@ -57,6 +58,7 @@ class DriftVerdict:
     reports: Mapping[str, bytes]
     diagnosis: Sequence[Mapping[str, Any]] = ()
     impact: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def held(self) -> bool:
@@ -86,6 +88,7 @@ class DriftVerdict:
             "parts": {part: verdict.value for part, verdict in self.parts.items()},
             "held": self.held,
             "columns": [{**shift.as_json(), "impact": self.impact.get(shift.name)} for shift in self.shifts],
+            "notes": list(self.notes),
             "exceeding": [shift.name for shift in self.exceeding],
             "confirmed": [*self.confirmed("drift"), *self.confirmed("predictions")],
             "findings": [
@@ -188,7 +191,9 @@ def judge_day(
     same = parity(served or {})
     findings |= {"parity": same} if same else {}
     order = sorted(found, key=lambda shift: (not shift.matters, -(shift.score.ratio or 0.0), shift.name))
-    return _explained(_verdict(findings, order, measured, reports), explain)
+    notes = [season_note(subject, past, limits.windows) for subject, (past, _) in zip(subjects, pasts, strict=True)]
+    judged = replace(_verdict(findings, order, measured, reports), notes=[note for note in notes if note])
+    return _explained(judged, explain)
 
 
 def _explained(verdict: DriftVerdict, explain: Explain | None) -> DriftVerdict:
@@ -199,7 +204,8 @@ def _explained(verdict: DriftVerdict, explain: Explain | None) -> DriftVerdict:
     except Exception as error:  # noqa: BLE001  (a verdict without its explanation is still the verdict)
         broken = held("explain_error", "day", f"the causes could not be told ({first_line(error)})")
         findings = {**verdict.findings, "watchers": [*verdict.findings.get("watchers", ()), broken]}
-        return _verdict(findings, verdict.shifts, verdict.calibration, verdict.reports)
+        again = _verdict(findings, verdict.shifts, verdict.calibration, verdict.reports)
+        return replace(again, notes=verdict.notes)
     return replace(verdict, diagnosis=found.diagnosis, impact=found.impact)
 
 

@@ -39,7 +39,7 @@ def base_subject(kind: str, market: str, day: date, title: str) -> str:
 def incident_notice(
     incident: Incident, settings: Settings, *, day: date, state: str, links: Sequence[Link] = (), lead: str = ""
 ) -> Notice:
-    """An incident as it stands. `lead` is a reason before those of its last report, `links` are its first buttons."""
+    """An incident as it stands. `lead` is a reason before those of its last report, `links` are buttons after that of the incident."""
     cause, details = meaning(incident.cause), incident.details
     reasons = [lead, *(str(reason) for reason in details.get(REASONS, []))]
     reasons = [reason for reason in reasons if reason]
@@ -57,12 +57,15 @@ def incident_notice(
         did=cause.did,
         todo=cause.todo,
         runbook=runbook_link(settings, incident.cause),
-        at_stake=amount(incident.at_stake_micros, settings.currency),
+        at_stake=""
+        if incident.at_stake_micros is None
+        else f"{amount(incident.at_stake_micros, settings.currency)} a day",
         owner=incident.acknowledged_by or incident.owner,
         charts=charts_from(details.get("charts")),
         bars=_bars(details),
         facts=_facts(details),
-        buttons=[*links, incident_link(settings, incident.id), *([run] if run else []), page_link(settings)],
+        buttons=[incident_link(settings, incident.id), *links, *([run] if run else [])],
+        links=[page_link(settings)],
         number=incident.id,
     )
 
@@ -105,7 +108,8 @@ def decision_notice(decision: Decision, settings: Settings, *, outcome: str, tit
         todo=todo,
         gates=[gate(result) for result in decision.gates],
         facts=_of_decision(decision, "champion before"),
-        buttons=[*links, *([run] if run else []), page_link(settings)],
+        buttons=[*links, *([run] if run else [])],
+        links=[page_link(settings)],
     )
 
 

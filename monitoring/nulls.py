@@ -64,7 +64,7 @@ class Null:
         """The distance that is exceeded with this chance when nothing is wrong; at least the largest seen."""
         quantile = -float(stdtrit(self.freedom, chance))
         root = max(self.centre + self.scale * quantile, 0.0)
-        return max(root**1.5 - SMALLEST_DISTANCE, self.largest)
+        return max(float(root**1.5) - SMALLEST_DISTANCE, self.largest)
 
 
 def own_spread(past: NDArray[np.float64]) -> float:

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from ml.core.verdict import Verdict
 from monitoring.diagnosis import Diagnosis, diagnose
 from monitoring.impact import Impact, impact
 from monitoring.watchers import watch
 from monitoring.watchers.limits import LIMITS, WatchLimits
 from monitoring.watchers.protocol import Watched
-from monitoring.watchers.series import MarketSeries
+from monitoring.watchers.series import MARKET, MarketSeries
+
+BLINDING = frozenset({"tracking"})
+"""Causes under which bookings are made and not known."""
+
+MISSING_BOOKINGS = frozenset({"same_day_bookings", "bookings_per_click"})
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,23 @@ class Observed:
     diagnoses: Sequence[Diagnosis]
     impact: Impact | None
     series: MarketSeries
+
+    @property
+    def told(self) -> list[Watched]:
+        """The findings that count in a verdict: what a part of the market is too small for is judged of the whole."""
+        return [f for f in self.findings if f.verdict is not Verdict.HOLD or f.scope == MARKET]
+
+    @property
+    def blind_since(self) -> date | None:
+        """Since when conversions are lost or late, so that nothing may be learned of these days; None where they are not.
+
+        A guess is not enough: the likeliest cause has to be one that leaves the days blind, and bookings to be missing.
+        """
+        likely = self.diagnoses[0].cause if self.diagnoses else ""
+        missing = [f for f in self.findings if f.column in MISSING_BOOKINGS and f.verdict is Verdict.FAIL]
+        if likely not in BLINDING or not missing:
+            return None
+        return min((f.since for f in missing if f.since is not None), default=self.series.day)
 
     @property
     def judged(self) -> bool:

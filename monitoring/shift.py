@@ -14,7 +14,7 @@ from monitoring.discovery import discoveries, weights
 from monitoring.distances import shares
 from monitoring.findings import finite
 from monitoring.histograms import DailyHistogram, categorical_histogram, is_discrete, numeric_histogram
-from monitoring.references import weeks_before
+from monitoring.references import WHOLE, weeks_before, year_before
 from monitoring.subject import Subject, day_number, day_numbers
 from monitoring.windows import WINDOWS, Score, Windows, compared, decided, score, tamed, with_nulls
 
@@ -141,6 +141,18 @@ def history(subject: Subject, day: date, windows: Windows = WINDOWS) -> History:
         raise ValueError(f"{len(answers)} predictions for {len(rows)} rows")
     answers = answers.rename(columns={name: f"predicted_{name}" for name in answers.columns if name in columns})
     return History(pd.concat([rows[columns].reset_index(drop=True), answers], axis=1), days, n_days)
+
+
+def season_note(subject: Subject, past: History, windows: Windows = WINDOWS) -> str:
+    """What is wrong with the weeks of last year that the longest window is held against; empty where they are whole."""
+    wanted = year_before(windows.longest).offsets
+    there = int(np.isin(wanted, past.n_days - 1 - past.days).sum())
+    if there == len(wanted):
+        return ""
+    if not there:
+        return f"{subject.name}: last year is not known yet, this day is held against this year's weeks alone"
+    known = f"{subject.name}: last year has a hole, {there} of {len(wanted)} days of these weeks are known"
+    return f"{known}; they are used" if there >= WHOLE * len(wanted) else f"{known}; they are not used"
 
 
 def shifts(

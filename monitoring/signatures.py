@@ -9,8 +9,8 @@ Each row is one way in which a cause shows. A cell says what becomes of a sympto
 Why, in a few sentences. Whose prices moved is told by prices of the same stays; the gap alone does not say it. An auction
 ranks by bid and price, so at the same bid and the same gap a place is won less often only if somebody else bids more. The
 price rule takes no part in the ranking: where a partner charges in another way, places stay and the cost of a click moves.
-Bookings that are lost to a tag and not to the guest turn up without a click. A wrong price is found in the tail, far below
-every rival, and by guests who pay another rate; a price that we mean to ask moves all prices alike, and is kept. A model that
+Bookings that are lost to a tag and not to the guest turn up without a click. A wrong price spreads our prices
+out, and guests pay another rate than they were shown; a price that we mean to ask moves all prices alike, and is kept. A model that
 is wrong moves nothing in the market but what comes over what was promised.
 """
 
@@ -24,7 +24,7 @@ SYMPTOMS: Mapping[str, str] = {
     "new_hotels": "auctions of new hotels",
     "own_price": "our prices",
     "rival_price": "the rivals' prices",
-    "far_below": "our prices far below every rival's",
+    "spread": "the spread of our prices around the rivals'",
     "wrong_rates": "bookings at another rate than shown",
     "places": "places at the same bids and prices",
     "cost": "the cost of a click over our bid",
@@ -44,22 +44,22 @@ SYMPTOMS: Mapping[str, str] = {
 """Every symptom, in words; in the order of the columns below."""
 
 _ROWS = """
-cause         | way                          |elig|new |own |rival|far |wrong|place|cost|=bid|>bid|free|click|book|stop|uncr|canc|pred|cal |rep |stale
+cause         | way                          |elig|new |own |rival|sprd|wrong|place|cost|=bid|>bid|free|click|book|stop|uncr|canc|pred|cal |rep |stale
 demand        | more or fewer searches       | *  |(+) |    |(*)  |    |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |(*) |(*) |(*) |    |
 demand        | new hotels                   |(+) | +  |    |(*)  |(+) |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |(*) |(*) |(*) |    |
 rivals        | their prices                 |    |    |(*) | *   |(*) |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |    |(*) |(*) |    |
 rivals        | they bid more                |    |    |    |     |    |     | -   |(+) |    |    |    |(*)  |(*) |    |    |    |    |(*) |    |
 rivals        | they bid less                |    |    |    |     |    |     | +   |(-) |    |    |    |(*)  |(*) |    |    |    |    |(*) |    |
-parity        | our prices, all alike        |    |    | *  |     |(*) |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |    |(*) |(*) |    |
+parity        | our prices, all alike        |    |    | *  |     |    |     |(*)  |(*) |    |    |    |(*)  |(*) |    |(*) |    |(*) |(*) |    |
 tracking      | all conversions are lost     |    |    |    |     |    |     |     |    |    |    |    |     | -  | +  |(+) |(-) |    |(-) |    |
-tracking      | a part of them is lost       |    |    |    |     |    |     |     |    |    |    |    |     | -  |    | +  |(-) |    |(-) |    |
+tracking      | a part of them is lost       |    |    |    |     |    |     |     |    |    |    |    |     | -  |    |(+) |(-) |    |(-) |    |
 feed          | prices too low               |    |    |(-) |     | +  |(+)  |(*)  |(*) |    |    |    |(*)  |(-) |    |(*) |    |(*) |(-) |    |
 feed          | rates differ from prices     |    |    |(*) |     |(+) | +   |(*)  |(*) |    |    |    |(*)  |(-) |    |(*) |    |(*) |(-) |    |
 feed          | reports late                 |(-) |    |    |     |    |     |     |    |    |    |    |     |(-) |(+) |    |    |    |(-) |(+) | +
 feed          | reports twice                |    |    |    |     |    |     |     |    |    |    |    |     |(-) |(+) |    |    |    |(-) | +  |
 cancellations | bookings do not last         |    |    |    |     |    |     |(*)  |(*) |    |    |    |     |    |    |    | +  |    |    |    |
 auction       | what is bid is paid          |    |    |    |     |    |     |(*)  | +  | +  |    |    |     |    |    |    |    |    |    |    |
-auction       | more than is bid is paid     |    |    |    |     |    |     |     | +  |    | +  |    |     |    |    |    |    |    |    |    |
+auction       | more than is bid is paid     |    |    |    |     |    |     |(*)  | +  |    | +  |    |     |    |    |    |    |    |    |    |
 auction       | clicks are not what is paid  |    |    |    |     |    |     |(*)  | -  |    |    | +  |(*)  |(*) |    |    |    |    |(*) |    |
 auction       | another price rule           |    |    |    |     |    |     |     | *  |    |    |    |(*)  |    |    |    |    |    |    |    |
 auction       | another list                 |    |    |    |     |    |     |     |(*) |    |    |    | *   |(*) |    |    |    |    |(*) |    |
@@ -74,7 +74,7 @@ CELLS: Mapping[str, tuple[float, float]] = {
     "*": (0.42, 0.42),
     "(+)": (0.35, 0.03),
     "(-)": (0.03, 0.35),
-    "(*)": (0.15, 0.15),
+    "(*)": (0.08, 0.08),
     "": (0.015, 0.015),
 }
 """Probability that a symptom is seen to move up, and down, by the cell. None is 0: watchers err."""

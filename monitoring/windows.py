@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 LEAVE_ONE_OUT_FROM = 3
 """Windows of so many days leave their oddest day out; shorter ones rest on being confirmed on another day."""
 
+EVENT = 0.5
+"""A day that is scaled down by more than this is an event; windows shorter than the longest that hold one say nothing."""
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -281,6 +284,9 @@ def statistics(
     before, there = summed(counts, reference, ends)
     apart = _without_oddest_day(histogram, each_day, current, before)
     enough = (current.sum(axis=1) >= windows.minimum_rows) & (before.sum(axis=1) >= windows.minimum_rows)
+    if length < windows.longest:
+        event = counts.sum(axis=1) < EVENT * histogram.counts.sum(axis=1)
+        enough &= ~event[ends[:, None] - np.arange(length)[None, :]].any(axis=1)
     if reference.kind not in RECENT:
         enough &= there >= WHOLE
     answer[usable] = np.where(enough, apart, np.nan)

@@ -29,9 +29,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.add_typer(killswitch.app, name="kill-switch")
-app.add_typer(incidents.app, name="incidents")
-app.add_typer(keys.app, name="keys")
+for _group, _name in ((killswitch.app, "kill-switch"), (incidents.app, "incidents"), (keys.app, "keys")):
+    app.add_typer(_group, name=_name)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(rollout.bars_app, name="bars")
 app.command(epilog='Example: bidwright rollback --reason "bids twice as high"')(rollout.rollback)

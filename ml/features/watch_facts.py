@@ -5,7 +5,7 @@ Everything counts on the day on which it became known, so that what a day taught
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -59,18 +59,21 @@ class Facts:
     frames: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
-def watch_facts(lake: Lake, *, first: date, last: date) -> Facts:
+def watch_facts(lake: Lake, *, first: date, last: date, odd: Collection[date] = ()) -> Facts:
     """The facts of the days from `first` to `last` from what these days' partitions tell.
 
     A booking or a price is held against what `LATE_DAYS` before it told, so the first weeks know less than the rest.
+    `odd` days are nobody's reference: their prices count for no later day.
     """
     found: dict[str, Any] = {}
     days: set[date] = set()
     with engine(lake) as backend:
         if lake.days("opportunities"):
             days = {day for day in lake.days("opportunities") if first <= day <= last}
-            auctions = backend.keep("auctions", _auctions(open_canonical(backend, lake, "opportunities", first=first, last=last)))
-            found |= _traffic(auctions) | {"prices": _prices(auctions), "fresh": _fresh(auctions)}
+            auctions = backend.keep(
+                "auctions", _auctions(open_canonical(backend, lake, "opportunities", first=first, last=last))
+            )
+            found |= _traffic(auctions) | {"prices": _prices(auctions, odd), "fresh": _fresh(auctions)}
             if lake.days("clicks"):
                 clicks = backend.keep("clicked", _clicked(backend, lake, auctions, first=first, last=last))
                 found |= _clicks(clicks)
@@ -84,7 +87,8 @@ def watch_facts(lake: Lake, *, first: date, last: date) -> Facts:
 
 
 def _frame(backend: Engine, rows: Any) -> pd.DataFrame:
-    return backend.to_pyarrow(rows).to_pandas()
+    frame: pd.DataFrame = backend.to_pyarrow(rows).to_pandas()
+    return frame
 
 
 def _auctions(rows: Any) -> Any:
@@ -126,6 +130,7 @@ def _traffic(auctions: Any) -> dict[str, Any]:
         higher=(gap > SAME_PRICE).sum(),
         far_lower=(gap < -FAR_PRICE).sum(),
         gap=gap.sum(),
+        gap_squares=(gap * gap).sum(),
     )
     cell = (auctions["bid_bin"] * GAP_BINS + auctions["gap_bin"]).cast("int64")
     cells = auctions.mutate(cell=cell).group_by(*_KEYS, "cell").agg(n=ibis._.count(), places=ibis._.place.sum())
@@ -145,10 +150,18 @@ def _listing(rows: Any) -> Any:
 def _clicked(backend: Engine, lake: Lake, auctions: Any, *, first: date, last: date) -> Any:
     """A row per click with its auction, on the day on which it was first known."""
     clicks = first_known(
-        open_canonical(backend, lake, "clicks", first=first, last=last), "click_id", "opportunity_id", "cpc_micros", "ts"
+        open_canonical(backend, lake, "clicks", first=first, last=last),
+        "click_id",
+        "opportunity_id",
+        "cpc_micros",
+        "ts",
     )
     clicks = clicks.select(
-        "click_id", "opportunity_id", "cpc_micros", click_day=day_number(clicks["known_at"]), click_hour=clicks["ts"].hour()
+        "click_id",
+        "opportunity_id",
+        "cpc_micros",
+        click_day=day_number(clicks["known_at"]),
+        click_hour=clicks["ts"].hour(),
     )
     both = clicks.inner_join(auctions, "opportunity_id")
     return both.select(
@@ -180,7 +193,7 @@ def _booked(backend: Engine, lake: Lake, clicks: Any, *, first: date, last: date
         *("booking_id", "partner", "point", "value_micros", "rate_micros", "price_micros", "booked_hour"),
         day=both["booked_day"],
         age=both["booked_day"] - both["click_day"],
-        direct=both["click_id"].isnull(),
+        direct=both["click_id"].isnull(),  # noqa: PD003  (Ibis)
         same_hotel=(both["booked_hotel"] == both["hotel_id"]).fill_null(False),
         lead=bucket_label(both["lead_days"], LEAD_STARTS, LEAD_BUCKETS),
     )
@@ -229,12 +242,20 @@ def _cohorts(backend: Engine, lake: Lake, booked: Any, *, first: date, last: dat
     return {**found, "cancelled": aged.group_by(*keys, "age").agg(n=aged.count())}
 
 
-def _prices(auctions: Any) -> Any:
+def _prices(auctions: Any, odd: Collection[date]) -> Any:
     """Our price and the cheapest rival's against those of the same hotel and day of arrival in the reference days."""
     key = ("hotel_id", "arrival")
     daily = auctions.group_by(*key, "day").agg(
         n=ibis._.count(), own=ibis._.own.sum(), m=ibis._.rival.count(), rival=ibis._.rival.sum()
     )
+    if odd:
+        counts = ~daily["day"].isin([(one - date(1970, 1, 1)).days for one in odd])
+        daily = daily.mutate(
+            **{
+                name: ibis.cases((counts, daily[name]), else_=0).cast(daily[name].type())
+                for name in ("n", "own", "m", "rival")
+            }
+        )
     # A frame that ends before the row itself is not said alike by every engine, so it is what a long frame has more.
     long, short = (
         ibis.range_window(group_by=key, order_by="day", preceding=days, following=0)
@@ -270,7 +291,9 @@ def _fresh(auctions: Any) -> Any:
 
 def _whole(backend: Engine, lake: Lake, auctions: Any, *, first: date, last: date) -> dict[str, Any]:
     found = {
-        "seen": auctions.group_by("day").agg(last_seen_hour=auctions["hour"].max(), covered=auctions["hotel_id"].nunique())
+        "seen": auctions.group_by("day").agg(
+            last_seen_hour=auctions["hour"].max(), covered=auctions["hotel_id"].nunique()
+        )
     }
     try:
         hotels = open_canonical(backend, lake, "hotels", first=first, last=last)
@@ -278,9 +301,11 @@ def _whole(backend: Engine, lake: Lake, auctions: Any, *, first: date, last: dat
     except NoData:
         return found
     direct = first_known(bookings, "booking_id", "click_id")
-    direct = direct.filter(direct["click_id"].isnull()).mutate(day=day_number(ibis._.known_at))
+    direct = direct.filter(direct["click_id"].isnull()).mutate(day=day_number(ibis._.known_at))  # noqa: PD003  (Ibis)
     return {
         **found,
-        "listed": hotels.mutate(day=day_number(hotels["known_at"])).group_by("day").agg(listed=ibis._.hotel_id.nunique()),
+        "listed": hotels.mutate(day=day_number(hotels["known_at"]))
+        .group_by("day")
+        .agg(listed=ibis._.hotel_id.nunique()),
         "direct": direct.group_by("day").agg(direct=ibis._.count()),
     }

@@ -7,14 +7,12 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from ml.ledger import champion, incidents, stages, versions
+from monitoring.causes import retrain_helps
 
 if TYPE_CHECKING:
     from ml.core.settings import Settings
     from ml.ledger.database import Database
     from ml.ledger.incidents import Incident
-
-RETRAIN_CAUSES = ("drift", "calibration")
-"""Causes of incidents that a model trained on newer days may cure."""
 
 _VERSIONS_SEEN = 200
 
@@ -31,8 +29,8 @@ def retrain_due(db: Database, settings: Settings, *, market: str, day: date) -> 
     """Whether a candidate is to be trained on a market day.
 
     Due when the day has its candidate already (a repeat builds the same one again), when there is no champion,
-    when the newest version is `settings.retrain_every_days` days old, or when an open incident of drift or
-    calibration has no version of its own day or later. Never on a held day. Versions of later days do not count, so that a day that
+    when the newest version is `settings.retrain_every_days` days old, or when an open incident that a
+    retrain may cure (`monitoring.causes`) has no version of its own day or later. Never on a held day. Versions of later days do not count, so that a day that
     is run again answers as it did then.
     """
     days = [v.day for v in versions.newest(db, market, _VERSIONS_SEEN) if v.day <= day]
@@ -63,7 +61,7 @@ def retrain_due(db: Database, settings: Settings, *, market: str, day: date) -> 
 def _untreated(found: list[Incident], *, newest: date, day: date) -> Incident | None:
     """The first incident up to `day` that opened after the newest version was trained."""
     for incident in found:
-        if incident.cause in RETRAIN_CAUSES and newest < incident.first_day <= day:
+        if retrain_helps(incident.cause) and newest < incident.first_day <= day:
             return incident
     return None
 

@@ -247,15 +247,17 @@ def _rate(limit: RateLimit, canary: ArmCounts, control: ArmCounts, limits: FastL
     k, n = canary[limit.count], canary[Count.REQUESTS]
     j, m = control[limit.count], control[Count.REQUESTS]
     won = e_rate(k, n, j, m, tolerated=limit.tolerated)
+    told = ""
     if limit.tried and canary[Count.TRIED]:
         # Half of the stake on each: a mean of wagers is a wager. Nobody was tried on a request that came too late to be
         # decided, so that those leave the control.
         all_k, all_n = k + canary[Count.TRIED_ERRORS], n + canary[Count.TRIED]
         seen = e_rate(all_k, all_n, j, max(m - control[Count.LATE], j), tolerated=limit.tolerated)
         won = float(np.logaddexp(won, seen)) - math.log(2)
+        told = f", {canary[Count.TRIED_ERRORS] / canary[Count.TRIED]:.3%} of {canary[Count.TRIED]} that it was only tried on"
     worse = share_interval(k, n, alpha=limits.beta).less(share_interval(j, m, alpha=limits.beta))
     verdict = Verdict.FAIL if won >= -math.log(alpha) else Verdict.PASS if worse.high <= limit.margin else Verdict.HOLD
-    reason = f"{k / n:.3%} of the canary's requests, {j / m:.3%} of the champion's"
+    reason = f"{k / n:.3%} of the canary's requests, {j / m:.3%} of the champion's{told}"
     return Finding(
         limit.name, verdict, reason, k / n - j / m, worse.low, worse.high, limit.margin, sample=n, p=p_value(won)
     )

@@ -301,12 +301,13 @@ def read_all(
 
 
 def arms_folders(settings: Settings, *, make: bool = False) -> tuple[Path, Path | None]:
-    """Where the workers of a bid service count: in its home, and in memory where that is private (`make`: made if need be).
+    """Where the workers of a market's service count: in its home, and in memory where that is private (`make`: made if need be).
 
     A worker counts in the second where it has one; a judge reads both.
     """
     memory = memory_folder(settings.home, settings.serve_memory, make=make)
-    return settings.serving / "arms", None if memory is None else memory / "arms"
+    name = settings.market_name
+    return settings.serving / "arms" / name, None if memory is None else memory / "arms" / name
 
 
 def sweep(folder: Path, keep: StatsKey) -> int:

@@ -58,6 +58,8 @@ def feed(platform: Platform, day: date) -> dict[str, Any] | None:
         found = slow_measures(arms[CANARY], arms[BASELINE], look=max((day - since.date()).days, 1))
     except BidwrightError as error:
         found = {"bookings": 0, "why": str(error)}
+    except Exception as error:  # noqa: BLE001  (the day is settled whatever a canary's decisions look like)
+        found = {"bookings": 0, "why": f"{type(error).__name__}: {error}"}
     rollouts.measure(platform.db, seen, found, platform.clock.now())
     return found
 

@@ -45,8 +45,8 @@ BACKTEST_AGE_DAYS = 3
 def comparison(platform: Platform, day: date, version: Version, live: Champion | None) -> ComparisonEvidence:
     """What candidate and champion learned from, and when this champion was last looked at."""
     from ml.ledger import decisions, incidents, versions
-    from ml.models.due import RETRAIN_CAUSES
     from ml.promotion.evidence import ComparisonEvidence
+    from monitoring.causes import retrain_helps
 
     found = ComparisonEvidence(
         candidate_data_digest=version.data_digest, candidate_trained_through=version.trained_through
@@ -64,7 +64,7 @@ def comparison(platform: Platform, day: date, version: Version, live: Champion |
         last_look=decisions.last_look(
             platform.db, platform.market, generation=live.generation, day=day, candidate=version.digest
         ),
-        incidents=tuple(sorted({one.cause for one in standing} & set(RETRAIN_CAUSES))),
+        incidents=tuple(sorted({one.cause for one in standing if retrain_helps(one.cause)})),
     )
 
 

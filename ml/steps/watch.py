@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.core.errors import CorruptArtefact
 from ml.core.units import known_by
+from ml.steps.observe import observe_day
 from ml.steps.rows import held_days
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def watch_day(platform: Platform, day: date, *, run_id: str = "", report: bool =
         subjects=subjects,
         matured=_matured(platform, day, live, models),
         served=_served(platform, day),
+        observed=observe_day(platform, day, live, models),
         run_id=run_id,
         report=report,
         at=platform.clock.now(),

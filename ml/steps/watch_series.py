@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,18 @@ SERIES_DAYS = 63
 """Nine whole weeks: the reference days, those that their prices are held against, and the judged ones."""
 
 _COUNTS = {
-    "auctions": ("eligible", "impressions", "places", "bids", "priced", "lower", "higher", "far_lower", "gap"),
+    "auctions": (
+        "eligible",
+        "impressions",
+        "places",
+        "bids",
+        "priced",
+        "lower",
+        "higher",
+        "far_lower",
+        "gap",
+        "gap_squares",
+    ),
     "clicks": ("clicks", "spend", "clicked_bids"),
     "bookings": ("bookings", "day0", "late", "booking_value", "checked", "inaccurate"),
     "prices": ("matched", "own_price_change", "matched_rivals", "rival_price_change"),
@@ -52,6 +63,7 @@ class Extras:
         whole: by name, then by day.
         missing: why a name is not there.
         held: days that nothing may be learned from.
+        masked: days that are no reference, and are looked at all the same.
         take_share: what a booking earns, as a share of its value.
     """
 
@@ -59,26 +71,41 @@ class Extras:
     whole: Mapping[str, Mapping[date, float]] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     held: frozenset[date] = frozenset()
+    masked: frozenset[date] = frozenset()
     take_share: float | None = None
 
 
 NO_EXTRAS = Extras()
 
 
+def merged(*parts: Extras) -> Extras:
+    """Several extras as one; names do not collide, and the first part that knows the share of a booking says it."""
+    found = NO_EXTRAS
+    for part in parts:
+        found = Extras(
+            sums={**found.sums, **part.sums},
+            whole={**found.whole, **part.whole},
+            missing={**found.missing, **part.missing},
+            held=found.held | part.held,
+            masked=found.masked | part.masked,
+            take_share=found.take_share if found.take_share is not None else part.take_share,
+        )
+    return found
+
+
 def read_series(platform: Platform, day: date, extras: Extras = NO_EXTRAS) -> MarketSeries:
     """The series of the last nine weeks, up to a market day."""
-    from dataclasses import replace
+    held = frozenset(held_days(platform, day)) - {day} - extras.masked
+    odd = held | extras.held | extras.masked
+    facts = read_facts(platform.lake, day - timedelta(days=SERIES_DAYS - 1), day, odd)
+    return series_of(facts, day, extras=merged(extras, Extras(held=held)))
 
-    held = frozenset(held_days(platform, day)) - {day}
-    facts = read_facts(platform.lake, day - timedelta(days=SERIES_DAYS - 1), day)
-    return series_of(facts, day, extras=replace(extras, held=extras.held | held))
 
-
-def read_facts(lake: Lake, first: date, last: date) -> Facts:
+def read_facts(lake: Lake, first: date, last: date, odd: Collection[date] = ()) -> Facts:
     """The facts of these days in one pass; `series_of` makes the series of any of them, from the tenth week on in full."""
     from ml.features.watch_facts import watch_facts
 
-    return watch_facts(lake, first=first, last=last)
+    return watch_facts(lake, first=first, last=last, odd=odd)
 
 
 def series_of(facts: Facts, day: date, *, extras: Extras = NO_EXTRAS) -> MarketSeries:
@@ -92,10 +119,11 @@ def series_of(facts: Facts, day: date, *, extras: Extras = NO_EXTRAS) -> MarketS
     first = max(facts.first, day - timedelta(days=SERIES_DAYS - 1))
     days = days_between(first, day)
     book = _Book(facts, days)
+    odd = extras.held | extras.masked
     sums: dict[str, Floats] = {}
     for frame, names in _COUNTS.items():
         sums |= book.sums(frame, names)
-    sums |= _expected_places(book, extras.held) | _expected_clicks(book, extras.held) | _early(book, extras.held)
+    sums |= _expected_places(book, odd) | _expected_clicks(book, odd) | _early(book, odd)
     sums |= {"new_hotels": book.new_hotels()} if "fresh" in facts.frames else {}
     sums |= {name: book.by_leaf(found) for name, found in extras.sums.items()}
     whole = {name: book.by_day(frame, name) for frame, name in _WHOLE if frame in facts.frames}
@@ -109,6 +137,7 @@ def series_of(facts: Facts, day: date, *, extras: Extras = NO_EXTRAS) -> MarketS
         whole=whole,
         missing={**missing, **extras.missing},
         held=extras.held,
+        masked=extras.masked,
         take_share=extras.take_share,
     )
 
@@ -144,6 +173,13 @@ class _Book:
         leaf = np.array([self._code.get((a, b), none) for a, b in zip(partners, points, strict=True)], dtype=np.int64)
         return frame, leaf, day
 
+    def need(self, name: str) -> tuple[pd.DataFrame, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """`rows` of a frame that is there."""
+        found = self.rows(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
     def sums(self, name: str, columns: Sequence[str]) -> dict[str, Floats]:
         """Columns of a frame by leaf and day; NaN on days that did not land."""
         found = self.rows(name)
@@ -170,13 +206,13 @@ class _Book:
 
     def hours(self) -> dict[str, Floats]:
         """By leaf, day and hour."""
-        found = self.rows("hours")
-        assert found is not None
-        frame, leaf, day = found
+        frame, leaf, day = self.need("hours")
         place = (leaf * len(self.days) + day) * 24 + frame["hour"].to_numpy(dtype=np.int64)
         size = self.shape[0] * self.shape[1] * 24
         return {
-            name: np.bincount(place, frame[name].to_numpy(dtype=np.float64), minlength=size).reshape(*self.shape, 24)
+            name: np.asarray(
+                np.bincount(place, frame[name].to_numpy(dtype=np.float64), minlength=size), np.float64
+            ).reshape(*self.shape, 24)
             for name in _HOURS
         }
 
@@ -184,9 +220,7 @@ class _Book:
         """Auctions of hotels that began at most so many days ago, and that were not there when the facts began."""
         from ml.features.watch_facts import GAP_DAYS, REFERENCE_DAYS
 
-        found = self.rows("fresh")
-        assert found is not None
-        frame, leaf, day = found
+        frame, leaf, day = self.need("fresh")
         began = frame["seen"].to_numpy(dtype=np.int64) - (self.facts.first - date(1970, 1, 1)).days
         count = np.where(began >= REFERENCE_DAYS + GAP_DAYS, frame["n"].to_numpy(dtype=np.float64), 0.0)
         return self.table(leaf, day, count)
@@ -197,7 +231,7 @@ class _Book:
 
         age = np.arange(len(self.days))[::-1]
         usable = np.array([day not in held for day in self.days]) & self.landed
-        return (age > GAP_DAYS) & (age <= GAP_DAYS + REFERENCE_DAYS) & usable
+        return np.asarray((age > GAP_DAYS) & (age <= GAP_DAYS + REFERENCE_DAYS) & usable)
 
 
 def _expected_places(book: _Book, held: frozenset[date]) -> dict[str, Floats]:
@@ -231,7 +265,9 @@ def _expected_clicks(book: _Book, held: frozenset[date]) -> dict[str, Floats]:
     for frame, leaf, day in (shown, clicked):
         code = _partner_codes(book)[leaf] * width + frame["cell"].to_numpy(dtype=np.int64)
         codes.append(code)
-        counts.append(np.bincount(code[use[day]], frame["n"].to_numpy(dtype=np.float64)[use[day]], minlength=width * 64))
+        counts.append(
+            np.bincount(code[use[day]], frame["n"].to_numpy(dtype=np.float64)[use[day]], minlength=width * 64)
+        )
     pooled = counts[1].sum() / max(counts[0].sum(), 1.0)
     rate = (counts[1] + 20 * pooled) / (counts[0] + 20)
     frame, leaf, day = shown
@@ -271,7 +307,7 @@ def _early(book: _Book, held: frozenset[date]) -> dict[str, Floats]:
         age = frame["age"].to_numpy(dtype=np.int64) if "age" in frame else np.zeros(len(frame), dtype=np.int64)
         place = ((leaf * days + day) * len(leads) + lead) * ages + age
         flat = np.bincount(place, frame["n"].to_numpy(dtype=np.float64), minlength=leaves * days * len(leads) * ages)
-        return flat.reshape(leaves, days, len(leads), ages)
+        return np.asarray(flat.reshape(leaves, days, len(leads), ages), dtype=np.float64)
 
     bookings, ends = cube(made, 1)[..., 0], cube(cancelled, EARLY_AGES)
     exposed = np.zeros_like(ends)

@@ -14,7 +14,7 @@ from monitoring.mail.notice import SEVERITIES, amount, subject_line
 from monitoring.mail.render import COLOURS, LINE_LENGTH, LINES_SHOWN, TITLE_LENGTH, Rendered, page
 from monitoring.series import Series
 
-CHARTS_SHOWN, MARKETS_SHOWN = 6, 20
+CHARTS_SHOWN, MARKETS_SHOWN, SUBJECT_MARKETS = 6, 20, 2
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def digest_subject(digest: Digest) -> str:
     >>> digest_subject(Digest(date(2026, 3, 7), [], [Item("critical", "critical", "drift")]))
     '[digest] Bidwright on 2026-03-07: 1 incident open, 1 critical'
     """
-    return subject_line("digest", f"Bidwright on {digest.day.isoformat()}: {_heading(digest)}")
+    few = 1 <= len(digest.markets) <= SUBJECT_MARKETS
+    place = " in " + " and ".join(cut(line.market, 40) for line in digest.markets) if few else ""
+    return subject_line("digest", f"Bidwright{place} on {digest.day.isoformat()}: {_heading(digest)}")
 
 
 def render_digest(digest: Digest) -> Rendered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import accumulate
@@ -61,7 +62,7 @@ def _rendered(notice: Notice, *, drawn: bool) -> Rendered:
         "colour": colour,
         "heading": notice.title,
         "preview": notice.summary,
-        "above": " · ".join(dict.fromkeys([notice.kind, notice.state, notice.severity])),
+        "above": " · ".join(_each_once([notice.kind, notice.state, notice.severity])),
         "below": place + since,
         "first_reasons": notice.reasons[:first],
         "more_reasons": notice.reasons[first:],
@@ -76,6 +77,21 @@ def _rendered(notice: Notice, *, drawn: bool) -> Rendered:
     return page("notice.txt.j2", values), page("notice.html.j2", values), attachments
 
 
+def _reasons(notice: Notice) -> list[str]:
+    """What happened, and the summary before it where nothing else says that: a list of mails shows it, the mail has to."""
+    said = [notice.title, *notice.reasons]
+    told = any(notice.summary.casefold() in one.casefold() for one in said)
+    return [*notice.reasons] if told else [notice.summary, *notice.reasons]
+
+
+def _each_once(words: Sequence[str]) -> list[str]:
+    """Those that say something new, whatever their case; as they are written first."""
+    said: dict[str, str] = {}
+    for word in words:
+        said.setdefault(word.casefold(), word)
+    return list(said.values())
+
+
 def _bounded(notice: Notice) -> Notice:
     """The same notice without anything that is endlessly long."""
     return replace(
@@ -85,7 +101,7 @@ def _bounded(notice: Notice) -> Notice:
         title=cut(notice.title, TITLE_LENGTH),
         market=cut(notice.market, LINE_LENGTH),
         summary=cut(notice.summary, LINE_LENGTH),
-        reasons=[cut(reason, LINE_LENGTH) for reason in notice.reasons[:LINES_SHOWN]],
+        reasons=[cut(reason, LINE_LENGTH) for reason in _reasons(notice)[:LINES_SHOWN]],
         did=cut(notice.did, TEXT_LENGTH),
         todo=cut(notice.todo, TEXT_LENGTH),
         buttons=safe_links(notice.buttons),

@@ -44,14 +44,6 @@ def detector(count: Floats, expected: Floats, *, tolerated: float, alternatives:
     return np.asarray(found, dtype=np.float64)
 
 
-def process(count: Floats, expected: Floats, *, tolerated: float, alternatives: Sequence[float]) -> Floats:
-    """Logarithm of the e-process that starts with the first step and never anew, shape (steps,): above log(1 / alpha) at any
-    moment is evidence at the level alpha (Ville 1939)."""
-    x, m = (np.where(np.isfinite(count) & np.isfinite(expected), v, 0.0) for v in (count, expected))
-    paths = [np.cumsum(x * math.log(rate / tolerated) - m * (rate - tolerated)) for rate in alternatives]
-    return np.asarray(np.logaddexp.reduce(np.stack(paths), axis=0) - math.log(len(paths)), dtype=np.float64)
-
-
 def limit_of(years: float, steps_a_day: float) -> float:
     """The level, as a logarithm, at which false alarms are so many years apart at the mean.
 

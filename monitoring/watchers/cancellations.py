@@ -17,7 +17,7 @@ from monitoring.watchers.series import MarketSeries, Scope
 CHECK, MEASURE = "cancellations", "early_cancellations"
 TOLERATED = 1.2
 LEAST_EVENTS = 20.0
-BETTING_DAYS = 14
+BETTING_DAYS, LATELY = 14, 4
 
 
 def watch_cancellations(series: MarketSeries, day: date, limits: WatchLimits) -> list[Watched]:  # noqa: ARG001
@@ -29,9 +29,7 @@ def watch_cancellations(series: MarketSeries, day: date, limits: WatchLimits) ->
 
 
 def _of_scope(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
-    count, expected = series.sum("early_cancelled", scope), series.sum("early_expected", scope)
-    assert count is not None
-    assert expected is not None
+    count, expected = series.need("early_cancelled", scope), series.need("early_expected", scope)
     before = (reference_days(series, limits) > 0) & np.isfinite(count)
     if before.sum() < limits.least_days:
         reason = f"early cancellations in {scope}: {int(before.sum())} days are known, {limits.least_days} are needed"
@@ -51,7 +49,8 @@ def _of_scope(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
     since = len(series.days) - len(path) + min(int(low[-1]) + 1 if len(low) else 0, len(path) - 1)
     now, usual = float(np.nansum(count[since:])), level * float(np.nansum(expected[since:]))
     ratio = now / max(usual, 1e-9)
-    moved = evidence >= 1 and ratio > TOLERATED
+    lately = float(np.nansum(count[-LATELY:]) / max(level * float(np.nansum(expected[-LATELY:])), 1e-9))
+    moved = evidence >= 1 and ratio > TOLERATED and lately > TOLERATED  # what is over is no alarm any more
     reason = f"bookings in {scope} are cancelled as early and as often as before"
     if moved:
         reason = (

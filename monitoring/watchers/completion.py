@@ -30,7 +30,7 @@ SLOW, SLOW_TOLERATED, SLOW_AT_LEAST = "bookings_per_click", 0.97, 0.85
 """All bookings of a day, late ones too, by the day: slower to stop, and more of them, so that a third less can be seen. The
 fall must be larger than the second, and is told from the third on."""
 
-_LATE_DAYS = 7
+_LATE_DAYS, _NEWEST_DAYS = 7, 2
 
 LEAST_BOOKINGS = 30.0
 """Bookings in the reference weeks, below which the rate is not known."""
@@ -46,14 +46,17 @@ def watch_completion(series: MarketSeries, day: date, limits: WatchLimits) -> li
     if missing:
         return [hold(CHECK, MEASURE, f"bookings on the day of the click: {missing}")]
     found = [_of_scope(series, scope, limits) for scope in series.scopes]
-    slow = [] if series.why_missing("late") else [_slow(series, scope, limits) for scope in series.scopes]
+    late = series.why_missing("late")
+    slow = (
+        [hold(CHECK, SLOW, f"bookings of clicks: {late}")]
+        if late
+        else [_slow(series, scope, limits) for scope in series.scopes]
+    )
     return [*found, *slow, _uncredited(series, limits)]
 
 
 def _of_scope(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
-    day0, clicks = series.sum("day0", scope), series.sum("clicks", scope)
-    assert day0 is not None
-    assert clicks is not None
+    day0, clicks = series.need("day0", scope), series.need("clicks", scope)
     age = np.arange(len(series.days))[::-1]
     known = np.isfinite(day0) & np.isfinite(clicks)
     before = (age >= BETTING_DAYS) & (age < BETTING_DAYS + REFERENCE_DAYS) & series.usable & known
@@ -66,7 +69,7 @@ def _of_scope(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
         return hold(CHECK, MEASURE, reason, scope, why=SMALL_MARKET)
     if not known[-1]:
         return hold(CHECK, MEASURE, f"{series.day} did not land", scope)
-    recent = np.flatnonzero((age < BETTING_DAYS) & series.usable | (age == 0))
+    recent = np.flatnonzero((age < BETTING_DAYS) & series.watched)
     count, expected, instants = _steps(series, scope, recent, before, day0, clicks * per_click)
     tolerated = TOLERATED * (1.0 - min(careful(events), 0.5))
     path = detector(count, expected, tolerated=tolerated, alternatives=[r for r in FALLS if r < 0.9 * tolerated])
@@ -75,7 +78,9 @@ def _of_scope(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
     since = _began(path)
     ratio = float(count[since:].sum() / max(expected[since:].sum(), 1e-9))
     effect = float(np.log(max(ratio, 0.01)))
-    moved = evidence >= 1 and ratio < TOLERATED
+    last = instants.index(next(one for one in instants if one[0].date() == series.day))
+    today = float(count[last:].sum() / max(expected[last:].sum(), 1e-9))
+    moved = evidence >= 1 and ratio < TOLERATED and today < TOLERATED  # what is over is no alarm any more
     crossed = int(np.flatnonzero(path >= limit)[np.flatnonzero(path >= limit) >= since][0]) if moved else None
     now, usual = count[since:].sum(), expected[since:].sum()
     reason = f"bookings on the day of the click in {scope} are as many as clicks let expect"
@@ -92,10 +97,7 @@ def _of_scope(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
 
 
 def _slow(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
-    day0, late, clicks = (series.sum(name, scope) for name in ("day0", "late", "clicks"))
-    assert day0 is not None
-    assert late is not None
-    assert clicks is not None
+    day0, late, clicks = (series.need(name, scope) for name in ("day0", "late", "clicks"))
     says = f"bookings of clicks in {scope}"
     age = np.arange(len(series.days))[::-1]
     earlier = np.array([np.nanmean(clicks[max(0, n - _LATE_DAYS) : n]) if n else np.nan for n in range(len(clicks))])
@@ -111,15 +113,20 @@ def _slow(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
     expected = expected + earlier * late[before].sum() / max(earlier[before].sum(), 1e-9)
     tolerated = SLOW_TOLERATED * (1.0 - min(careful(events), 0.5))
     last = slice(-BETTING_DAYS, None)
-    usable = np.where(series.usable[last] | (age[last] == 0), 1.0, np.nan)
+    usable = np.where(series.watched[last], 1.0, np.nan)
     path = detector(
-        (day0 + late)[last] * usable, expected[last], tolerated=tolerated, alternatives=[r for r in FALLS if r < 0.9 * tolerated]
+        (day0 + late)[last] * usable,
+        expected[last],
+        tolerated=tolerated,
+        alternatives=[r for r in FALLS if r < 0.9 * tolerated],
     )
     evidence = float(path[-1] / limit_of(limits.years_between, 1.0))
     since = len(clicks) - len(path) + _began(path)
     now, usual = float(np.nansum((day0 + late)[since:])), float(np.nansum(expected[since:]))
     ratio = now / max(usual, 1e-9)
-    moved = evidence >= 1 and ratio < SLOW_AT_LEAST
+    newest = slice(-_NEWEST_DAYS, None)
+    lately = float(np.nansum((day0 + late)[newest]) / max(float(np.nansum(expected[newest])), 1e-9))
+    moved = evidence >= 1 and ratio < SLOW_AT_LEAST and lately < SLOW_AT_LEAST
     reason = f"{says} are as many as clicks let expect"
     if moved:
         reason = (
@@ -162,14 +169,33 @@ def _uncredited(series: MarketSeries, limits: WatchLimits) -> Watched:
         logs = np.where(series.usable & (direct > 0), np.log(np.maximum(direct, 1.0)), np.nan)
     same = [logs[-1 - 7 * week] for week in range(1, 5) if 7 * week < len(logs) and np.isfinite(logs[-1 - 7 * week])]
     if len(same) < 3 or not np.isfinite(logs[-1]):
-        return hold(CHECK, "uncredited", "bookings without a click: four weeks are needed to judge them", why=COLD_START)
+        return hold(
+            CHECK, "uncredited", "bookings without a click: four weeks are needed to judge them", why=COLD_START
+        )
     usual, count = float(np.exp(np.mean(same))), float(direct[-1])
     effect = float(np.log(count / usual))
-    # Counts of a day, and a week that is better than another by some percent.
-    evidence = abs(effect) / np.sqrt(1.0 / count + 1.0 / (len(same) * usual) + 0.04**2) / UNCREDITED_SIGMAS
+    evidence = abs(effect) / _spread_of_weeks(logs) / UNCREDITED_SIGMAS
     moved = bool(evidence >= 1 and abs(effect) >= limits.level("uncredited", _UNCREDITED).effect)
+    # As many as are missing elsewhere, about: more of them is another story.
+    missing = _missing_today(series)
+    moved = moved and missing > 0 and 0.4 * missing <= count - usual <= 3.0 * missing
     reason = f"{count:.0f} bookings without a click, {usual:.0f} on the same weekday before"
     return Watched(
         CHECK, "the market", "uncredited", Verdict.PASS, abs(effect), _UNCREDITED.effect, reason, effect=effect,
         evidence=float(evidence), now=count, before=usual, since=series.day if moved else None, moved=moved,
     )  # fmt: skip
+
+
+def _spread_of_weeks(logs: Floats) -> float:
+    """Standard deviation of a day against the same weekday of the four weeks before it, in the past; at least 4 %."""
+    away = [logs[n] - np.nanmean(logs[[n - 7 * week for week in range(1, 5)]]) for n in range(28, len(logs) - 1)]
+    known = np.array([one for one in away if np.isfinite(one)])
+    return max(float(known.std()), 0.04) if len(known) >= 7 else 0.15
+
+
+def _missing_today(series: MarketSeries) -> float:
+    """Bookings on the day of their click that the judged day's clicks let expect, and that did not come."""
+    day0, clicks = series.need("day0"), series.need("clicks")
+    age = np.arange(len(series.days))[::-1]
+    before = (age >= BETTING_DAYS) & series.usable & np.isfinite(day0) & np.isfinite(clicks)
+    return float(clicks[-1] * day0[before].sum() / max(float(clicks[before].sum()), 1.0) - day0[-1])

@@ -28,18 +28,17 @@ _NEW = Ratio(CHECK, "new_hotels", "new_hotels", "eligible", Level(0.02, 5.0, 100
              "the share of auctions of hotels that are new", is_share=True)  # fmt: skip
 
 
-def watch_demand(series: MarketSeries, day: date, limits: WatchLimits) -> list[Watched]:
+def watch_demand(series: MarketSeries, day: date, limits: WatchLimits) -> list[Watched]:  # noqa: ARG001
     """Auctions of each part against the season, over three days, and new hotels."""
     missing = series.why_missing("eligible")
     if missing:
         return [hold(CHECK, "eligible", f"auctions: {missing}")]
-    found = [_of_scope(series, scope, limits) for scope in series.scopes]
+    found = [_of_scope(series, scope) for scope in series.scopes]
     return [*found, *[one for one in watch_ratio(_NEW, series, limits) if one.scope == Scope()]]
 
 
-def _of_scope(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:  # noqa: ARG001
-    eligible = series.sum("eligible", scope)
-    assert eligible is not None
+def _of_scope(series: MarketSeries, scope: Scope) -> Watched:
+    eligible = series.need("eligible", scope)
     away, sure, year = _away(series, eligible)
     recent = away[-3:]
     if not np.isfinite(recent).all():

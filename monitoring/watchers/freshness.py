@@ -34,5 +34,3 @@ def watch_freshness(series: MarketSeries, day: date, limits: WatchLimits) -> lis
             since=series.day if moved else None, moved=moved,
         )
     ]  # fmt: skip
-
-

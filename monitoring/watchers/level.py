@@ -61,7 +61,9 @@ def watch_ratio(ratio: Ratio, series: MarketSeries, limits: WatchLimits) -> list
 def hold(check: str, measure: str, reason: str, scope: Scope | None = None, *, why: str = "missing") -> Watched:
     """Nothing can be told: `why` is `missing`, or one of the quiet reasons of `monitoring.findings`."""
     scope = scope or Scope()
-    return Watched(why if why != "missing" else check, str(scope), measure, Verdict.HOLD, None, None, reason, scope=scope)
+    return Watched(
+        why if why != "missing" else check, str(scope), measure, Verdict.HOLD, None, None, reason, scope=scope
+    )
 
 
 def reference_days(series: MarketSeries, limits: WatchLimits) -> Floats:
@@ -73,11 +75,15 @@ def reference_days(series: MarketSeries, limits: WatchLimits) -> Floats:
 
 def _of_scope(ratio: Ratio, series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
     limit = limits.level(ratio.measure, ratio.limit)
-    top, bottom = series.sum(ratio.top, scope), series.sum(ratio.bottom, scope)
-    assert top is not None
-    assert bottom is not None
+    top, bottom = series.need(ratio.top, scope), series.need(ratio.bottom, scope)
     known = np.isfinite(top) & np.isfinite(bottom) & (bottom >= limit.least)
     plain = np.divide(top, bottom, out=np.full(len(top), np.nan), where=known & (bottom > 0))
+    return judge_level(ratio, plain, series, scope, limits)
+
+
+def judge_level(ratio: Ratio, plain: Floats, series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watched:
+    """The finding of a ratio by day, shape (days,), NaN where too little was seen."""
+    limit = limits.level(ratio.measure, ratio.limit)
     values = plain if ratio.is_log or ratio.is_share else np.log(np.maximum(plain, ratio.nothing))
     before = values[(reference_days(series, limits) > 0) & np.isfinite(values)]
     if not np.isfinite(values[-1]):
@@ -88,12 +94,16 @@ def _of_scope(ratio: Ratio, series: MarketSeries, scope: Scope, limits: WatchLim
         return hold(ratio.check, ratio.measure, reason, scope, why=COLD_START)
     base = float(np.median(before))
     spread = max(_MAD_TO_SD * float(np.median(np.abs(before - base))), limit.floor)
-    effect, evidence, days = max((_window(values, base, spread, len(before), limit, k, more) for k, more in WINDOWS), key=lambda x: x[1])
+    effect, evidence, days = max(
+        (_window(values, base, spread, len(before), limit, k, more) for k, more in WINDOWS), key=lambda x: x[1]
+    )
     moved = evidence >= 1 and abs(effect) >= limit.effect
     now, was = (_told(ratio, base + part) for part in (effect, 0.0))
     over = "" if days == 1 else f" over {days} days"
     reason = f"{ratio.says}, {scope}: {now:.3g}{over}, {was:.3g} before"
-    reason += f" (moved by {abs(effect):.2f}, limit {limit.effect:g}; {evidence:.1f} x the evidence needed)" if moved else ""
+    reason += (
+        f" (moved by {abs(effect):.2f}, limit {limit.effect:g}; {evidence:.1f} x the evidence needed)" if moved else ""
+    )
     return Watched(
         ratio.check, str(scope), ratio.measure, Verdict.FAIL if moved and ratio.alarms else Verdict.PASS,
         abs(effect), limit.effect, reason, scope=scope, effect=effect, evidence=evidence, now=now, before=was,
@@ -123,7 +133,9 @@ _ALIKE = 0.25
 def _since(values: Floats, base: float, effect: float) -> int:
     """The first of the last days that lie at least half as far out on the same side."""
     place = len(values) - 1
-    while place > 0 and np.isfinite(values[place - 1]) and (values[place - 1] - base) * np.sign(effect) >= abs(effect) / 2:
+    while (
+        place > 0 and np.isfinite(values[place - 1]) and (values[place - 1] - base) * np.sign(effect) >= abs(effect) / 2
+    ):
         place -= 1
     return place
 

@@ -19,6 +19,7 @@ SUMS: Mapping[str, str] = {
     "higher": "the same, more than 1 % above",
     "far_lower": "the same, more than 10 % below",
     "gap": "logarithm of our price over the cheapest rival's, summed over priced auctions",
+    "gap_squares": "its square, summed likewise",
     "matched": "auctions whose hotel and day of arrival were searched before",
     "own_price_change": "logarithm of our price over that of the same hotel and day of arrival before, summed over matched",
     "rival_price_change": "the same of the cheapest rival's price, over matched and priced auctions",
@@ -35,7 +36,7 @@ SUMS: Mapping[str, str] = {
     "sampled": "eligible auctions that the champion scored",
     "predicted_clicks": "its clicks, were we shown at the top of each of these",
     "predicted_bookings": "its bookings per click, summed over these",
-    "predicted_value": "its net value of a click, summed over these, in micros",
+    "predicted_value": "its gross value of a click, summed over these, in micros",
     "expected_bookings": "bookings that the champion expects the day to teach: of each earlier click what should come now",
     "champion_bookings": "what came of the same clicks",
 }

@@ -29,7 +29,9 @@ def watch_reports(series: MarketSeries, day: date, limits: WatchLimits) -> list[
 def _repeated(series: MarketSeries) -> Watched:
     rows, repeated = series.whole.get("rows"), series.whole.get("repeated")
     if rows is None or repeated is None or not np.isfinite(rows[-1]):
-        return hold(CHECK, "repeated_rows", f"rows delivered twice: {series.why_missing('rows', 'repeated') or 'not logged'}")
+        return hold(
+            CHECK, "repeated_rows", f"rows delivered twice: {series.why_missing('rows', 'repeated') or 'not logged'}"
+        )
     share = float(repeated[-1] / max(rows[-1], 1.0))
     moved = share > REPEATED_SHARE and repeated[-1] >= LEAST_ROWS
     reason = f"{repeated[-1]:.0f} of {rows[-1]:.0f} rows of clicks and bookings came twice"

@@ -54,7 +54,8 @@ class MarketSeries:
         hourly: by name, shape (leaves, days, 24): the same by the UTC hour.
         whole: by name, shape (days,): what has no partner; NaN where it is not known.
         missing: why a name is in none of these.
-        held: days that nothing may be learned from; they are no reference.
+        held: days that nothing may be learned from; they are no reference, and no bet is placed on them.
+        masked: days of an outage or a broken feed: no reference either, but looked at as long as it lasts.
         take_share: what a booking earns, as a share of its value; None where that is not known.
     """
 
@@ -65,6 +66,7 @@ class MarketSeries:
     whole: Mapping[str, Floats] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     held: frozenset[date] = frozenset()
+    masked: frozenset[date] = frozenset()
     take_share: float | None = None
 
     @property
@@ -74,8 +76,13 @@ class MarketSeries:
 
     @cached_property
     def usable(self) -> npt.NDArray[np.bool_]:
-        """Days that may serve as reference, shape (days,): landed and not held."""
-        return np.array([day not in self.held for day in self.days])
+        """Days that may serve as reference, shape (days,): neither held nor masked."""
+        return np.array([day not in self.held and day not in self.masked for day in self.days])
+
+    @cached_property
+    def watched(self) -> npt.NDArray[np.bool_]:
+        """Days that are looked at, shape (days,): the judged one, and those that are not held."""
+        return np.array([day not in self.held or day == self.day for day in self.days])
 
     @cached_property
     def scopes(self) -> tuple[Scope, ...]:
@@ -92,6 +99,13 @@ class MarketSeries:
         """A measure of a part of the market by day, shape (days,); None where the source does not provide it."""
         found = self.sums.get(name)
         return None if found is None else np.asarray(found[self._rows(scope)].sum(axis=0))
+
+    def need(self, name: str, scope: Scope = MARKET) -> Floats:
+        """A measure that `why_missing` was asked about, by day, shape (days,)."""
+        found = self.sum(name, scope)
+        if found is None:
+            raise KeyError(name)
+        return found
 
     def hours(self, name: str, scope: Scope = MARKET) -> Floats | None:
         """The same by day and hour, shape (days, 24)."""

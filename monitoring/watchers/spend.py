@@ -55,11 +55,15 @@ def _velocity(series: MarketSeries, scope: Scope, limits: WatchLimits) -> Watche
     # stray further than counts do by themselves.
     most = MANY * usual_clicks
     many = (clicks[-1] - most) / np.sqrt(np.maximum(most + most**2 / 8.0, 1.0))
-    price = spend[-1] / np.maximum(clicks[-1], 1.0) / max(float(spend[before].sum() / max(clicks[before].sum(), 1.0)), 1.0)
+    price = (
+        spend[-1] / np.maximum(clicks[-1], 1.0) / max(float(spend[before].sum() / max(clicks[before].sum(), 1.0)), 1.0)
+    )
     dear = np.sqrt(clicks[-1]) * np.log(np.maximum(price / DEAR, 1e-9))
     sure = np.maximum(np.maximum(many, dear), 0.0)
     hit = (ratio > VELOCITY) & (clicks[-1] >= LEAST_CLICKS) & (sure >= SIGMAS)
-    hour = int(np.flatnonzero(hit)[0]) if hit.any() else int(np.argmax(np.where(clicks[-1] >= LEAST_CLICKS, ratio, 0.0)))
+    hour = (
+        int(np.flatnonzero(hit)[0]) if hit.any() else int(np.argmax(np.where(clicks[-1] >= LEAST_CLICKS, ratio, 0.0)))
+    )
     moved = bool(hit.any())
     start = datetime.combine(series.day, datetime.min.time(), tzinfo=UTC)
     reason = f"no hour of {scope} cost more than {VELOCITY} x its forecast"
@@ -82,15 +86,14 @@ def _level(daily: Floats, before: np.ndarray) -> float:
 
 
 def _plan(series: MarketSeries) -> Watched:
-    planned, spend = series.whole.get("planned_spend"), series.sum("spend")
-    assert spend is not None
+    planned, spend = series.whole.get("planned_spend"), series.need("spend")
     if planned is None or not np.isfinite(planned[-1]) or planned[-1] <= 0:
         why = series.why_missing("planned_spend") or f"nothing was expected of the bids of {series.day}"
         return hold(CHECK, "spend_over_plan", f"spend against plan: {why}", why=COLD_START)
-    clicks = series.sum("clicks")
+    clicks = series.need("clicks")
     ratio = float(spend[-1] / planned[-1])
     # A day's cost strays by about its size over the root of its clicks.
-    n = float(clicks[-1]) if clicks is not None and np.isfinite(clicks[-1]) else 0.0
+    n = float(clicks[-1]) if np.isfinite(clicks[-1]) else 0.0
     limit = PLAN_HIGH if ratio > 1 else PLAN_LOW
     evidence = abs(math.log(max(ratio, 0.01) / limit)) * math.sqrt(max(n, 1.0)) / 3.0
     outside = not PLAN_LOW <= ratio <= PLAN_HIGH

@@ -77,7 +77,10 @@ def _said(drawn: Chart) -> str:
         if places:
             at = drawn["x"]["values"][places[-1]]
             where = f" on {at}" if drawn["x"]["kind"] == "day" else f" at {at}"
-            parts.append(f"{curve['name']} {amount(curve['values'][places[-1]])} {drawn['unit']}".rstrip() + where)
+            parts.append(
+                f"{curve['name']} {written(curve['values'][places[-1]], drawn['unit'])} {drawn['unit']}".rstrip()
+                + where
+            )
     return "; ".join(parts) or "nothing is known yet"
 
 
@@ -90,6 +93,16 @@ def amount(value: float) -> str:
     if 0 < abs(value) < 0.1:
         return f"{value:.4g}"
     return f"{value:,.2f}".removesuffix(".00").replace(",", " ")
+
+
+def written(value: float, unit: str) -> str:
+    """A value of a chart: an amount, or four digits where it is a ratio or has no unit.
+
+    >>> written(1.01324, "promised / realised"), written(231.12, "EUR"), written(27.0, "")
+    ('1.013', '231.12', '27')
+    """
+    is_ratio = not unit or "/" in unit
+    return f"{value:.4g}" if is_ratio and abs(value) < 1_000 else amount(value)
 
 
 def money_by_day(rows: Sequence[Mapping[str, Any]], plan: Sequence[Mapping[str, Any]], *, currency: str) -> list[Chart]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader
 
 from bidwright_ui.assets import address
-from bidwright_ui.charts import amount
+from bidwright_ui.charts import amount, written
 from bidwright_ui.charts import known as is_known
 from bidwright_ui.intervals import line
 from bidwright_ui.page import NAVIGATION
@@ -103,13 +103,13 @@ def is_table(value: Mapping[str, Any]) -> bool:
     return len(rows) > 1 and all(isinstance(row, Mapping) and row.keys() == rows[0].keys() for row in rows)
 
 
-def known(value: float | None) -> str:
-    """An amount in currency units; a dash where it is not known.
+def known(value: float | None, unit: str = "currency") -> str:
+    """An amount in currency units, or a chart's value in its own unit; a dash where it is not known.
 
-    >>> known(1234.5), known(None)
-    ('1 234.50', '-')
+    >>> known(1234.5), known(None), known(1.01324, "")
+    ('1 234.50', '-', '1.013')
     """
-    return "-" if value is None else amount(value)
+    return "-" if value is None else written(value, unit)
 
 
 def without_money(metrics: Any) -> Any:

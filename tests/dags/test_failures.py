@@ -135,6 +135,7 @@ def late(run_day: Callable[..., Any], pipeline: Any) -> Callable[[str, str], Any
             with patch.object(SerializedDAG, "create_dagrun", remember):
                 run_day(dag_id, None)
         dag, values = known[dag_id]
+        dag.deadline = ["in the table of deadline alerts"]
         with create_session() as session:
             about = {"run_id": f"late__{uuid4()}", "partition_key": key, "logical_date": None}
             values = values | about | {"state": DagRunState.QUEUED, "session": session}

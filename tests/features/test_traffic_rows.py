@@ -12,7 +12,7 @@ import pytest
 from ml.core.units import days_between
 from ml.features.build import build_days
 from ml.features.definitions import FEATURE_VIEWS
-from ml.features.training_set import click_rows, opportunity_rows
+from ml.features.training_set import click_rows, opportunity_rows, traffic_tally
 from ml.lake.lake import Lake
 from ml.market.tables import TABLES
 
@@ -52,6 +52,30 @@ def test_traffic_features_are_those_of_the_end_of_the_day_before(built: Lake) ->
     for row in rows.to_dict("records"):
         for feature in VIEW.feature_names:
             assert row[feature] == before.loc[(row["hotel_id"], row["partner"]), feature]
+
+
+def test_eligible_rows_are_those_that_were_not_shown_too(built: Lake, market: Frames) -> None:
+    """What our own bids lost is part of the market."""
+    every = market["opportunities"]
+    every = every[every["known_at"] < AS_OF]
+    assert (~every["shown"]).any()
+    assert set(opportunity_rows(built, as_of=AS_OF, eligible=True)["opportunity_id"]) == set(every["opportunity_id"])
+
+
+def test_a_tally_counts_every_auction_of_the_days_it_is_given(built: Lake, market: Frames) -> None:
+    first, day = date(2024, 2, 1), date(2024, 2, 5)
+    days = [first, date(2024, 2, 3), day]
+    found = traffic_tally(
+        built, day=day, days=days, first=first, numbers={"relative_price": (0.5, 2.0)}, labels=["device"]
+    )
+    landed = market["opportunities"]["known_at"].dt.date.value_counts()
+    expected = [int(landed.get(one, 0)) if one in days else 0 for one in days_between(first, day)]
+    for tally in found.values():
+        assert (tally.counts.sum(axis=1) + tally.missing).tolist() == expected
+    rivals = market["opportunities"]["rival_price_micros"].isna() & market["opportunities"]["known_at"].dt.date.isin(
+        days
+    )
+    assert found["relative_price"].missing.sum() == rivals.sum()
 
 
 def test_a_share_is_a_fixed_choice(built: Lake) -> None:

@@ -82,6 +82,10 @@ def test_the_newest_version_counts_even_when_it_was_not_promoted(db: Database, s
         ("calibration", 1, True),
         ("drift", 2, False),  # the version of that day was trained with the incident known
         ("drift", 3, False),
+        ("drift:rivals", 0, True),
+        ("drift:tracking", 0, False),  # a model trained on lost conversions would believe that nobody books
+        ("drift:feed", 0, False),
+        ("drift:parity", 0, False),
         ("ingest:schema", 0, False),
     ],
 )

@@ -67,10 +67,10 @@ def chromium(*flags: str) -> Iterator[Browser]:
             browser.close()
 
 
-def take(browser: Browser, kind: str, file: Path, *, width: int, scheme: str = "light", whole: bool = True) -> None:
-    """A picture of a mail, without scripts and without a network, as mail programs show it."""
+def take(browser: Browser, kind: str, file: Path, *, width: int, scheme: str = "light", height: int = 0) -> None:
+    """A picture of a mail, or of its first `height` pixels, without scripts and without a network as mail programs show it."""
     context = browser.new_context(
-        viewport={"width": width, "height": HEIGHT},
+        viewport={"width": width, "height": height or HEIGHT},
         color_scheme="dark" if scheme == "dark" else "light",
         java_script_enabled=False,
         offline=True,
@@ -78,7 +78,7 @@ def take(browser: Browser, kind: str, file: Path, *, width: int, scheme: str = "
     )
     page = context.new_page()
     page.set_content(page_of(kind))
-    page.screenshot(path=file, full_page=whole)
+    page.screenshot(path=file, full_page=not height)
     context.close()
 
 
@@ -98,7 +98,7 @@ def take_all(folder: Path, kinds: Sequence[str] = KINDS) -> None:
 def take_docs(folder: Path) -> None:
     """The two pictures of the documentation: an incident's first mail, and the daily digest."""
     with chromium() as browser:
-        take(browser, "opened", folder / "mail-incident.png", width=WIDE, whole=False)
+        take(browser, "opened", folder / "mail-incident.png", width=WIDE, height=745)
         take(browser, "digest", folder / "mail-digest.png", width=WIDE)
 
 

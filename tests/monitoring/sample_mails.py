@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
-from monitoring.causes import meaning
+from ml.core.digests import Digest as Sum
+from ml.core.settings import Settings
+from ml.core.verdict import Verdict
+from ml.ledger.decisions import Decision
+from ml.ledger.incidents import Incident, Severity
+from monitoring.links import report_link
 from monitoring.mail.digest import Against, Digest, Item, MarketLine, digest_subject, render_digest
-from monitoring.mail.notice import Notice, bar, gate, subject_line
+from monitoring.mail.notice import Notice, subject_line
 from monitoring.mail.render import Rendered, render
+from monitoring.notices import approval_notice, decision_notice, incident_notice, resolved_notice
 from monitoring.series import Series
 
 DAY = date(2026, 3, 7)
@@ -46,59 +54,53 @@ COLUMNS = [
 ]
 
 
-def drift(state: str = "opened", severity: str = "critical") -> Notice:
+SETTINGS = Settings(home=Path("no-such-folder"), mail_to="bid-team@localhost", airflow_url=AIRFLOW)
+
+
+def incident(cause: str, severity: Severity, title: str, details: Mapping[str, Any], **given: Any) -> Incident:
+    """An incident as the ledger keeps it."""
+    at = datetime(DAY.year, DAY.month, DAY.day, 2, tzinfo=UTC)
+    values: dict[str, Any] = {
+        "id": 7, "market": "simulator", "cause": cause, "severity": severity, "title": title, "details": details,
+        "first_day": DAY - timedelta(days=2), "last_day": DAY, "opened_at": at, "updated_at": at, "resolved_day": None,
+        "resolved_at": None, "resolution": "",
+    }  # fmt: skip
+    return Incident(**(values | given))
+
+
+def rivals(**given: Any) -> Incident:
     """Rivals cut their prices."""
-    cause = meaning("drift")
-    return Notice(
-        state=state,
-        severity=severity,
-        kind="Drift: rivals",
-        title="relative_price and 1 more moved, up to 3.6 times the limit",
-        market="simulator",
-        day=DAY,
-        since=DAY - timedelta(days=2),
-        summary="Rivals are 7 % cheaper than in the same weeks before; clicks fell, what our own feeds say did not.",
-        reasons=[
+    details = {
+        "reasons": [
             "Rivals are 7 % cheaper than in the same weeks before; clicks fell, what our own feeds say did not.",
             "2 of 19 columns and predictions that matter were further from the weeks before than they ever went by "
             "themselves, two days in a row: traffic.relative_price, traffic.p_click.",
             "Evidently's second opinion on a sample of 20,000 rows: both columns drifted.",
         ],
-        did=cause.did,
-        todo=cause.todo,
-        buttons=[
-            ("Open the incident", f"{AIRFLOW}/plugin/bid-models/incidents/7"),
-            ("Drift report", f"{AIRFLOW}/bid-models/reports/{DAY}"),
-            ("Open the run in Airflow", f"{AIRFLOW}/dags/check_drift/runs/scheduled__{DAY}"),
+        "columns": COLUMNS,
+        "charts": [
+            series("relative_price", "", 1.03, 1.12).as_json(),
+            series("clicks", "a day", 2_140, 0.71, width=0.1).as_json(),
+            series("profit", "EUR", 3_900, 0.62, width=0.12).as_json(),
         ],
-        runbook=("Runbook", f"{AIRFLOW}/bid-models/runbooks/rivals"),
-        at_stake="1,240 EUR a day",
-        owner="bid-team",
-        charts=[
-            series("relative_price", "", 1.03, 1.12),
-            series("clicks", "a day", 2_140, 0.71, width=0.1),
-            series("profit", "EUR", 3_900, 0.62, width=0.12),
-        ],
-        bars=[one for shown in COLUMNS if (one := bar(shown)) is not None],
-        facts=[("rows", "18,204"), ("reference", "same weekdays of the last four weeks"), ("run", "scheduled__2026-03-07")],
-        links=[("Bid models", PAGE)],
-        number=7,
-    )  # fmt: skip
+        "facts": {"rows": "18,204", "reference": "same weekdays of the last four weeks"},
+        "run_id": f"scheduled__{DAY}",
+    }
+    title = "relative_price and 1 more moved, up to 3.6 times the limit"
+    given = {"owner": "bid-team", "at_stake_micros": 1_240_000_000} | given
+    return incident("drift:rivals", given.pop("severity", "critical"), title, details, **given)
+
+
+def drift(state: str = "opened", severity: Severity = "critical", lead: str = "") -> Notice:
+    """Its mail while it is open."""
+    links = [report_link(SETTINGS, DAY)]
+    return incident_notice(rivals(severity=severity), SETTINGS, day=DAY, state=state, links=links, lead=lead)
 
 
 def resolved() -> Notice:
     """The end of it."""
-    return replace(
-        drift("resolved", "resolved"),
-        title="Drift: over",
-        summary="every column was within its limit two days in a row",
-        reasons=["Every column was within its limit two days in a row."],
-        did="A candidate trained on the new prices passed every gate on 2026-03-09 and bids since.",
-        todo="",
-        at_stake="2,710 EUR lost in all",
-        bars=(),
-        facts=[("it was", "relative_price and 1 more moved, up to 3.6 times the limit"), ("days", "2026-03-05 to 2026-03-11")],
-    )  # fmt: skip
+    why = "every column was within its limit two days in a row"
+    return resolved_notice(rivals(resolved_day=DAY + timedelta(days=4), resolution=why), SETTINGS)
 
 
 GATES = [
@@ -117,74 +119,39 @@ GATES = [
 ]
 
 
-def approval() -> Notice:
-    """Somebody has to answer."""
-    return Notice(
-        state="approval wanted",
-        severity="info",
-        kind="Promotion",
-        title="Candidate 3fa9c1d20b7e waits for an answer",
-        market="simulator",
-        day=DAY,
-        since=None,
-        summary="The median bid moves by 18 %; from 15 % on a person is asked. No answer until 08:00 UTC means no.",
-        reasons=["The median bid moves by 18 %; from 15 % on a person is asked. No answer until 2026-03-08 08:00 UTC means no."],
-        did="Every gate was judged. The champion goes on bidding, and nothing of the candidate is published.",
-        todo="Look at the gates and the hundred hotels with the most volume, then approve or reject.",
-        buttons=[
-            ("Answer in Airflow", f"{AIRFLOW}/dags/promote_bid_model/runs/r1/tasks/approve/required_actions"),
-            ("The decision", f"{AIRFLOW}/bid-models/decisions/17"),
-        ],
-        runbook=("Runbook", f"{AIRFLOW}/bid-models/runbooks/approval"),
-        at_stake="+410 EUR profit a day expected",
-        gates=[gate({"gate": g, "verdict": v, "number": n, "threshold": t, "reason": r}) for g, v, n, t, r in GATES[:-1]],
-        facts=[("candidate", "3fa9c1d20b7e"), ("champion", "9d0011aa42ff")],
-        links=[("Bid models", PAGE)],
+def judged(verdict: Verdict, gates: Sequence[tuple[Any, ...]]) -> Decision:
+    """A decision as the ledger keeps it."""
+    names = ("gate", "verdict", "number", "threshold", "reason")
+    return Decision(
+        market="simulator", day=DAY, candidate=Sum("3fa9c1d20b7e" + "0" * 52), champion=Sum("9d0011aa42ff" + "0" * 52),
+        generation=4, verdict=verdict, gates=[dict(zip(names, one, strict=True)) for one in gates], id=17,
+        policy_digest=Sum("ab" * 32), approval={"reasons": ["the median bid moves by 18 %, from 15 % on a person is asked"]},
     )  # fmt: skip
 
 
-def decision() -> Notice:
+def approval() -> Notice:
+    """Somebody has to answer."""
+    return approval_notice(judged(Verdict.PASS, GATES[:-1]), SETTINGS, run_id=f"scheduled__{DAY}", hours=8)
+
+
+def decision(outcome: str) -> Notice:
     """What became of a candidate."""
-    return replace(
-        approval(),
-        state="held",
-        severity="info",
-        title="Candidate 3fa9c1d20b7e held",
-        summary="2 of 7 days in shadow",
-        reasons=["2 of 7 days in shadow"],
-        did="The champion stays; nothing was published with the candidate.",
-        todo="Something that a gate needs is missing, or somebody has to answer: see the reasons.",
-        buttons=[("The decision", f"{AIRFLOW}/bid-models/decisions/17"), ("Bid models", PAGE)],
-        runbook=None,
-        at_stake="",
-        gates=[gate({"gate": g, "verdict": v, "number": n, "threshold": t, "reason": r}) for g, v, n, t, r in GATES],
-    )
+    verdict, gates, reason = {
+        "promoted": (Verdict.PASS, GATES[:-1], "every gate passed, and anna approved"),
+        "refused": (Verdict.FAIL, [*GATES, ("slices", "FAIL", 0.09, 0.05, "last-minute bookings lose 9 %")], "slices: last-minute bookings lose 9 %"),
+        "held": (Verdict.HOLD, GATES, "shadow: 2 of 7 days in shadow"),
+    }[outcome]  # fmt: skip
+    title = f"candidate 3fa9c1d20b7e {outcome}"
+    return decision_notice(judged(verdict, gates), SETTINGS, outcome=outcome, title=title, reason=reason)
 
 
 def stopped() -> Notice:
-    """A step of the pipeline failed: no chart, no number."""
-    cause = meaning("task:train")
-    return Notice(
-        state="opened",
-        severity="critical",
-        kind=cause.name,
-        title="train_bid_model.train failed on 2026-03-07: MemoryError: Unable to allocate 3.1 GiB for an array",
-        market="simulator",
-        day=DAY,
-        since=DAY,
-        summary="MemoryError: Unable to allocate 3.1 GiB for an array with shape (1048576, 400)",
-        reasons=[
-            "MemoryError: Unable to allocate 3.1 GiB for an array with shape (1048576, 400) and data type float64"
-        ],
-        did=cause.did,
-        todo=cause.todo,
-        buttons=[
-            ("Open the run in Airflow", f"{AIRFLOW}/dags/train_bid_model/runs/r1"),
-            ("Open the incident", f"{AIRFLOW}/plugin/bid-models/incidents/8"),
-        ],
-        runbook=("Runbook", f"{AIRFLOW}/bid-models/runbooks/task"),
-        facts=[("task", "train"), ("try", "3 of 3")],
-        number=8,
+    """A step of the pipeline failed: no chart, no money."""
+    error = "MemoryError: Unable to allocate 3.1 GiB for an array with shape (1048576, 400) and data type float64"
+    title = f"train_bid_model.train failed: {error}"
+    details = {"reasons": [error], "run_id": "scheduled__2026-03-07", "task": "train", "try": "3 of 3"}
+    return incident_notice(
+        incident("task:train", "critical", title, details, id=8, first_day=DAY), SETTINGS, day=DAY, state="opened"
     )
 
 
@@ -227,13 +194,13 @@ def quiet_digest() -> Digest:
 NOTICES: Mapping[str, Callable[[], Notice]] = {
     "opened": drift,
     "worsened": lambda: drift("worsened"),
-    "reopened": lambda: replace(
-        drift("reopened", "warning"), reasons=["It is back, 3 days after it was over.", *drift().reasons]
-    ),
-    "escalated": lambda: replace(drift("escalated"), reasons=["Nobody answered for 60 minutes.", *drift().reasons]),
+    "reopened": lambda: drift("reopened", "warning"),
+    "escalated": lambda: drift("escalated", lead="Nobody has acknowledged this critical incident for 60 minutes."),
     "resolved": resolved,
     "approval": approval,
-    "held": decision,
+    "promoted": lambda: decision("promoted"),
+    "refused": lambda: decision("refused"),
+    "held": lambda: decision("held"),
     "stopped": stopped,
 }
 DIGESTS: Mapping[str, Callable[[], Digest]] = {"digest": digest, "quiet-digest": quiet_digest}

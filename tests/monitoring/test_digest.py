@@ -61,7 +61,7 @@ def test_the_digest_says_what_stands_what_is_over_and_who_has_it(db: Database, s
     (mail,) = digests(db)
     assert "<b>moved</b>" not in mail.html and "&lt;b&gt;moved" in mail.html
     assert mail.subject.startswith(
-        "[digest] Bidwright on 2026-05-21: 1 waiting for a person, 2 incidents open, 1 critical"
+        "[digest] Bidwright in hotels on 2026-05-21: 1 waiting for a person, 2 incidents open, 1 critical"
     )
     assert over not in [item.link for item in found.waiting]
 

@@ -77,8 +77,8 @@ def test_a_price_shift_is_found_within_days_told_once_and_ends_by_itself(
 ) -> None:
     checker.market.change(dearer, first=day)
     told = {n: checker.check(day + timedelta(days=n)) for n in range(-1, 45)}
-    opened = [n for n, result in told.items() if "drift" in result["opened"]]
-    resolved = [n for n, result in told.items() if "drift" in result["resolved"]]
+    opened = [n for n, result in told.items() if "drift:unknown" in result["opened"]]
+    resolved = [n for n, result in told.items() if "drift:unknown" in result["resolved"]]
     assert len(opened) == 1
     assert 1 <= opened[0] <= 3
     assert len(resolved) == 1
@@ -159,13 +159,13 @@ def test_a_day_older_than_the_newest_one_is_recorded_and_moves_no_incident(
     checker.market.change(dearer, first=day)
     for n in range(4):
         checker.check(day + timedelta(days=n))
-    assert checker.open == ["drift"]
+    assert checker.open == ["drift:unknown"]
     before = checker.tags
     quiet = day - timedelta(days=5)
     result = checker.check(quiet)
     assert result["parts"]["drift"] == "PASS"
     assert result["resolved"] == []
-    assert checker.open == ["drift"]
+    assert checker.open == ["drift:unknown"]
     assert checker.tags == before
     assert reports.get(checker.db, MARKET, quiet) is not None
 

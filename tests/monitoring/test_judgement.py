@@ -15,7 +15,9 @@ from ml.core.verdict import Verdict
 from monitoring import judgement
 from monitoring.drift import DriftResult
 from monitoring.findings import QUIET, Finding, held
-from monitoring.judgement import DriftVerdict, Explanation, judge_day
+from monitoring.judgement import DriftVerdict, Explanation, Limits, judge_day
+from monitoring.windows import WINDOWS
+from tests.monitoring.conftest import Market
 
 NO_OPINION = DriftResult({}, None)
 
@@ -79,6 +81,61 @@ def test_a_shift_is_watched_on_its_first_day_and_drift_on_its_second(market: Any
     assert second.parts["drift"] is Verdict.FAIL
     assert second.confirmed("drift") == ["bookings.rate"]
     assert not second.held
+
+
+def test_a_shift_on_two_of_three_days_is_drift_though_the_day_between_was_quiet(market: Any, day: Any) -> None:
+    market.change(dearer, first=day - timedelta(days=3))
+    two_days_ago, yesterday = ["bookings.rate"], []  # type: ignore[var-annotated]
+    verdict = judge_day([market.subject(day)], day=day, exceeded_before=[*two_days_ago, *yesterday])
+    assert verdict.confirmed("drift") == ["bookings.rate"]
+    patient = Limits(windows=replace(WINDOWS, confirm_days=3))
+    once = judge_day([market.subject(day)], day=day, exceeded_before=two_days_ago, limits=patient)
+    twice = judge_day([market.subject(day)], day=day, exceeded_before=two_days_ago * 2, limits=patient)
+    assert (once.parts["drift"], twice.parts["drift"]) == (Verdict.PASS, Verdict.FAIL)
+
+
+def test_a_first_year_and_a_last_year_with_a_hole_are_told(market: Any, day: Any) -> None:
+    assert "last year is not known yet" in judge_day([market.subject(day)], day=day).notes[0]
+    then = day - timedelta(days=364)
+    known = market.subject(day, history=WINDOWS.year_of_use[0])
+    assert judge_day([known], day=day).notes == []
+    market.change(lambda rows: rows.iloc[:0], first=then - timedelta(days=9), last=then)
+    (note,) = judge_day([market.subject(day, history=WINDOWS.year_of_use[0])], day=day).numbers()["notes"]
+    assert note == "bookings: last year has a hole, 11 of 21 days of these weeks are known; they are not used"
+
+
+def test_ten_times_the_rows_have_the_same_verdict(day: Any) -> None:
+    """A change of prices by a hundredth is certain with enough rows, and no drift with any number of them."""
+    for factor, verdict in ((1.01, Verdict.PASS), (1.5, Verdict.FAIL)):
+        for rows in (150, 1_500):
+            market = Market(rows=rows)
+            market.change(lambda frame, by=factor: frame.assign(rate=frame["rate"] * by), first=day - timedelta(days=3))
+            judged = judge_day([market.subject(day)], day=day, exceeded_before=["bookings.rate"])
+            assert judged.parts["drift"] is verdict, (factor, rows)
+
+
+def test_without_a_report_nobody_asks_evidently_and_the_verdict_is_the_same(
+    market: Any, day: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market.change(dearer, first=day - timedelta(days=3))
+    asked = judge_day([market.subject(day)], day=day)
+    monkeypatch.setattr(judgement, "distances", None)
+    bare = judge_day([market.subject(day)], day=day, report=False)
+    assert bare.numbers() == asked.numbers()
+
+
+def test_a_report_keeps_what_a_page_draws(market: Any, day: Any) -> None:
+    market.change(dearer, first=day - timedelta(days=6))
+    columns = {column["column"]: column for column in judge_day([market.subject(day)], day=day).numbers()["columns"]}
+    rate, segment = columns["rate"], columns["segment"]
+    assert rate["distance"] == rate["score"] > rate["limit"]
+    assert rate["q"] <= WINDOWS.rate < segment["q"]
+    assert rate["reference"] == "last four weeks"
+    assert len(rate["shape"]["at"]) == len(rate["shape"]["now"]) == len(rate["shape"]["reference"]) <= 24
+    assert rate["shape"]["at"] == sorted(rate["shape"]["at"])
+    assert set(segment["shape"]["at"]) == {"groups", "online", "direct"}
+    for column in columns.values():
+        assert sum(column["shape"]["now"]) == pytest.approx(1.0, abs=0.01)
 
 
 def test_another_column_yesterday_confirms_nothing_today(market: Any, day: Any) -> None:
@@ -213,7 +270,7 @@ def test_the_numbers_are_small_json_and_the_same_twice(market: Any, day: Any) ->
     first, again = (judge_day([subject], day=day, matured=matured(1.0)).numbers() for _ in range(2))
     assert first == again
     text = json.dumps(first, allow_nan=False)
-    assert len(text) < 8_000
+    assert len(text) < 12_000
     assert {column["name"] for column in first["columns"]} >= {"bookings.rate", "bookings.net_value"}
 
 

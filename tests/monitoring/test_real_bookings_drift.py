@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -67,18 +69,18 @@ def subject(rows: pd.DataFrame, day: date) -> Subject:
 
 
 def test_half_a_quiet_year_raises_a_handful_of_drift_alarms_and_no_day_is_held(bookings: pd.DataFrame) -> None:
-    before: frozenset[str] = frozenset()
+    before: deque[list[str]] = deque(maxlen=WINDOWS.confirm_of - 1)
     opened, odd = [], []
     drifting = False
     for day in days_between(FIRST, LAST):
-        verdict = judge_day([subject(bookings, day)], day=day, exceeded_before=before)
+        verdict = judge_day([subject(bookings, day)], day=day, exceeded_before=chain(*before))
         if verdict.parts["completeness"] is not Verdict.PASS:
             odd.append(day)
         if verdict.confirmed("drift") and not drifting:
             opened.append(day)
             drifting = True
-        drifting = drifting and bool(verdict.exceeding or before)
-        before = frozenset(shift.name for shift in verdict.exceeding)
+        drifting = drifting and bool(verdict.exceeding or any(before))
+        before.append([shift.name for shift in verdict.exceeding])
     assert odd == []
     assert len(opened) <= QUIET_ALARMS, opened
 
@@ -115,12 +117,12 @@ def test_a_lasting_shift_is_found_within_days(
     start = pd.Timestamp(first, tz="UTC")
     changed = bookings["known_at"] >= start
     rows = pd.concat([bookings[~changed], change(bookings[changed])], ignore_index=True)
-    before: frozenset[str] = frozenset()
+    before: deque[list[str]] = deque(maxlen=WINDOWS.confirm_of - 1)
     for n in range(within_days):
         day = first + timedelta(days=n)
-        verdict = judge_day([subject(rows, day)], day=day, exceeded_before=before)
+        verdict = judge_day([subject(rows, day)], day=day, exceeded_before=chain(*before))
         found = {name.removeprefix("bookings.") for name in verdict.confirmed("drift")}
         if found & columns:
             return
-        before = frozenset(shift.name for shift in verdict.exceeding)
+        before.append([shift.name for shift in verdict.exceeding])
     pytest.fail(f"not found within {within_days} days")

@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 
 from monitoring import judgement
+from monitoring.diagnosis import CAUSES
 from monitoring.drift import DriftResult
 from monitoring.findings import held
 from monitoring.judgement import judge_day
+from monitoring.observed import Observed, observe
 from monitoring.signals import Signal, signals
+from tests.monitoring.markets import LAST, quiet, times, without
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +47,8 @@ def matured(ratio: float, rows: int = 2000) -> pd.DataFrame:
 
 def test_a_good_day_ends_every_cause(market: Any, day: Any) -> None:
     found = told(market, day, matured=matured(1.0))
-    assert severities(found) == dict.fromkeys(["completeness", "check", "drift", "predictions", "calibration"])
+    every = [f"drift:{cause}" for cause in CAUSES]
+    assert severities(found) == dict.fromkeys(["completeness", "check", "drift", *every, "predictions", "calibration"])
 
 
 def served(equal: int) -> dict[str, Any]:
@@ -59,7 +63,7 @@ def test_features_served_otherwise_open_an_incident_and_equal_ones_end_it(market
 
 def test_the_mail_about_drift_says_whether_serving_made_it(market: Any, day: Any) -> None:
     market.change(dearer, first=day - timedelta(days=3))
-    signal = told(market, day, before=frozenset({"bookings.rate"}), served=served(150))["drift"]
+    signal = told(market, day, before=frozenset({"bookings.rate"}), served=served(150))["drift:unknown"]
     assert any("served otherwise than training has it" in reason for reason in signal.reasons)
 
 
@@ -79,12 +83,12 @@ def test_a_day_with_too_few_rows_warns(market: Any, day: Any) -> None:
 
 def test_a_first_sighting_of_a_shift_opens_nothing_and_ends_nothing(market: Any, day: Any) -> None:
     market.change(dearer, first=day - timedelta(days=5))
-    assert "drift" not in told(market, day)
+    assert "drift:unknown" not in told(market, day)
 
 
 def test_a_confirmed_shift_opens_drift_with_the_columns_that_moved_first(market: Any, day: Any) -> None:
     market.change(dearer, first=day - timedelta(days=5))
-    drift = told(market, day, before=frozenset({"bookings.rate"}))["drift"]
+    drift = told(market, day, before=frozenset({"bookings.rate"}))["drift:unknown"]
     assert drift.severity in {"warning", "critical"}
     assert drift.title.startswith("rate moved, ")
     assert drift.columns[0]["name"] == "bookings.rate"
@@ -99,19 +103,19 @@ def test_a_confirmed_shift_opens_drift_with_the_columns_that_moved_first(market:
 def test_shifted_predictions_or_a_shift_twice_its_limit_are_critical(market: Any, day: Any, change: Any) -> None:
     market.change(change, first=day - timedelta(days=6))
     found = told(market, day, before=frozenset({"bookings.p_cancel", "bookings.rate"}))
-    assert found["drift"].severity == "critical"
+    assert found["drift:unknown"].severity == "critical"
 
 
 def test_drift_ends_after_two_days_within_the_limits(market: Any, day: Any) -> None:
-    assert "drift" not in told(market, day, before=frozenset({"bookings.rate"}))
-    assert told(market, day)["drift"].severity is None
+    assert "drift:unknown" not in told(market, day, before=frozenset({"bookings.rate"}))
+    assert told(market, day)["drift:unknown"].severity is None
 
 
 def test_a_young_market_wakes_nobody_and_ends_nothing(market: Any, day: Any) -> None:
     verdict = judge_day([market.subject(day, history=3)], day=day)
     found = {signal.cause: signal for signal in signals(verdict, exceeded_before=frozenset())}
     assert {cause for cause, signal in found.items() if signal.severity} == set()
-    assert "drift" not in found
+    assert "drift:unknown" not in found
     assert "calibration" not in found
 
 
@@ -143,3 +147,67 @@ def test_calibration_is_told_ended_or_left_alone(market: Any, day: Any) -> None:
 def test_no_subject_at_all_is_told_as_nothing(day: Any) -> None:
     found = signals(judge_day([], day=day), exceeded_before=frozenset())
     assert severities({signal.cause: signal for signal in found}) == {"completeness": None}
+
+
+def watched(make: Any, **options: Any) -> Observed:
+    return observe(make(quiet()), LAST, **options)
+
+
+def dear_clicks(series: Any) -> Any:
+    return times(series, 1 / 0.6, "spend", last=2, partner="google")
+
+
+def told_of(market: Any, day: Any, seen: Observed, **options: Any) -> dict[str, Signal]:
+    verdict = judge_day([market.subject(day)], day=day, watched=seen.told)
+    found = signals(verdict, exceeded_before=frozenset(), observed=seen, **options)
+    return {signal.cause: signal for signal in found}
+
+
+def test_what_watchers_find_is_one_signal_of_its_likely_cause_with_money_and_charts(market: Any, day: Any) -> None:
+    found = told_of(market, day, watched(dear_clicks))
+    alarms = {cause: signal for cause, signal in found.items() if signal.severity}
+    assert set(alarms) == {"drift:auction"}
+    signal = alarms["drift:auction"]
+    assert signal.at_stake_micros
+    assert signal.at_stake_micros > 0
+    assert signal.charts[0].name.startswith("cost of a click over our bid")
+    assert signal.charts[0].marked is not None
+    assert signal.charts[0].low is not None
+    assert any("Spend is" in reason for reason in signal.reasons)
+
+
+def test_demand_alone_wakes_nobody(market: Any, day: Any) -> None:
+    seen = watched(lambda s: times(s, 0.3, "eligible", "impressions", "places", "places_expected", "priced", last=3))
+    assert told_of(market, day, seen)["drift:demand"].severity == "warning"
+
+
+def test_an_outage_is_critical_whatever_it_costs_and_says_when_it_was_noticed(market: Any, day: Any) -> None:
+    signal = told_of(market, day, watched(lambda s: times(s, 0.0, "day0", "late", "bookings", last=2)))[
+        "drift:tracking"
+    ]
+    assert signal.severity == "critical"
+    assert signal.noticed_at.startswith("2026-03-0")
+
+
+def test_a_cause_ends_when_neither_day_names_it_and_stays_while_one_does(market: Any, day: Any) -> None:
+    calm = watched(lambda s: s)
+    assert told_of(market, day, calm)["drift:auction"].severity is None
+    assert "drift:auction" not in told_of(market, day, calm, said_before=["auction"])
+    other = told_of(market, day, watched(dear_clicks), said_before=["tracking"])
+    assert "drift:tracking" not in other
+    assert other["drift:parity"].severity is None
+
+
+def test_watchers_that_could_judge_nothing_end_nothing(market: Any, day: Any) -> None:
+    blind = watched(lambda s: without(s, *s.sums, *s.whole))
+    assert not blind.judged
+    assert "drift:auction" not in told_of(market, day, blind, said_before=["auction"])
+
+
+def test_columns_that_moved_stand_in_the_signal_of_the_cause_that_explains_them(market: Any, day: Any) -> None:
+    market.change(dearer, first=day - timedelta(days=5))
+    seen = watched(dear_clicks)
+    verdict = judge_day([market.subject(day)], day=day, exceeded_before=frozenset({"bookings.rate"}), watched=seen.told)
+    found = {s.cause: s for s in signals(verdict, exceeded_before=frozenset({"bookings.rate"}), observed=seen)}
+    assert {cause for cause, signal in found.items() if signal.severity} == {"drift:auction"}
+    assert found["drift:auction"].columns[0]["name"] == "bookings.rate"

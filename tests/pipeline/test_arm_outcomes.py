@@ -157,6 +157,18 @@ def test_without_a_canary_or_without_slow_gates_nothing_is_written(platform: Pla
     assert feed(platform, DAY) is None
 
 
+def test_features_that_cannot_be_read_keep_no_day_from_being_settled(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise IndexError("no such column")
+
+    monkeypatch.setattr(Promising, "intermediates", broken)
+    log(platform)
+    market(platform)
+    assert feed(platform, DAY) == {"bookings": 0, "why": "IndexError: no such column"}
+
+
 def test_a_decision_that_no_model_made_counts_for_profit_alone(platform: Platform) -> None:
     log(platform, digest="")
     market(platform)

@@ -58,6 +58,7 @@ def test_five_times_the_errors_are_shown_within_thirty_seconds_where_a_small_can
     for seed in range(40):
         found = judge(tried_beside(worse(1_500, seed, errors=0.01), 30), KEY, policy=RAMP, now=BEGIN)
         assert [one.gate for one in found.findings if one.verdict is Verdict.FAIL] == ["errors"]
+        assert "that it was only tried on" in found.reason
 
 
 def test_errors_of_what_a_canary_is_only_tried_on_fail_it_and_those_of_its_answers_alone_do_too() -> None:

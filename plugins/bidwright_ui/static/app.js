@@ -17,7 +17,7 @@
   function written(value, unit) {
     if (value === null || value === undefined) return "not known";
     const size = Math.abs(value);
-    const digits = size >= 100 ? 0 : size >= 1 ? 2 : 4;
+    const digits = size >= 100 ? 0 : size >= 10 ? 2 : size >= 1 ? 3 : 4;
     const text = value.toLocaleString("en", { maximumFractionDigits: digits }).replaceAll(",", " ");
     return unit ? `${text} ${unit}` : text;
   }

@@ -158,6 +158,18 @@ def test_counters_of_steps_that_are_past_are_removed_from_memory_and_from_the_wo
     assert [len(list(folder.iterdir())) for folder in folders if folder is not None] == [0, 1]
 
 
+def test_two_markets_of_one_working_folder_count_apart_and_do_not_remove_each_others_files(platform: Platform) -> None:
+    other = Platform(load_settings(home=platform.settings.home, market="other"), FixedClock(AT))
+    older = source(other).counters(Wanted(generation=1, rollout=1, analysis=1))
+    newer = source(platform).counters(Wanted(generation=9, rollout=7, analysis=3))
+    assert older is not None
+    assert newer is not None
+    older.close()
+    newer.close()
+    folder, also = arms_folders(other.settings)
+    assert len(read_all(folder, StatsKey(1, 1, 1), now_us=micros(platform.clock), also=also).workers) == 1
+
+
 @pytest.mark.parametrize(("share", "tried"), [(0.05, 0.1), (0.1, 0.05), (0.25, 0.0)])
 def test_a_small_canary_is_tried_beside_its_own_share_until_three_times_the_smallest_is_seen(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, share: float, tried: float
