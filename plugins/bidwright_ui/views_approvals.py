@@ -127,6 +127,7 @@ async def _left_by_judge(api: AirflowApi, run_id: str) -> Mapping[str, Any]:
 
 
 def _decision(platform: Platform, left: Mapping[str, Any]) -> dict[str, Any]:
+    from bidwright_ui.evidence import gates
     from ml.ledger import champion, decisions
 
     number = left.get("decision_id")
@@ -147,6 +148,7 @@ def _decision(platform: Platform, left: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "decision": found.id,
         "evidence": plain(found),
+        "gates": gates(plain(found.gates)),
         "slices": plain(left.get("slices") or []),
         "candidate": str(found.candidate),
         "generation": found.generation,

@@ -149,12 +149,24 @@ def _assign(platform: Platform, number: int, form: Mapping[str, str], by: str) -
     ledger.assign(platform.db, platform.market, number, owner=owner, by=by, at=at)
 
 
+def _resolve(platform: Platform, number: int, form: Mapping[str, str], by: str) -> None:
+    from ml.incidents import end_by_hand
+
+    why = form.get("why", "")
+    if not why.strip():
+        raise UsageError(
+            "an incident ends by hand with a reason", left="nothing was changed", next="say why it is over"
+        )
+    end_by_hand(platform, number, by=by, why=why)
+
+
 ACTIONS: Final[Mapping[str, Callable[[Platform, int, Mapping[str, str], str], None]]] = {
     "acknowledge": _acknowledge,
     "snooze": _snooze,
     "wake": _wake,
     "comment": _comment,
     "assign": _assign,
+    "resolve": _resolve,
 }
 """What a person can do with an incident, by the last part of the form's address."""
 

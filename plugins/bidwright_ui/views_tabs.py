@@ -102,10 +102,18 @@ def _versions(platform: Platform, day: date | None) -> View:
 
 
 def _decisions(platform: Platform, day: date | None) -> View:
+    from bidwright_ui.evidence import gates
+    from bidwright_ui.views_decision import decision_heads
     from ml.ledger import decisions
 
     found = decisions.latest(platform.db, platform.market, 200 if day else SHOWN)
-    return {"decisions": plain([one for one in found if day in (None, one.day)])}
+    return {
+        "decisions": [
+            plain(one) | decision_heads(one) | {"evidence": gates(plain(one.gates)) if day else []}
+            for one in found
+            if day in (None, one.day)
+        ]
+    }
 
 
 def _bids(platform: Platform, day: date | None) -> View:

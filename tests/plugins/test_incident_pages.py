@@ -59,6 +59,18 @@ def test_an_owner_is_assigned_and_a_comment_is_said_once_even_if_sent_twice(api:
     assert story(lived) == [("assigned", "tester", "anna"), ("comment", "tester", "the feed\nis late")]
 
 
+def test_an_incident_is_ended_by_hand_with_a_reason_even_if_no_mail_server_answers(api: Any, lived: Platform) -> None:
+    incidents.raise_incident(
+        lived.db, lived.market, "calibration", day=DAY, severity="warning", title="Off", details={}, at=AT
+    )
+    assert "with a reason" in send(api, "resolve", 2, why=" ").text
+    assert send(api, "resolve", 2, why="the partner mended its feed").status_code == 303
+    ended = incidents.get(lived.db, lived.market, 2)
+    assert ended.resolution == "the partner mended its feed"
+    assert story(lived, 2)[-1] == ("resolved", "tester", "the partner mended its feed")
+    assert "is resolved already" in send(api, "resolve", 2, why="again").text
+
+
 def test_a_form_of_another_session_or_person_or_of_none_changes_nothing_and_gives_the_words_back(
     api: Any, lived: Platform, client_of: Any
 ) -> None:
