@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test lint check debian bench lock assets screenshots clean
+.PHONY: help install demo env down test lint check debian bench lock assets screenshots clean
 
 PYTHON ?= python3
 SOURCE ?= simulator
@@ -35,6 +35,9 @@ install: .venv/installed  ## the locked environment in .venv, and the command .v
 
 demo: install  ## the whole lifecycle on this machine: SOURCE=simulator | SOURCE=hotel_bookings DATA=<folder>; ONCE=1 stops at the end
 	@$(PY) -m local demo --source '$(SOURCE)' --data '$(DATA)' --days '$(DAYS)' $(if $(ONCE),--once)
+
+env: install  ## write .env: strong random secrets for `make cluster` and the containers; refuses to overwrite
+	@$(PY) -m local env
 
 down: install  ## stop what `make demo` left running
 	@$(PY) -m local down

@@ -1,4 +1,4 @@
-"""`python -m local`: the commands behind `make demo` and `make down`."""
+"""`python -m local`: the commands behind `make demo`, `make env`, `make cluster` and `make down`."""
 
 from __future__ import annotations
 
@@ -47,6 +47,12 @@ def _run(options: argparse.Namespace) -> int:
 
         argv = airflow.airflow_argv(*options.arguments)
         os.execve(argv[0], argv, Stack(home).environment())  # noqa: S606  (our interpreter, an argument vector)
+    if options.command == "env":
+        from local import env_file
+
+        env_file.write()
+        sys.stdout.write(f"{env_file.ENV_FILE} was written; only you can read it\n")
+        return 0
     from local import demo
     from local.guard import Interrupted
 
@@ -67,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--data", default="", help="the folder that the source reads, where it reads one")
     tell.add_argument("--days", type=int, default=DEMO_DAYS, help="market days to live through (default: %(default)s)")
     tell.add_argument("--once", action="store_true", help="stop at the end; exit 1 if a step did not happen")
+    commands.add_parser("env", help="write .env: strong random secrets for a stack; refuses to overwrite")
     commands.add_parser("down", help="stop what demo started")
     cli = commands.add_parser("airflow", help="Airflow's own command line, on this working folder")
     cli.add_argument("arguments", nargs=argparse.REMAINDER)
