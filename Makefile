@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo cluster env images up stop logs smoke debian-engine down test lint check debian bench lock assets screenshots clean
+.PHONY: help install demo cluster kill-schedulers env images up stop logs smoke debian-engine down test lint check debian bench lock \
+  assets screenshots clean
 
 PYTHON ?= python3
 SOURCE ?= simulator
@@ -21,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/installed  ## the locked environment in .venv, and the command .venv/bin/bidwright
 
@@ -38,6 +39,9 @@ demo: install  ## the whole lifecycle on this machine: SOURCE=simulator | SOURCE
 
 cluster: install  ## the production topology from processes on loopback, and a market day through it; DAYS=3; ONCE=1 ends everything
 	@$(PY) -m local cluster --days '$(if $(filter command line environment,$(origin DAYS)),$(DAYS),1)' $(if $(ONCE),--once)
+
+kill-schedulers: install  ## DAYS=10 market days through a cluster, a scheduler killed on each; nothing may be skipped or doubled
+	@$(PY) -m local cluster --kill-schedulers --days '$(if $(filter command line environment,$(origin DAYS)),$(DAYS),10)'
 
 env: install  ## write .env: strong random secrets for `make cluster` and the containers; refuses to overwrite
 	@$(PY) -m local env

@@ -64,6 +64,12 @@ def _run(options: argparse.Namespace) -> int:
         from local.cluster import run as cluster
 
         try:
+            if options.kill_schedulers:
+                from local.cluster import campaign
+
+                return campaign.tell(
+                    cluster_home(), days=options.days, seed=options.seed, env=options.env, as_json=options.json
+                )
             return cluster.run(cluster_home(), cluster.story(options.days), once=options.once, env=options.env)
         except Interrupted:
             return _INTERRUPTED
@@ -93,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     tell.add_argument("--days", type=int, default=1, help="market days to live through (default: %(default)s)")
     tell.add_argument("--once", action="store_true", help="stop at the end; exit 1 if a step did not happen")
+    tell.add_argument(
+        "--kill-schedulers",
+        action="store_true",
+        help="kill one of the two each day, compare with an undisturbed run, end",
+    )
+    tell.add_argument("--seed", type=int, default=7, help="of the moments of the kills (default: %(default)s)")
+    tell.add_argument("--json", action="store_true", help="figures of the kills as one line of JSON")
     tell.add_argument("--env", type=Path, default=ENV_FILE, help="the secrets (default: %(default)s)")
     commands.add_parser("down", help="stop what demo or cluster started")
     cli = commands.add_parser("airflow", help="Airflow's own command line, on this working folder")

@@ -189,6 +189,7 @@ class Stack:
 
 
 def write_whole(file: Path, text: str) -> None:
+    """Write a file so that nobody ever reads half of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(file.name + ".new")
     temporary.write_text(text)

@@ -152,7 +152,7 @@ def application(folder: Path, *, bucket: str, access_key: str) -> Kept:
     kept.load(put)
     if bucket not in backend.buckets:
         backend.create_bucket(bucket, _REGION)
-    return Kept(DomainDispatcherApplication(create_backend_app, service="s3"), backend, kept, access_key)
+    return Kept(DomainDispatcherApplication(create_backend_app), backend, kept, access_key)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
