@@ -96,7 +96,17 @@ def publish_dags() -> str:
             next="clone the repository, or set DAGS_REPOSITORY to the address of one",
         ) from error
     _must(["chmod", "-R", "a+rX", str(DAGS)], {}, "the repository could not be opened to the containers")
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S607
+    return code_version().removesuffix("+")
+
+
+def code_version() -> str:
+    """The commit that is checked out, with `+` behind it where something is not committed; empty where there is no git."""
+    commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return f"{commit}+" if commit and changed else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)  # noqa: S603, S607
     return done.stdout.strip()
 
 
@@ -117,7 +127,7 @@ def build(targets: Sequence[str], host: str, *, local: bool) -> None:
     for target in targets:
         argv = ["docker", "build", "--quiet", "--file", "docker/Dockerfile", "--target", target]
         argv += ["--tag", f"bidwright/{target}:local", *(["--network", "none"] if local else [])]
-        argv += ["--build-arg", f"BASE={base}"] if base else []
+        argv += ["--build-arg", f"CODE_VERSION={code_version()}", *(["--build-arg", f"BASE={base}"] if base else [])]
         _must([*argv, "."], _engine(host), f"the image {target} could not be built")
 
 

@@ -19,7 +19,7 @@ from local.containers import checks, images
 from local.containers.compose import Compose
 from local.containers.engine import engine
 from local.ports import choose_port
-from ml.core.errors import BidwrightError, StoreUnavailable
+from ml.core.errors import BidwrightError, StoreUnavailable, UsageError
 
 PROJECT: Final = "bidwright-smoke"
 HISTORY: Final = (date(2026, 1, 1), date(2026, 3, 3))
@@ -98,8 +98,15 @@ def run(*, schedulers: int = 1, keep: bool = False) -> dict[str, Any]:
 
     Raises:
         NoEngine: no container can be run here.
+        UsageError: something is not committed.
         BidwrightError: something did not do what it should; the containers are gone all the same.
     """
+    if images.code_version().endswith("+"):
+        raise UsageError(
+            "something in this folder is not committed, and a model trained on such code is never promoted",
+            left="nothing was started",
+            next="commit or put it away (git status), then make smoke",
+        )
     with engine() as host, tempfile.TemporaryDirectory(prefix="bidwright-smoke-") as scratch:
         smoke = _prepare(Path(scratch), host)
         compose = smoke.compose
