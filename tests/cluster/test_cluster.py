@@ -14,7 +14,7 @@ import pytest
 from local.client import AirflowClient
 from local.cluster import run
 from local.cluster.places import BRANCH
-from local.cluster.topology import BIDS, SCHEDULERS, STORES, WORKERS
+from local.cluster.topology import SCHEDULERS
 from local.ports import LOOPBACK
 from ml.core.clock import SystemClock
 from ml.core.settings import load_settings
@@ -88,8 +88,8 @@ def test_each_run_keeps_the_commit_that_its_dag_file_came_from(lived: Lived, cli
 
 
 def test_two_schedulers_are_alive_and_every_service_runs(lived: Lived, client: AirflowClient) -> None:
-    services = {*STORES, *SCHEDULERS, *WORKERS, *BIDS, "api-server", "dag-processor", "triggerer", "proxy"}
-    assert services <= set(lived.cluster.supervisor.running())
+    assert set(lived.cluster.lasting) == set(lived.cluster.services())
+    assert set(lived.cluster.lasting) <= set(lived.cluster.supervisor.running())
     alive = client.get("/jobs", job_type="SchedulerJob", is_alive=True)["jobs"]
     assert len(alive) == len(SCHEDULERS)
 
