@@ -47,6 +47,12 @@ os.environ.update(
 sys.path += [str(ROOT / "dags"), str(ROOT / "plugins")]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    from tests.ml_test_score import recorder
+
+    config.pluginmanager.register(recorder(), "ml-test-score")
+
+
 def pytest_unconfigure() -> None:
     _nobody.close()
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)

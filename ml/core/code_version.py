@@ -49,6 +49,12 @@ def code_version(settings: Settings) -> CodeVersion:
     return _of_git(ROOT)
 
 
+def commit_of_tree() -> str:
+    """The commit of this working tree as git tells it, with a `+` behind it where there are changes besides; empty: not known."""
+    found = _of_git(ROOT)
+    return found.commit + ("" if found.clean or not found.commit else "+")
+
+
 def stated(text: str) -> CodeVersion:
     """The version that a setting states: a commit, with a `+` behind it where there were changes besides.
 

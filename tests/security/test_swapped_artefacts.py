@@ -21,7 +21,7 @@ from tests.promotion.test_bundle import KEYS, META, ROWS, TYPES, artefacts
 
 GOOD = [0.125, 0.25, 0.5]
 REFUSED = (CorruptArtefact, StoreUnavailable)
-RACES = 500
+RACES = 150
 
 
 def in_place(path: Path, data: bytes) -> None:
