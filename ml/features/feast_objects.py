@@ -24,7 +24,7 @@ with light_import():
     from feast.types import Float64, Int64, String
     from feast.value_type import ValueType
 
-_REDIS_PATIENCE = ("socket_timeout=10", "socket_connect_timeout=5")
+_REDIS_PATIENCE = ("socket_timeout=5", "socket_connect_timeout=5")
 """Seconds, as the client of Redis reads them from its connection string."""
 _TYPES = {"int64": Int64, "float64": Float64}
 

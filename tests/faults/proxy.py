@@ -168,10 +168,11 @@ class _Link:
 
 
 class Proxy:
-    """Listens on a free port of loopback and passes everything on to a server; a context manager.
+    """Listens on a free port and passes everything on to a server; a context manager.
 
     Args:
         upstream: host and port of the server.
+        host: where it listens.
 
     Attributes:
         port: where it listens.
@@ -179,8 +180,8 @@ class Proxy:
             that passed.
     """
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        self.upstream, self.port = upstream, 0
+    def __init__(self, upstream: tuple[str, int], *, host: str = "127.0.0.1") -> None:
+        self.upstream, self.host, self.port = upstream, host, 0
         self.counts: Counter[str] = Counter()
         self._toxics: tuple[Toxic, ...] = ()
         self._seen: Counter[DropReply] = Counter()
@@ -230,7 +231,7 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._accept, self.host, self.port)
             self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def _close(self) -> None:

@@ -64,8 +64,8 @@ class HttpProxy(Proxy):
 
     fault: HttpFault | None = None
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        super().__init__(upstream)
+    def __init__(self, upstream: tuple[str, int], *, host: str = "127.0.0.1") -> None:
+        super().__init__(upstream, host=host)
         self._earlier: dict[tuple[str, str], bytes] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

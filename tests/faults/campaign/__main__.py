@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.page:
         page.keep(given.page, results)
     if given.json:
-        print(json.dumps({"benchmark": "faults", "machine": machine(), "rows": results}))
+        sys.stdout.write(json.dumps({"benchmark": "faults", "machine": machine(), "rows": results}) + "\n")
     wrong = [name for name, found in results.items() if found["verdict"] not in {"held", "not run"}]
     _show(f"{len(results)} rows, {len(wrong)} missed{': ' if wrong else ''}{' '.join(wrong)}")
     return 1 if wrong and not given.report else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import threading
 import time
 from collections import Counter
@@ -80,6 +81,8 @@ class Callers:
         bodies, headers = self._service.world.bodies, {**self._service.headers, "Content-Type": "application/json"}
         link, turn = self._link(), number
         while not self._end.is_set():
+            if link.sock is not None and select.select([link.sock], [], [], 0)[0]:
+                link.close()  # the service ended it while nothing was asked: no request is lost by that
             begin = time.monotonic()
             status, said = BROKEN, {}
             try:

@@ -94,7 +94,7 @@ def writers(folder: Path) -> Iterator[tuple[str, Callable[[], object], Callable[
 
 def _served(view: Path) -> int:
     found = Reader(view).snapshot()
-    return len(found.live()[0]) if found else 0
+    return len(found.live[0]) if found else 0
 
 
 def _report(db: Database) -> None:
@@ -138,7 +138,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=True)
     for name, work, partial in writers(folder):
-        print(json.dumps(tried(name, work, partial, folder)), flush=True)
+        sys.stdout.write(json.dumps(tried(name, work, partial, folder)) + "\n")
         for path in folder.iterdir():
             if path.name not in {"ledger.db", "ledger.db-wal", "ledger.db-shm"}:
                 subprocess.run(["rm", "-rf", str(path)], check=True)
