@@ -3,13 +3,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test lint check debian bench lock assets screenshots clean
+.PHONY: help install demo down test lint check debian faults bench lock assets screenshots clean
 
 PYTHON ?= python3
 SOURCE ?= simulator
 DATA ?=
 DAYS ?= 7
 ONCE ?=
+FULL ?=
+ROWS ?=
 TESTS ?= tests
 
 PY := .venv/bin/python
@@ -56,6 +58,9 @@ debian:
 	@{ command -v chromium && command -v redis-server; } > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
 	  && apt-get update -qq && RUNLEVEL=1 apt-get install -qq --yes --no-install-recommends chromium redis-server > /dev/null; } \
 	  || echo "no chromium or no redis-server here, and no right to install them: their tests will be skipped"
+
+faults: install debian  ## the fault campaign against real servers, into docs/faults.md: minutes; FULL=1 takes hours; ROWS='R4 R5' for some
+	@$(PY) -m tests.faults.campaign --page docs/faults.md $(if $(FULL),--full) $(if $(ROWS),--only $(ROWS))
 
 bench: install  ## every benchmark, one line of JSON each
 	@$(PY) -m benchmarks --json

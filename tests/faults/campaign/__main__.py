@@ -27,11 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the rows asked for; 1 where one was missed or its fault did not happen."""
     given = _parser().parse_args(argv)
     logging.disable(logging.WARNING)  # what servers and clients complain of here is meant
-    for name in [name for name in os.environ if name.startswith("BIDWRIGHT_")]:
+    for name in [name for name in os.environ if name.startswith("BIDWRIGHT_") and name != "BIDWRIGHT_CODE_VERSION"]:
         del os.environ[name]
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="bidwright-faults-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o711)  # PostgreSQL's user passes through
         with Stand(Path(folder)) as stand:
             for name in given.only or ROWS:
                 row = ROWS[name]

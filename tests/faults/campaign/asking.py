@@ -26,6 +26,11 @@ class Answer:
     ms: float
     said: dict[str, Any]
 
+    @property
+    def begun(self) -> float:
+        """When it was asked for."""
+        return self.at - self.ms / 1e3
+
 
 class Callers:
     """So many callers, each asking `per_second` times; a context manager.

@@ -116,7 +116,7 @@ def tried(name: str, work: Callable[[], object], partial: Callable[[], Any], fol
             work()
         except Exception as raised:  # noqa: BLE001  (told in the result)
             error = raised
-        seen = partial()
+    seen = partial()
     again = "ok"
     try:
         work()

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -144,12 +145,8 @@ class Stand:
         """PostgreSQL."""
         programs, user = find_postgres(), ordinary_user()
         assert programs is not None
-        folder = self.folder / "postgres"
-        folder.mkdir()
-        if user:  # every folder above must let the user through
-            for parent in (self.folder, *self.folder.parents):
-                if parent.owner() == "root" and parent != Path("/") and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
+        # Beside the others' folder, which is ours alone: the server runs as another user.
+        folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="bidwright-postgres-")))
         server = Crashable(programs, folder, user, options={"fsync": "on", "max_connections": "100"})
         server.create()
         server.start()
