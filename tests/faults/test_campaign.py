@@ -98,9 +98,7 @@ def test_the_page_of_the_house_is_the_one_that_its_numbers_give() -> None:
 
 def test_the_quickest_rows_hold() -> None:
     command = [sys.executable, "-m", "tests.faults.campaign", "--only", *QUICK, "--repeats", "1", "--json"]
-    ended = subprocess.run(
-        command, check=False, cwd=ROOT, capture_output=True, text=True
-    )
+    ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     rows = json.loads(ended.stdout)["rows"]
     for name in QUICK:
         assert rows[name]["verdict"] in {"held", "not run"}, rows[name]
