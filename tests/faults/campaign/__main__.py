@@ -26,26 +26,31 @@ from tests.faults.campaign.stand import Stand, scratch
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the rows asked for; 1 where one was missed or its fault did not happen."""
     given = _parser().parse_args(argv)
+    if given.render:
+        page.keep(given.render, {})
+        return 0
     logging.disable(logging.WARNING)  # what servers and clients complain of here is meant
     for name in [name for name in os.environ if name.startswith("BIDWRIGHT_") and name != "BIDWRIGHT_CODE_VERSION"]:
         del os.environ[name]
     results: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="bidwright-faults-", ignore_cleanup_errors=True) as folder:
-        with Stand(Path(folder)) as stand:
-            for name in given.only or ROWS:
-                row = ROWS[name]
-                repeats = given.repeats if given.repeats is not None else row.full if given.full else row.short
-                ask = Ask(stand, scratch(Path(folder) / name), repeats, given.full)
-                begin = time.monotonic()
-                _show(f"{name} {row.fault}", end="")
-                found = carry_out(row, ask, lambda text, name=name: _progress(name, text))
-                results[name] = found | {"at": time.strftime("%Y-%m-%d", time.gmtime())}
-                told = found.get("why") or f"{found['held']} of {found['tried']}, {time.monotonic() - begin:.0f} s"
-                _show(f"\r\033[K{name} {row.fault}: {found['verdict']} ({told})")
-                for miss in found.get("misses", ()):
-                    _show(f"    {miss}")
-    if given.page:
-        page.keep(given.page, results)
+    with (
+        tempfile.TemporaryDirectory(prefix="bidwright-faults-", ignore_cleanup_errors=True) as folder,
+        Stand(Path(folder)) as stand,
+    ):
+        for name in given.only or ROWS:
+            row = ROWS[name]
+            repeats = given.repeats if given.repeats is not None else row.full if given.full else row.short
+            ask = Ask(stand, scratch(Path(folder) / name), repeats, given.full)
+            begin = time.monotonic()
+            _show(f"{name} {row.fault}", end="")
+            found = carry_out(row, ask, lambda text, name=name: _progress(name, text))
+            results[name] = found | {"at": time.strftime("%Y-%m-%d", time.gmtime())}
+            told = found.get("why") or f"{found['held']} of {found['tried']}, {time.monotonic() - begin:.0f} s"
+            _show(f"\r\033[K{name} {row.fault}: {found['verdict']} ({told})")
+            for miss in found.get("misses", ()):
+                _show(f"    {miss}")
+            if given.page:  # after each row: hours may be interrupted
+                page.keep(given.page, {name: results[name]})
     if given.json:
         sys.stdout.write(json.dumps({"benchmark": "faults", "machine": machine(), "rows": results}) + "\n")
     wrong = [name for name, found in results.items() if found["verdict"] not in {"held", "not run"}]
@@ -60,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, help="of each kind of fault; each row has its own by itself")
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     parser.add_argument("--page", type=Path, help="the page that keeps the numbers, such as docs/faults.md")
+    parser.add_argument(
+        "--render", type=Path, metavar="PAGE", help="write the page anew from its numbers, and run nothing"
+    )
     parser.add_argument("--report", action="store_true", help="exit with 0 although a row was missed")
     return parser
 
