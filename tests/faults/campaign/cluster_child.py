@@ -6,24 +6,21 @@ It is the campaign of `local.cluster.campaign` with more parts than the schedule
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.common import ROOT
+from local import env_file
+from local.cluster import campaign
 
 PARTS = ("scheduler-1", "api-server", "dag-processor", "triggerer")
 
 
 def main(folder: Path, days: int) -> None:
     """Run it; the last line is what came of it."""
-    from local.cluster import campaign  # type: ignore[import-not-found, unused-ignore]
-
-    folder.mkdir(parents=True)
-    env = folder.with_name("env")
-    subprocess.run([sys.executable, "-m", "local", "env", "--env", str(env)], cwd=ROOT, check=True, stdout=sys.stderr)
-    campaign.SCHEDULERS = PARTS
-    sys.stdout.write("\n" + json.dumps(campaign.campaign(folder, days=days, seed=7, env=env)) + "\n")
+    env = folder / "env"
+    env_file.write(env)
+    campaign.SCHEDULERS = PARTS  # type: ignore[misc, assignment]
+    sys.stdout.write("\n" + json.dumps(campaign.campaign(folder / "cluster", days=days, seed=7, env=env)) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 from benchmarks.bid_service_world import MARKET
 from benchmarks.common import ROOT
@@ -23,19 +25,16 @@ from tests.faults.campaign.stand import no_postgres, no_redis
 
 def airflow_killed(ask: Ask, tally: Tally) -> None:
     """R26: market days through the cluster of `make cluster`; on each, one of Airflow's parts is killed while its tasks work."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.faults.campaign.cluster_child",
-        str(ask.folder / "cluster"),
-        str(ask.repeats),
-    ]
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("BIDWRIGHT_", "AIRFLOW", "PYTHONPATH"))
+        if not name.startswith(("BIDWRIGHT_", "AIRFLOW", "AWS_", "PYTHONPATH"))
     }
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    # Beside our own folder, which nobody else may enter: PostgreSQL runs as another user.
+    with tempfile.TemporaryDirectory(prefix="bidwright-cluster-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        command = [sys.executable, "-m", "tests.faults.campaign.cluster_child", folder, str(ask.repeats)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(
             done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
