@@ -19,6 +19,8 @@ whose fault did not happen is "not injected", which is a failure. The servers ar
 commits, redis-server, moto's S3 server, workers of the bid service, Airflow; between them and us stands the proxy of
 `tests/faults/proxy.py`. `kill -9` of a database proves nothing about a loss of power.
 
+The bid service for hours, under a steady load with promotions, kills and checks of market days: `python -m benchmarks.soak --minutes 120`.
+
 """
 
 

@@ -14,6 +14,7 @@ from benchmarks.common import ROOT
 from benchmarks.promotion_world import OPERATIONS, invariants, prepare
 from ml.core.errors import BidwrightError, RetryableError
 from ml.lake.blobs import open_blobs
+from tests.faults.campaign.asking import until
 from tests.faults.campaign.core import Ask, Row, Tally, Trial
 from tests.faults.campaign.rows_ledger import finish
 from tests.faults.campaign.rows_stores import Online
@@ -66,14 +67,20 @@ class RedisStore:
     """A materialisation and a read through the proxy."""
 
     def __init__(self, stand: Stand, folder: Path) -> None:
-        self.proxy = stand.redis_proxy
+        self.redis, self.proxy = stand.redis, stand.redis_proxy
         self.online = Online(stand, folder)
         self.online.write()
         self.whole = self.online.read()
 
     def begin(self) -> Callable[[], object]:
-        """As for PostgreSQL."""
-        return lambda: (self.online.write(), self.online.read())
+        """As for PostgreSQL; the server ends the connections, as one does that restarts."""
+
+        def work() -> None:
+            self.online.write()
+            self.online.read()
+            self.redis.client().client_kill_filter(_type="normal", skipme=True)
+
+        return work
 
     def after(self, trial: Trial) -> None:
         """As for PostgreSQL."""
@@ -166,6 +173,7 @@ def _poisoned(proxy: Proxy, kind: str, toxic: Toxic | None, trial: Trial) -> Ite
         proxy.toxics = [toxic]
     try:
         yield
+        until(lambda: proxy.counts[kind] > before, 2.0)  # the end of a connection reaches the proxy a little later
     finally:
         if toxic is None:
             proxy.up()
