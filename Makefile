@@ -3,13 +3,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo cluster kill-schedulers env down test lint check debian bench lock assets screenshots clean
+.PHONY: help install demo cluster kill-schedulers env down test lint check debian faults bench lock assets screenshots clean
 
 PYTHON ?= python3
 SOURCE ?= simulator
 DATA ?=
 DAYS ?= 7
 ONCE ?=
+FULL ?=
+ROWS ?=
 TESTS ?= tests
 
 PY := .venv/bin/python
@@ -61,14 +63,17 @@ check: install debian
 
 # The browser of the end-to-end test, the Redis of the online store's, and the servers of the cluster's. Where they cannot be
 # installed these tests skip and say so. The packages start no server: each test starts its own.
-DEBIAN := chromium redis-server postgresql-15 haproxy git
+DEBIAN := chromium redis-server postgresql-15 haproxy git libfaketime
 debian:
-	@{ command -v chromium && command -v redis-server && command -v haproxy && ls /usr/lib/postgresql/*/bin/initdb; } > /dev/null 2>&1 \
+	@{ command -v chromium && command -v redis-server && command -v haproxy && ls /usr/lib/postgresql/*/bin/initdb /usr/lib/*/faketime/libfaketime.so.1; } > /dev/null 2>&1 \
 	  || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
 	  && { mkdir -p /etc/postgresql-common; test -e /etc/postgresql-common/createcluster.conf \
 	    || echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf; } \
 	  && RUNLEVEL=1 apt-get install -qq --yes --no-install-recommends $(DEBIAN) > /dev/null; } \
 	  || echo "not all of $(DEBIAN) are here, and no right to install them: their tests will be skipped"
+
+faults: install debian  ## the fault campaign against real servers, into docs/faults.md: minutes; FULL=1 takes hours; ROWS='R4 R5' for some
+	@$(PY) -m tests.faults.campaign --page docs/faults.md $(if $(FULL),--full) $(if $(ROWS),--only $(ROWS))
 
 bench: install  ## every benchmark, one line of JSON each
 	@$(PY) -m benchmarks --json
