@@ -2,7 +2,9 @@
 
 from lifecycle.assets import CANDIDATE, CHAMPION, DRIFT_CHECKED, FEATURES, MARKET_DAY
 from lifecycle.settings import (
+    HEAVY_QUEUE,
     LIFECYCLE,
+    ONLINE_QUEUE,
     ONLINE_STORE_POOL,
     canary_rollouts,
     cleaning_calendar,
@@ -20,8 +22,10 @@ __all__ = [
     "CHAMPION",
     "DRIFT_CHECKED",
     "FEATURES",
+    "HEAVY_QUEUE",
     "LIFECYCLE",
     "MARKET_DAY",
+    "ONLINE_QUEUE",
     "ONLINE_STORE_POOL",
     "canary_rollouts",
     "cleaning_calendar",

@@ -19,6 +19,12 @@ KEY_FORMAT: Final = "%Y-%m-%d"
 ONLINE_STORE_POOL: Final = "online_store"
 """A pool with one slot: two writers of the online store could overwrite each other."""
 
+HEAVY_QUEUE: Final = "heavy"
+"""The Celery queue of trainings: its worker has one slot and the memory. Executors without queues ignore it."""
+
+ONLINE_QUEUE: Final = "online"
+"""The Celery queue of writes into the online store: one worker with one slot, on the machine that has the store."""
+
 RETRY_POLICY: Final = ExceptionRetryPolicy(
     rules=[
         RetryRule(

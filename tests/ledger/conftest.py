@@ -63,6 +63,7 @@ class PostgresServer:
     programs: Path
     folder: Path
     user: str | None
+    superuser: str = "bidwright"
     password: str = field(default_factory=lambda: secrets.token_hex(8))
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
@@ -74,7 +75,7 @@ class PostgresServer:
             for path in (self.folder, password_file):
                 shutil.chown(path, self.user)
         subprocess.run(
-            [self.programs / "initdb", "-D", self.data, "-U", "bidwright", "--auth=scram-sha-256", "--pwfile", password_file,
+            [self.programs / "initdb", "-D", self.data, "-U", self.superuser, "--auth=scram-sha-256", "--pwfile", password_file,
              "--encoding=UTF8", "--locale=C", "--no-sync"],
             check=True, capture_output=True, cwd=self.folder, user=self.user, group=self.group, extra_groups=[] if self.user else None,
         )  # fmt: skip
@@ -129,7 +130,7 @@ class PostgresServer:
             connection.execute(query)
 
     def dsn(self, database: str) -> str:
-        return f"postgresql://bidwright:{self.password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{self.superuser}:{self.password}@127.0.0.1:{self.port}/{database}"
 
 
 @pytest.fixture(scope="session")
