@@ -27,6 +27,9 @@ from ml.platform import Platform
 HISTORY_LAST: Final = date(2026, 3, 3)
 """On the market day after this the demo's third candidate passes every gate: one day shows the whole lifecycle."""
 
+QUIET_S: Final = 180.0
+"""A scheduler that died is noticed by the other after half a minute; what is asked for meanwhile would run twice."""
+
 _ANSWER_S: Final = 60.0
 _POLL_S: Final = 0.2
 
@@ -102,6 +105,7 @@ def live_through(cluster: Cluster, platform: Platform, days: Sequence[date]) -> 
             revive=cluster.revive,
             logs=cluster.home / "airflow" / "logs",
             notice=progress.at_work,
+            quiet_s=QUIET_S,
         )
         for day in days:
             if missing_stages(demo.stage_results(platform, day)):
