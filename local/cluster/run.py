@@ -21,7 +21,9 @@ from local.guard import alone, ending_on_interrupt
 from local.ports import LOOPBACK
 from local.prepare import ADMIN
 from local.scenario import Scenario, choose
+from ml.core.code_version import code_version
 from ml.core.errors import BidwrightError, NoData, StoreUnavailable
+from ml.core.settings import load_settings
 from ml.platform import Platform
 
 HISTORY_LAST: Final = date(2026, 3, 3)
@@ -82,12 +84,15 @@ def tell(cluster: Cluster, scenario: Scenario) -> list[str]:
 def raise_up(cluster: Cluster, scenario: Scenario) -> None:
     """Start every service and import the history beside it; this process then sees the cluster's platform."""
     cluster.claim(scenario.toml())
+    environment = cluster.platform_environment()
     for name in [name for name in os.environ if name.startswith(("BIDWRIGHT_", "AWS_"))]:
         del os.environ[name]
-    os.environ |= cluster.platform_environment()
+    os.environ |= environment
     screen.opening(cluster.home, scenario)
     if changed := cluster.changed_dags():
         screen.say(f"not committed, so not seen by the cluster: {', '.join(changed)}")
+    if not code_version(load_settings()).clean:
+        screen.say("this tree has changes that are in no commit: what it trains is not promoted (gate code_version)")
     try:
         bring_up(cluster, scenario)
         cluster.wait([*STORES, *WORKERS, *BIDS, "proxy"])
