@@ -49,8 +49,11 @@ def test_rows_of_airflow_s_database_that_are_older_than_the_setting_go_and_the_o
             log.dttm = now - timedelta(days=days)
             session.add(log)
     monkeypatch.setenv(ADDRESS, conf.get("database", "sql_alchemy_conn"))
+    for section in ("DATABASE", "CORE"):  # what Airflow does in a task's process
+        monkeypatch.setenv(f"AIRFLOW__{section}__SQL_ALCHEMY_CONN", "airflow-db-not-allowed:///")
     clean_metadata(now)
     clean_metadata(now)
+    monkeypatch.undo()
     with create_session() as session:
         found = {event for event in session.scalars(select(Log.event)) if event.startswith("aged")}
     assert found == {"aged 1", "aged 89"}
