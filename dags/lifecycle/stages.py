@@ -57,9 +57,23 @@ def open_unchecked(**settings: object) -> Platform:
     return Platform.from_environment(**settings)
 
 
+def dag_version() -> str:
+    """The version of the DAG bundle that the running task was read from, such as a commit; empty where it has none."""
+    from airflow.sdk import get_current_context
+
+    try:
+        task = get_current_context()["ti"]
+    except RuntimeError:  # called outside of a task
+        return ""
+    return str(getattr(getattr(task, "bundle_instance", None), "version", None) or "")
+
+
 def run_stage(
     use_case: Callable[..., dict[str, Any]], run: Run, *, settings: Mapping[str, object] | None = None, **arguments: Any
 ) -> dict[str, Any]:
     """Run a use case for the run's market day and return its result, small enough for an XCom."""
+    from ml.core.code_version import DAG_VERSION
+
     day = market_day(run)
+    DAG_VERSION.set(dag_version())
     return use_case(open_platform(**(settings or {})), day, run_id=run.run_id, **arguments)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ml import pipeline
-from ml.cli import incidents, keys, killswitch, output, rollout, upkeep
+from ml.cli import incidents, keys, killswitch, output, rollout, score, upkeep
 from ml.cli.options import Data, Day, Json, Source, open_platform
 from ml.core.errors import BidwrightError, UsageError
 from ml.core.units import days_between, parse_day
@@ -29,10 +29,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for _group, _name in ((killswitch.app, "kill-switch"), (incidents.app, "incidents"), (keys.app, "keys")):
+_groups = {"kill-switch": killswitch.app, "incidents": incidents.app, "keys": keys.app, "rollout": rollout.app}
+for _name, _group in (_groups | {"bars": rollout.bars_app}).items():
     app.add_typer(_group, name=_name)
-app.add_typer(rollout.app, name="rollout")
-app.add_typer(rollout.bars_app, name="bars")
+app.command("ml-test-score", epilog="Example: bidwright ml-test-score --json")(score.ml_test_score)
 app.command(epilog='Example: bidwright rollback --reason "bids twice as high"')(rollout.rollback)
 for _name, _command, _example in upkeep.COMMANDS:
     app.command(_name, epilog=f"Example: {_example}")(_command)

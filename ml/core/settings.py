@@ -68,6 +68,11 @@ class Settings(UpkeepSettings):
         SecretStr(""),
         description="secret key that signs bundles; set it in the environment, and only where models are trained",
     )
+    code_version: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{40}\+?)?$",
+        description="commit of the code that runs, where git cannot be asked, as in an image; + at its end: and changes besides",
+    )
     feature_engine: Literal["duckdb", "spark"] = Field(
         "duckdb", description="what computes features and training sets: duckdb, or spark (needs Java 17 or newer)"
     )
