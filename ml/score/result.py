@@ -92,7 +92,9 @@ def score_of(tests: Mapping[str, Mapping[str, Any]], *, commit: str = "") -> Sco
         tests: by pytest's node id: `items`, which the test holds, and `outcome`: passed, failed or skipped.
         commit: of the code.
     """
-    return Score(tuple(_item(name, [one["outcome"] for one in tests.values() if name in one["items"]]) for name in ITEMS), commit)
+    return Score(
+        tuple(_item(name, [one["outcome"] for one in tests.values() if name in one["items"]]) for name in ITEMS), commit
+    )
 
 
 def _item(name: str, outcomes: list[str]) -> Item:
