@@ -39,7 +39,19 @@ def market_day(run: Run) -> date:
 
 
 def open_platform(**settings: object) -> Platform:
-    """The platform as the settings describe it, with those given here in front, on the machine's clock."""
+    """The platform as the settings describe it, with those given here in front, on the machine's clock.
+
+    A worker whose tables, clock or code are not those of the others is refused (`ml.preflight`); its task is tried again.
+    """
+    from ml.preflight import refuse_harm
+
+    platform = open_unchecked(**settings)
+    refuse_harm(platform)
+    return platform
+
+
+def open_unchecked(**settings: object) -> Platform:
+    """The same without a look at this machine: for telling that something failed, which even a refused worker may do."""
     from ml.platform import Platform
 
     return Platform.from_environment(**settings)
