@@ -68,7 +68,7 @@ def advantage(figure: Mapping[str, Any]) -> float | None:
     >>> advantage({"ours": 2.0, "peer": 8.0, "unit": "s"})
     4.0
     """
-    ours, peer, unit = figure["ours"], figure.get("peer"), figure["unit"].split(",")[0].strip()
+    ours, peer, unit = figure["ours"], figure.get("peer"), figure["unit"].replace(",", " ").split()[0]
     if peer is None or ours <= 0 or peer <= 0:
         return None
     if unit in LESS_IS_BETTER:
