@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,14 +30,18 @@ def keep(file: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
 
     A row that was left out this time keeps what it has.
     """
-    numbers = file.with_suffix(".json")
-    known: dict[str, Any] = json.loads(numbers.read_text())["rows"] if numbers.is_file() else {}
-    for name, found in results.items():
-        if found["verdict"] != "not run" or name not in known:
-            known[name] = found
-    known = dict(sorted(known.items(), key=lambda item: int(item[0][1:])))
-    numbers.write_text(json.dumps({"machine": machine(), "rows": known}, indent=1) + "\n")
-    file.write_text(render(known))
+    with file.with_suffix(".json").open("a+") as numbers:
+        fcntl.flock(numbers, fcntl.LOCK_EX)  # rows may run side by side
+        numbers.seek(0)
+        text = numbers.read()
+        known: dict[str, Any] = json.loads(text)["rows"] if text else {}
+        for name, found in results.items():
+            if found["verdict"] != "not run" or name not in known:
+                known[name] = found
+        known = dict(sorted(known.items(), key=lambda item: int(item[0][1:])))
+        numbers.truncate(0)
+        numbers.write(json.dumps({"machine": machine(), "rows": known}, indent=1) + "\n")
+        file.write_text(render(known))
 
 
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:
