@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo cluster kill-schedulers env down test lint check debian faults bench lock assets screenshots clean
+.PHONY: help install demo cluster kill-schedulers env images up stop logs smoke debian-engine down test lint check debian faults bench lock \
+  assets screenshots clean
 
 PYTHON ?= python3
 SOURCE ?= simulator
@@ -46,6 +47,33 @@ kill-schedulers: install  ## DAYS=10 market days through a cluster, a scheduler 
 
 env: install  ## write .env: strong random secrets for `make cluster` and the containers; refuses to overwrite
 	@$(PY) -m local env
+
+# Containers (docs/stack.md). `make stop` ends what `make up` started; `make down` is the demo's.
+PROFILES ?= core
+SCHEDULERS ?= 2
+SERVICES ?=
+
+images: install  ## fetch the wheels and build the images; PROFILES=local without a registry
+	@$(PY) -m local.containers images --profiles '$(PROFILES)'
+
+up: install  ## build and start the containers; PROFILES='core observability spark' or local; SCHEDULERS=1; needs .env (make env)
+	@$(PY) -m local.containers up --profiles '$(PROFILES)' --schedulers $(SCHEDULERS)
+
+stop: install  ## stop and remove the containers of `make up`; their volumes stay
+	@$(PY) -m local.containers stop --profiles '$(PROFILES)'
+
+logs: install  ## what the containers say; SERVICES='scheduler-1 postgres'
+	@$(PY) -m local.containers logs --profiles '$(PROFILES)' $(SERVICES)
+
+smoke: install debian-engine  ## the stack in real containers: built, a market day lived through, each kind stopped and started, taken down
+	@$(PY) -m local.containers smoke $(if $(filter command line environment,$(origin SCHEDULERS)),--schedulers $(SCHEDULERS))
+
+# An engine, Compose and debootstrap; only where nothing of the kind answers, and never started as a service.
+debian-engine:
+	@docker version > /dev/null 2>&1 || { command -v dockerd && command -v debootstrap && { command -v docker-compose || docker compose version; }; } > /dev/null 2>&1 \
+	  || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
+	  && RUNLEVEL=1 apt-get install -qq --yes --no-install-recommends docker.io docker-compose debootstrap > /dev/null; } \
+	  || echo "no Docker engine here, and no right to install one"
 
 down: install  ## stop what `make demo` or `make cluster` left running
 	@$(PY) -m local down

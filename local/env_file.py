@@ -63,6 +63,7 @@ _MAKERS: Final[Mapping[str, Callable[[], str]]] = {
     "AIRFLOW_SECRET_KEY": lambda: secrets.token_urlsafe(48),
     "AIRFLOW_ADMIN_PASSWORD": lambda: secrets.token_urlsafe(24),
     "BIDWRIGHT_SERVE_TOKEN": _password,
+    "GRAFANA_ADMIN_PASSWORD": _password,
 }
 _SIGNING: Final = "BIDWRIGHT_SIGNING_KEY"
 _TRUSTED: Final = "BIDWRIGHT_TRUSTED_KEYS"

@@ -161,12 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m local.cluster.s3_server", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where objects are kept")
-    parser.add_argument("--port", type=int, required=True, help="on loopback")
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bucket", required=True, help="made if it is not there")
     options = parser.parse_args(arguments)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     app = application(options.folder, bucket=options.bucket, access_key=os.environ.get("S3_ACCESS_KEY", ""))
-    run_simple(LOOPBACK, options.port, app, threaded=True)
+    run_simple(options.host, options.port, app, threaded=True)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class Cluster(Stack):
     """
 
     command = "make cluster"
+    lasting = (*STORES, "api-server", *SCHEDULERS, "dag-processor", "triggerer", *WORKERS, *BIDS, "proxy")
 
     def __init__(self, home: Path, env: Path = env_file.ENV_FILE) -> None:
         super().__init__(home)
