@@ -3,13 +3,16 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test lint check debian bench lock assets screenshots clean
+.PHONY: help install demo cluster kill-schedulers env images up stop logs smoke debian-engine down test lint check debian faults bench lock \
+  assets screenshots clean
 
 PYTHON ?= python3
 SOURCE ?= simulator
 DATA ?=
 DAYS ?= 7
 ONCE ?=
+FULL ?=
+ROWS ?=
 TESTS ?= tests
 
 PY := .venv/bin/python
@@ -21,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export VIRTUAL_ENV := $(CURDIR)/.venv
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/installed  ## the locked environment in .venv, and the command .venv/bin/bidwright
 
@@ -36,7 +39,43 @@ install: .venv/installed  ## the locked environment in .venv, and the command .v
 demo: install  ## the whole lifecycle on this machine: SOURCE=simulator | SOURCE=hotel_bookings DATA=<folder>; ONCE=1 stops at the end
 	@$(PY) -m local demo --source '$(SOURCE)' --data '$(DATA)' --days '$(DAYS)' $(if $(ONCE),--once)
 
-down: install  ## stop what `make demo` left running
+cluster: install  ## the production topology from processes on loopback, and a market day through it; DAYS=3; ONCE=1 ends everything
+	@$(PY) -m local cluster --days '$(if $(filter command line environment,$(origin DAYS)),$(DAYS),1)' $(if $(ONCE),--once)
+
+kill-schedulers: install  ## DAYS=10 market days through a cluster, a scheduler killed on each; nothing may be skipped or doubled
+	@$(PY) -m local cluster --kill-schedulers --days '$(if $(filter command line environment,$(origin DAYS)),$(DAYS),10)'
+
+env: install  ## write .env: strong random secrets for `make cluster` and the containers; refuses to overwrite
+	@$(PY) -m local env
+
+# Containers (docs/stack.md). `make stop` ends what `make up` started; `make down` is the demo's.
+PROFILES ?= core
+SCHEDULERS ?= 2
+SERVICES ?=
+
+images: install  ## fetch the wheels and build the images; PROFILES=local without a registry
+	@$(PY) -m local.containers images --profiles '$(PROFILES)'
+
+up: install  ## build and start the containers; PROFILES='core observability spark' or local; SCHEDULERS=1; needs .env (make env)
+	@$(PY) -m local.containers up --profiles '$(PROFILES)' --schedulers $(SCHEDULERS)
+
+stop: install  ## stop and remove the containers of `make up`; their volumes stay
+	@$(PY) -m local.containers stop --profiles '$(PROFILES)'
+
+logs: install  ## what the containers say; SERVICES='scheduler-1 postgres'
+	@$(PY) -m local.containers logs --profiles '$(PROFILES)' $(SERVICES)
+
+smoke: install debian-engine  ## the stack in real containers: built, a market day lived through, each kind stopped and started, taken down
+	@$(PY) -m local.containers smoke $(if $(filter command line environment,$(origin SCHEDULERS)),--schedulers $(SCHEDULERS))
+
+# An engine, Compose and debootstrap; only where nothing of the kind answers, and never started as a service.
+debian-engine:
+	@docker version > /dev/null 2>&1 || { command -v dockerd && command -v debootstrap && { command -v docker-compose || docker compose version; }; } > /dev/null 2>&1 \
+	  || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
+	  && RUNLEVEL=1 apt-get install -qq --yes --no-install-recommends docker.io docker-compose debootstrap > /dev/null; } \
+	  || echo "no Docker engine here, and no right to install one"
+
+down: install  ## stop what `make demo` or `make cluster` left running
 	@$(PY) -m local down
 
 test: lint check  ## everything that .ci/run runs: lint, types, tests; TESTS=tests/dags for one room
@@ -50,12 +89,19 @@ check: install debian
 	MYPYPATH=dags:plugins .venv/bin/mypy --explicit-package-bases --allow-untyped-decorators --allow-subclassing-any dags plugins
 	$(PY) -m pytest $(TESTS)
 
-# The browser of the end-to-end test and the Redis of the online store's. Where they cannot be installed these tests skip
-# and say so. The package starts no server: each test starts its own.
+# The browser of the end-to-end test, the Redis of the online store's, and the servers of the cluster's. Where they cannot be
+# installed these tests skip and say so. The packages start no server: each test starts its own.
+DEBIAN := chromium redis-server postgresql-15 haproxy git libfaketime
 debian:
-	@{ command -v chromium && command -v redis-server; } > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
-	  && apt-get update -qq && RUNLEVEL=1 apt-get install -qq --yes --no-install-recommends chromium redis-server > /dev/null; } \
-	  || echo "no chromium or no redis-server here, and no right to install them: their tests will be skipped"
+	@{ command -v chromium && command -v redis-server && command -v haproxy && ls /usr/lib/postgresql/*/bin/initdb /usr/lib/*/faketime/libfaketime.so.1; } > /dev/null 2>&1 \
+	  || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
+	  && { mkdir -p /etc/postgresql-common; test -e /etc/postgresql-common/createcluster.conf \
+	    || echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf; } \
+	  && RUNLEVEL=1 apt-get install -qq --yes --no-install-recommends $(DEBIAN) > /dev/null; } \
+	  || echo "not all of $(DEBIAN) are here, and no right to install them: their tests will be skipped"
+
+faults: install debian  ## the fault campaign against real servers, into docs/faults.md: minutes; FULL=1 takes hours; ROWS='R4 R5' for some
+	@$(PY) -m tests.faults.campaign --page docs/faults.md $(if $(FULL),--full) $(if $(ROWS),--only $(ROWS))
 
 bench: install  ## every benchmark, one line of JSON each
 	@$(PY) -m benchmarks --json

@@ -32,6 +32,8 @@ _NO_BENCHMARKS = {
     "pages_world",
     "policy_scenarios",
     "promotion_world",
+    "soak",  # two hours by itself: python -m benchmarks.soak
+    "soak_hand",
     "__main__",
 }
 

@@ -205,16 +205,23 @@ def _evidently(folder: Path, rows: int) -> dict[str, Any]:
 
 
 def _market(folder: Path, days: int) -> dict[str, Any]:
-    """A simulated market of default size with some days of history and a day after them, none of it checked."""
+    """A simulated market of default size: a champion of its history, and a day after it that is not checked yet."""
     from datetime import timedelta
 
-    from benchmarks.policy_regret import open_platform
+    from benchmarks.policy_regret import market_day, open_platform
     from ml import pipeline
+    from ml.ledger.champion import current
 
     platform, clock = open_platform(folder, 7)
     first = platform.source.first_day()
-    clock.day = first + timedelta(days=days - 1)
+    clock.day = first + timedelta(days=days - 2)
     pipeline.import_history(platform, first, clock.day)
+    market_day(platform, clock.day, imported=True)
+    if current(platform.db, platform.market) is None:
+        raise SystemExit("no champion came of the history; the check would be measured without one")
+    clock.day += timedelta(days=1)
+    for step in (pipeline.ingest, pipeline.settle, pipeline.materialize):
+        step(platform, clock.day)
     return {}
 
 

@@ -32,7 +32,7 @@ def measure(given: argparse.Namespace) -> dict[str, Figure]:
     sizes = [given.rows // 100, given.rows // 10, given.rows]
     for rows in sizes:
         with TemporaryDirectory(prefix="bidwright-benchmark-") as home:
-            _write(Path(home), rows)
+            write_market(Path(home), rows)
             found = {name: _in_child(name, home) for name in ENGINES}
         if found["duckdb"]["digest"] != found["spark"]["digest"]:
             raise SystemExit(f"the engines' rows differ at {rows:,} rows")
@@ -59,17 +59,17 @@ def _crossing(seconds: dict[int, tuple[float, float]], sizes: list[int]) -> dict
     return found
 
 
-def _write(home: Path, rows: int) -> None:
-    """The columns that the view reads, by market day."""
+def write_market(home: Path, rows: int, *, days: int = DAYS) -> None:
+    """The columns that the view reads, by market day, up to DAY; `rows` opportunities in all."""
     import numpy as np
     import pyarrow as pa
 
     from ml.core.units import day_start
 
-    lake, rng, each = _lake(home, "duckdb"), np.random.default_rng(1), rows // DAYS
+    lake, rng, each = _lake(home, "duckdb"), np.random.default_rng(1), rows // days
     hotels = np.array([f"h{n:05d}" for n in range(HOTELS)], dtype=object)
     partners = np.array([f"p{n}" for n in range(PARTNERS)], dtype=object)
-    for day in (DAY - timedelta(days=n) for n in range(DAYS)):
+    for day in (DAY - timedelta(days=n) for n in range(days)):
         start = int(day_start(day).timestamp() * 1e6)
 
         def known(many: int, start: int = start) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -123,6 +124,8 @@ class _Exchange:
         self.reusable = False
         self._left, self._got, self._answers = memoryview(case.sent), b"", 0
         self._since = time.perf_counter()
+        if not self._left:  # a request cut off before its first byte
+            self._all_sent()
 
     @property
     def events(self) -> int:
@@ -172,12 +175,13 @@ class _Exchange:
         except OSError:  # answered and closed before all was sent, as a server may that refuses a body for its size
             self._left = self._left[:0]
         if not self._left:
-            self._since = time.perf_counter()
-            if not self.case.answers:
-                try:
-                    self.socket.shutdown(socket.SHUT_WR)
-                except OSError:
-                    return
+            self._all_sent()
+
+    def _all_sent(self) -> None:
+        self._since = time.perf_counter()
+        if not self.case.answers:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
 
     def _closed(self, outcome: Outcome) -> bool:
         if self.case.answers:

@@ -22,7 +22,16 @@ from typing import Any
 
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 
-from lifecycle import FEATURES, LIFECYCLE, MARKET_DAY, ONLINE_STORE_POOL, deadline, materialize_parts, run_stage
+from lifecycle import (
+    FEATURES,
+    LIFECYCLE,
+    MARKET_DAY,
+    ONLINE_QUEUE,
+    ONLINE_STORE_POOL,
+    deadline,
+    materialize_parts,
+    run_stage,
+)
 
 
 @dag(schedule=PartitionedAssetTimetable(assets=MARKET_DAY), doc_md=__doc__, deadline=deadline(), **LIFECYCLE)
@@ -30,7 +39,7 @@ def materialize_features() -> None:
     """Build and materialise the day's features."""
     parts = materialize_parts()
 
-    @task(pool=ONLINE_STORE_POOL)
+    @task(pool=ONLINE_STORE_POOL, queue=ONLINE_QUEUE)
     def put_online(part: int, *, dag_run: Any) -> dict[str, Any]:
         from ml import pipeline
 

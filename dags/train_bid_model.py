@@ -23,14 +23,14 @@ from typing import Any
 from airflow.sdk import PartitionedAssetTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from lifecycle import CANDIDATE, DRIFT_CHECKED, LIFECYCLE, deadline, run_stage, signing_settings
+from lifecycle import CANDIDATE, DRIFT_CHECKED, HEAVY_QUEUE, LIFECYCLE, deadline, run_stage, signing_settings
 
 
 @dag(schedule=PartitionedAssetTimetable(assets=DRIFT_CHECKED), doc_md=__doc__, deadline=deadline(), **LIFECYCLE)
 def train_bid_model() -> None:
     """Train a bid model, when one is due."""
 
-    @task(outlets=[CANDIDATE])
+    @task(outlets=[CANDIDATE], queue=HEAVY_QUEUE)
     def train(*, dag_run: Any, outlet_events: Any) -> dict[str, Any]:
         from ml import pipeline
 

@@ -56,16 +56,26 @@ def environment(home: Path, *, port: int) -> dict[str, str]:
     kept = keep_secrets(folder)
     passwords = folder / "passwords.json"
     _write_private(passwords, json.dumps({USER: kept.password}))
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW_") and k not in _UNWANTED}
-    bypass = ",".join(filter(None, (inherited.get("no_proxy"), LOOPBACK, "localhost")))
-    return inherited | {
+    return surroundings() | {
         "AIRFLOW_HOME": str(folder),
         "BIDWRIGHT_HOME": str(home),
+        **{f"AIRFLOW__{name}": value for name, value in _options(home, kept, passwords, port).items()},
+    }
+
+
+def surroundings(*, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """What a process of a stack has from this one: its environment, without Airflow's settings and those named.
+
+    Args:
+        without: how names begin that are left out too.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW_", *without)) and k not in _UNWANTED}
+    bypass = ",".join(filter(None, (kept.get("no_proxy"), LOOPBACK, "localhost")))
+    return kept | {
         "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "local" / "airflow_config"))),
         # Tasks talk to the api-server over loopback; a proxy of the machine must not stand between.
         "no_proxy": bypass,
         "NO_PROXY": bypass,
-        **{f"AIRFLOW__{name}": value for name, value in _options(home, kept, passwords, port).items()},
     }
 
 

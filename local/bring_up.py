@@ -20,7 +20,7 @@ _START_LIMIT_S = 300.0
 
 def bring_up(stack: Stack, scenario: Scenario) -> None:
     """Start the services and import the history beside them; returns when both are ready."""
-    stack.start_mailbox()
+    stack.start_stores()
     migrating = stack.start_migration()
     history = _history(stack, scenario)
     stack.supervisor.start(history)

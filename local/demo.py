@@ -37,7 +37,7 @@ def run(home: Path, scenario: Scenario, *, once: bool) -> int:
             missing = _tell(stack, scenario)
         finally:
             if once:
-                stack.supervisor.stop()
+                stack.stop()
                 screen.say("everything was stopped again")
     return 1 if missing and once else 0
 
@@ -52,7 +52,7 @@ def _tell(stack: Stack, scenario: Scenario) -> list[str]:
     try:
         bring_up(stack, scenario)
     except BidwrightError:
-        stack.supervisor.stop()
+        stack.stop()
         raise
     platform = Platform.from_environment()
     with stack.client() as client:
@@ -126,7 +126,10 @@ def _mails(platform: Platform) -> int:
 
 
 def down(home: Path) -> int:
-    """Stop what `make demo` started in this working folder."""
-    stopped = Stack(home).supervisor.stop()
+    """Stop what `make demo` started in this working folder, and what `make cluster` did in it or below it."""
+    from local.cluster.topology import Cluster
+
+    # The same file names both kinds of services; a cluster's stores are ended after what uses them.
+    stopped = [name for folder in (home, home / "cluster") for name in Cluster(folder).stop()]
     screen.say(f"stopped: {', '.join(stopped)}" if stopped else f"nothing runs for {home}")
     return 0

@@ -1,4 +1,4 @@
-"""One demo at a time in a working folder, and none of its processes left behind when it is interrupted."""
+"""One demo or cluster at a time in a working folder, and none of its processes left behind when it is interrupted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def alone(home: Path) -> Iterator[None]:
         except BlockingIOError as error:
             lock.seek(0)
             raise UsageError(
-                f"another `make demo` is at work in {home} (pid {lock.read().strip()})",
+                f"another command of this kind is at work in {home} (pid {lock.read().strip()})",
                 left="nothing was started",
                 next="wait for it, or end it with Ctrl-C in its terminal",
             ) from error
@@ -58,8 +58,8 @@ def ending_on_interrupt(stack: Stack) -> Iterator[None]:
     try:
         yield
     except Interrupted:
-        screen.say("stopping; what is recorded stays, and `make demo` goes on from there")
-        stack.supervisor.stop()
+        screen.say("stopping; what is recorded stays, and the same command goes on from there")
+        stack.stop()
         raise
     finally:
         for number, handler in before.items():

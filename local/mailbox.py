@@ -58,16 +58,17 @@ class Mailbox:
 
     Args:
         folder: where the mails lie, one `.eml` file each; made if it is missing.
-        smtp_port: port of the SMTP server, on loopback.
-        page_port: port of the page, on loopback; None for no page.
+        smtp_port: port of the SMTP server.
+        page_port: port of the page; None for no page.
+        host: address that both listen on; another than loopback only where nobody else's network begins, as in a container.
     """
 
-    def __init__(self, folder: Path, *, smtp_port: int, page_port: int | None) -> None:
+    def __init__(self, folder: Path, *, smtp_port: int, page_port: int | None, host: str = LOOPBACK) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._smtp = Controller(
-            Keeper(folder), hostname=LOOPBACK, port=smtp_port, data_size_limit=MAX_MAIL_BYTES, ident="bidwright mailbox"
+            Keeper(folder), hostname=host, port=smtp_port, data_size_limit=MAX_MAIL_BYTES, ident="bidwright mailbox"
         )
-        self._page = None if page_port is None else serve_page(folder, page_port)
+        self._page = None if page_port is None else serve_page(folder, page_port, host)
 
     def __enter__(self) -> Mailbox:
         self._smtp.start()
@@ -86,13 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m local.mailbox", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("mail"), help="where mails are kept (default: %(default)s)")
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: %(default)s)")
     parser.add_argument("--smtp-port", type=int, default=1025, help="default: %(default)s")
     parser.add_argument("--page-port", type=int, default=8025, help="default: %(default)s")
     options = parser.parse_args(arguments)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    with Mailbox(options.folder, smtp_port=options.smtp_port, page_port=options.page_port):
+    with Mailbox(options.folder, smtp_port=options.smtp_port, page_port=options.page_port, host=options.host):
         ended.wait()
 
 

@@ -116,11 +116,11 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, host: str) -> None:
         self.folder = folder
-        super().__init__((LOOPBACK, port), _Handler)
+        super().__init__((host, port), _Handler)
 
 
-def serve_page(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the page on loopback, bound and not yet serving."""
-    return _Server(folder, port)
+def serve_page(folder: Path, port: int, host: str = LOOPBACK) -> ThreadingHTTPServer:
+    """A server of the page, bound and not yet serving."""
+    return _Server(folder, port, host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ml.core.errors import PermanentError, StoreUnavailable, UsageError
 
 ONLINE_STORE_POOL = "online_store"
 
-_MARK = "# Written by `make demo`; a change here is lost at its next start.\n"
+_MARK = "# Written by `make demo` or `make cluster`; a change here is lost at its next start.\n"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Stack:
     Args:
         home: the working folder.
     """
+
+    command = "make demo"
+    """By which people start it."""
+
+    lasting: Collection[str] = ("mailbox", *airflow.COMPONENTS)
+    """The names of the services that are to last."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -73,26 +80,34 @@ class Stack:
         ports = self._free_ports()
         if ports.airflow != self.ports().airflow:
             # Those that still run would go on looking for the api-server where it was.
-            self.supervisor.stop(airflow.COMPONENTS)
-        _write(self._ports_file, json.dumps(asdict(ports)))
+            self.stop()
+        write_whole(self._ports_file, json.dumps(asdict(ports)))
         addresses = f'smtp_port = {ports.smtp}\nairflow_url = "http://{LOOPBACK}:{ports.airflow}"\n'
-        _write(self.settings_file, _MARK + story + addresses)
+        write_whole(self.settings_file, _MARK + story + addresses)
         return ports
 
     def environment(self) -> dict[str, str]:
         """The environment of every process of the stack."""
         return airflow.environment(self.home, port=self.ports().airflow)
 
-    def start_mailbox(self) -> None:
-        """Start the mailbox, unless it runs."""
+    def services(self) -> dict[str, Service]:
+        """What is to last, by name, in the order in which it is started."""
+        components = airflow.components(self.environment(), self.logs)
+        return {service.name: service for service in (self._mailbox(), *components)}
+
+    def start_stores(self) -> None:
+        """Start what everything else needs, unless it runs."""
         self.supervisor.start(self._mailbox())
 
     def start_migration(self) -> bool:
         """Start to bring Airflow's database to the installed version; False if it is there already."""
         if self._migrated.is_file() and self._migrated.read_text() == installed.__version__:
             return False
-        self.supervisor.start(airflow.migration(self.environment(), self.logs))
+        self.supervisor.start(self._migration())
         return True
+
+    def _migration(self) -> Service:
+        return airflow.migration(self.environment(), self.logs)
 
     def migration_ended(self) -> bool:
         """Whether the migration is over.
@@ -107,29 +122,31 @@ class Stack:
             raise PermanentError(
                 "Airflow's database could not be prepared", next=f"read {self.logs / 'airflow-migrate.log'}"
             )
-        _write(self._migrated, installed.__version__)
+        write_whole(self._migrated, installed.__version__)
         return True
 
     def start_airflow(self) -> None:
-        """Start those of Airflow's four services that do not run."""
-        for service in airflow.components(self.environment(), self.logs):
+        """Start those services that do not run."""
+        for service in self.services().values():
             self.supervisor.start(service)
 
     def revive(self) -> list[str]:
         """Start again the services that were started and have died; returns their names."""
-        lasting = {"mailbox", *airflow.COMPONENTS}
-        dead = [s.name for s in self.supervisor.started().values() if s.name in lasting and not is_running(s)]
+        dead = [s.name for s in self.supervisor.started().values() if s.name in self.lasting and not is_running(s)]
         if dead:
-            known = {service.name: service for service in airflow.components(self.environment(), self.logs)}
-            known["mailbox"] = self._mailbox()
+            known = self.services()
             for name in dead:
                 self.supervisor.start(known[name])
         return dead
 
+    def stop(self) -> list[str]:
+        """End everything that runs for this folder; returns the names of what ran."""
+        return self.supervisor.stop()
+
     def check_started(self) -> None:
         """Raise StoreUnavailable, with the log to read, if a service that was just started has ended."""
         for name, service in self.supervisor.started().items():
-            if name in {"mailbox", *airflow.COMPONENTS} and not is_running(service):
+            if name in self.lasting and not is_running(service):
                 raise StoreUnavailable(f"{name} ended while it was starting", next=f"read {service.log}")
 
     def client(self) -> AirflowClient:
@@ -142,6 +159,10 @@ class Stack:
         argv = [sys.executable, "-m", "local.mailbox", "--folder", str(self.mail)]
         argv += ["--smtp-port", str(ports.smtp), "--page-port", str(ports.mailbox)]
         return Service("mailbox", argv, self.environment(), self.logs / "mailbox.log")
+
+    def _begun(self) -> bool:
+        """Whether a story was begun here, which then can only go on."""
+        return (self.home / "lake").exists()
 
     def _free_ports(self) -> Ports:
         """The ports of last time; another one for a service that does not run and whose port is taken."""
@@ -156,21 +177,23 @@ class Stack:
             present = self.settings_file.read_text()
         except FileNotFoundError:
             return
-        elsewhere = "use another working folder: BIDWRIGHT_HOME=<folder> make demo"
+        elsewhere = f"use another working folder: BIDWRIGHT_HOME=<folder> {self.command}"
         if not present.startswith(_MARK):
             raise UsageError(
-                f"{self.settings_file} is yours and not the demo's", left="it was not touched", next=elsewhere
+                f"{self.settings_file} is yours and not that of `{self.command}`",
+                left="it was not touched",
+                next=elsewhere,
             )
-        begun = (self.home / "lake").exists()
-        if begun and not present.removeprefix(_MARK).startswith(story):
+        if self._begun() and not present.removeprefix(_MARK).startswith(story):
             raise UsageError(
-                f"{self.home} holds the demo of another market or with other settings",
+                f"{self.home} holds another market, or one with other settings",
                 left="nothing was started or changed",
                 next=f"continue that one, or {elsewhere}",
             )
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
+    """Write a file so that nobody ever reads half of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(file.name + ".new")
     temporary.write_text(text)

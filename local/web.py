@@ -86,15 +86,15 @@ def _signed_in(url: str, home: Path, process: subprocess.Popen[bytes], log: Path
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """The machine's Chromium. UsageError where there is none."""
+def chromium(*flags: str) -> Iterator[Browser]:
+    """The machine's Chromium, without a word to the network; `flags` are further ones. UsageError where there is none."""
     found = shutil.which("chromium")
     if found is None:
         raise UsageError("there is no chromium on this machine", next="run: make debian")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=found, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:

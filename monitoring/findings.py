@@ -20,7 +20,8 @@ class Finding:
     """One check of one column (or of a whole set of rows, when `column` is empty).
 
     `number` is what was measured and `limit` what it was held against, both None where the check
-    has no number. `subject` names the rows, such as `bookings`.
+    has no number. `subject` names the rows, such as `bookings`. `implied` where another finding says the same
+    of the whole, so that its reason need not be read again for each part.
     """
 
     check: str
@@ -30,6 +31,7 @@ class Finding:
     number: float | None
     limit: float | None
     reason: str
+    implied: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The finding as plain JSON values; a number that is not finite becomes null."""
@@ -61,8 +63,9 @@ def verdict_of(findings: Iterable[Finding]) -> Verdict:
 
 
 def reasons_of(findings: Sequence[Finding]) -> list[str]:
-    """The reasons of everything that did not pass, failures first."""
-    return [f.reason for verdict in (Verdict.FAIL, Verdict.HOLD) for f in findings if f.verdict is verdict]
+    """The reasons of everything that did not pass, failures first; what another finding implies is not said again."""
+    told = [finding for finding in findings if not finding.implied]
+    return [f.reason for verdict in (Verdict.FAIL, Verdict.HOLD) for f in told if f.verdict is verdict]
 
 
 def alarming(findings: Iterable[Finding], verdict: Verdict) -> list[Finding]:

@@ -71,9 +71,17 @@ class Impact:
 
 
 def impact(
-    series: MarketSeries, findings: Sequence[Watched], diagnoses: Sequence[Diagnosis], limits: WatchLimits = LIMITS
+    series: MarketSeries,
+    findings: Sequence[Watched],
+    diagnoses: Sequence[Diagnosis],
+    limits: WatchLimits = LIMITS,
+    *,
+    currency: str = "",
 ) -> Impact | None:
-    """What the shift costs a day; None where nothing moved, or where clicks are not delivered."""
+    """What the shift costs a day; None where nothing moved, or where clicks are not delivered.
+
+    `currency` is said with each amount, such as `EUR`.
+    """
     if not diagnoses or series.why_missing("eligible", "clicks", "spend", "booking_value"):
         return None
     lead, scope = diagnoses[0], diagnoses[0].scope
@@ -87,12 +95,12 @@ def impact(
     eligible = _mean(series.sum("eligible", scope), now)
     said = []
     spend = (day["spend"] - usual["spend"]) * eligible
-    said.append(f"Spend is {_amount(spend, sign=True)} a day against the weeks before at the same traffic.")
+    said.append(f"Spend is {_change(spend, currency)} a day than in the weeks before at the same traffic.")
     bids = day["bids"] - usual["bids"]
     value = _predicted(series, scope, now, before, day["clicks"] * eligible)
     if value is not None:
         said.append(
-            f"The champion's value of the day's clicks is {_amount(value, sign=True)} from a change of the traffic."
+            f"The champion's value of the day's clicks is {_change(value, currency)}, since the traffic is another."
         )
     profit, at_stake, normal = None, None, None
     if series.take_share is not None and usual["clicks"] > 0:
@@ -102,15 +110,16 @@ def impact(
         earned = worth * (day["clicks"] * books * kept - usual["clicks"]) * eligible
         profit = earned - spend
         normal = (worth * usual["clicks"] - usual["spend"]) * eligible
-        why = "clicks" + (", of which fewer book" if books < 1 else "") + (", of which fewer last" if kept < 1 else "")
+        why = " and ".join([*["fewer of them book"] * (books < 1), *["fewer bookings last"] * (kept < 1)])
         said.append(
-            f"Expected to earn {_amount(earned, sign=True)} a day from {why}: {_amount(profit, sign=True)} in all."
+            f"What clicks earn is expected to be {_change(earned, currency)} a day{why and f' ({why})'},"
+            f" the profit {_change(profit, currency)}."
         )
         at_stake = max(0.0, -profit)
         if lead.cause in BLIND:
             at_stake = worth * usual["clicks"] * eligible * max(0.0, 1.0 - _booked(findings, scope))
             said.append(
-                f"Bookings that earn {_amount(at_stake)} a day are not credited; learned from, they would lower bids."
+                f"Bookings that earn {_amount(at_stake, currency)} a day are not credited; learned from, they would lower bids."
             )
     amounts = (value, bids, spend, profit, at_stake, normal)
     value_, bids_, spend_, profit_, at_stake_, usual_ = (
@@ -178,6 +187,9 @@ def _of(findings: Sequence[Watched], scope: Scope, *columns: str) -> list[Watche
     return own or [f for f in findings if f.column in columns and f.scope == MARKET]
 
 
-def _amount(micros: float, *, sign: bool = False) -> str:
-    amount = micros / MICROS_PER_UNIT
-    return f"{amount:+,.2f}" if sign else f"{amount:,.2f}"
+def _change(micros: float, currency: str) -> str:
+    return f"{_amount(abs(micros), currency)} {'lower' if micros < 0 else 'higher'}"
+
+
+def _amount(micros: float, currency: str) -> str:
+    return f"{currency} {micros / MICROS_PER_UNIT:,.2f}".strip()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
 from ml.core.verdict import Verdict
 from monitoring.diagnosis import Diagnosis, diagnose
@@ -39,8 +38,16 @@ class Observed:
 
     @property
     def told(self) -> list[Watched]:
-        """The findings that count in a verdict: what a part of the market is too small for is judged of the whole."""
-        return [f for f in self.findings if f.verdict is not Verdict.HOLD or f.scope == MARKET]
+        """The findings that count in a verdict: what a part of the market is too small for is judged of the whole.
+
+        A part that moved as the whole did counts, and is `implied`.
+        """
+        whole = {f.column for f in self.findings if f.scope == MARKET and f.verdict is Verdict.FAIL}
+        return [
+            replace(f, implied=f.verdict is Verdict.FAIL and f.scope != MARKET and f.column in whole)
+            for f in self.findings
+            if f.verdict is not Verdict.HOLD or f.scope == MARKET
+        ]
 
     @property
     def blind_since(self) -> date | None:
@@ -59,16 +66,10 @@ class Observed:
         """Whether watchers could judge anything; what they could not judge ends no incident."""
         return any(found.effect is not None for found in self.findings)
 
-    def numbers(self) -> dict[str, Any]:
-        """What the ledger keeps: the keys `watchers`, `diagnosis` and `impact` of `DriftReport.numbers`."""
-        return {
-            "watchers": [found.as_json() for found in self.findings],
-            "diagnosis": [found.as_json() for found in self.diagnoses],
-            "impact": self.impact.as_json() if self.impact else None,
-        }
 
-
-def observe(series: MarketSeries, day: date, limits: WatchLimits = LIMITS, *, before: str = "") -> Observed:
+def observe(
+    series: MarketSeries, day: date, limits: WatchLimits = LIMITS, *, before: str = "", currency: str = ""
+) -> Observed:
     """Watch the last day of the series, name the likely cause of what moved, and what it costs.
 
     Args:
@@ -76,8 +77,9 @@ def observe(series: MarketSeries, day: date, limits: WatchLimits = LIMITS, *, be
         day: the market day.
         limits: what numbers are held against.
         before: the likeliest cause of the day before, where something moved then.
+        currency: of the market, such as `EUR`, for sentences that people read.
     """
     series = series if series.day == day else series.up_to(day)
     findings = watch(series, day, limits)
     diagnoses = diagnose(findings, before=before)
-    return Observed(findings, diagnoses, impact(series, findings, diagnoses, limits), series)
+    return Observed(findings, diagnoses, impact(series, findings, diagnoses, limits, currency=currency), series)

@@ -2,9 +2,12 @@
 
 from lifecycle.assets import CANDIDATE, CHAMPION, DRIFT_CHECKED, FEATURES, MARKET_DAY
 from lifecycle.settings import (
+    HEAVY_QUEUE,
     LIFECYCLE,
+    ONLINE_QUEUE,
     ONLINE_STORE_POOL,
     canary_rollouts,
+    cleaning_calendar,
     deadline,
     market_calendar,
     materialize_parts,
@@ -19,10 +22,13 @@ __all__ = [
     "CHAMPION",
     "DRIFT_CHECKED",
     "FEATURES",
+    "HEAVY_QUEUE",
     "LIFECYCLE",
     "MARKET_DAY",
+    "ONLINE_QUEUE",
     "ONLINE_STORE_POOL",
     "canary_rollouts",
+    "cleaning_calendar",
     "deadline",
     "market_calendar",
     "market_day",

@@ -19,6 +19,12 @@ KEY_FORMAT: Final = "%Y-%m-%d"
 ONLINE_STORE_POOL: Final = "online_store"
 """A pool with one slot: two writers of the online store could overwrite each other."""
 
+HEAVY_QUEUE: Final = "heavy"
+"""The Celery queue of trainings: its worker has one slot and the memory. Executors without queues ignore it."""
+
+ONLINE_QUEUE: Final = "online"
+"""The Celery queue of writes into the online store: one worker with one slot, on the machine that has the store."""
+
 RETRY_POLICY: Final = ExceptionRetryPolicy(
     rules=[
         RetryRule(
@@ -91,6 +97,12 @@ def rehearsal_calendar() -> str | None:
 def tending_calendar() -> str | None:
     """When `tend_incidents` starts by itself: by the setting `tend_schedule`; never where that is `none`."""
     cron = load_settings().tend_schedule
+    return None if cron == "none" else cron
+
+
+def cleaning_calendar() -> str | None:
+    """When `clean_up` starts by itself: by the setting `clean_up_schedule`; never where that is `none`."""
+    cron = load_settings().clean_up_schedule
     return None if cron == "none" else cron
 
 

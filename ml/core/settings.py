@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from ml.core.alerting import Address, Route, WebhookUrl, parse_hours
 from ml.core.errors import UsageError
+from ml.core.upkeep_settings import UpkeepSettings
 
 SETTINGS_FILE = "bidwright.toml"
 
@@ -37,7 +38,7 @@ def default_home() -> Path:
     return Path(os.environ.get("BIDWRIGHT_HOME", ".bidwright")).absolute()
 
 
-class Settings(BaseSettings):
+class Settings(UpkeepSettings):
     """Where things live and how the platform behaves; frozen once read."""
 
     model_config = SettingsConfigDict(env_prefix="BIDWRIGHT_", frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -66,6 +67,11 @@ class Settings(BaseSettings):
     signing_key: SecretStr = Field(
         SecretStr(""),
         description="secret key that signs bundles; set it in the environment, and only where models are trained",
+    )
+    code_version: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{40}\+?)?$",
+        description="commit of the code that runs, where git cannot be asked, as in an image; + at its end: and changes besides",
     )
     feature_engine: Literal["duckdb", "spark"] = Field(
         "duckdb", description="what computes features and training sets: duckdb, or spark (needs Java 17 or newer)"

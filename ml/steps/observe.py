@@ -35,7 +35,7 @@ def observe_day(
     from monitoring.observed import observe
 
     series = read_series(platform, day, extras_of(platform, day, live, models))
-    return observe(series, day, before=_thought_before(platform, day))
+    return observe(series, day, before=_thought_before(platform, day), currency=platform.settings.currency)
 
 
 def _thought_before(platform: Platform, day: date) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local import web
 from local.mailbox_page import mails, read_mail
 from ml.core.verdict import Verdict
 
@@ -26,16 +27,6 @@ FIRST, LAST = DAYS[0], DAYS[-1]
 ROOT = Path(__file__).parents[2]
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +34,15 @@ def page(demo: Any) -> Iterator[Page]:
     """A browser, signed in as the demo's user."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium on this machine; `make test` installs it where it may")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        try:
-            page = browser.new_page(viewport={"width": 1400, "height": 1000})
-            page.set_default_timeout(60_000)
-            page.goto(demo.url)
-            page.fill("input[name=username]", "admin")
-            page.fill("input[name=password]", demo.password)
-            page.keyboard.press("Enter")
-            page.wait_for_selector("text=Bid models")
-            yield page
-        finally:
-            browser.close()
+    with web.chromium() as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.goto(demo.url)
+        page.fill("input[name=username]", "admin")
+        page.fill("input[name=password]", demo.password)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Bid models")
+        yield page
 
 
 EVERY_DAY = [

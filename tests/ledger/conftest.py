@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -63,9 +63,11 @@ class PostgresServer:
     programs: Path
     folder: Path
     user: str | None
+    superuser: str = "bidwright"
     password: str = field(default_factory=lambda: secrets.token_hex(8))
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def create(self) -> None:
         password_file = self.folder / "password"
@@ -74,7 +76,7 @@ class PostgresServer:
             for path in (self.folder, password_file):
                 shutil.chown(path, self.user)
         subprocess.run(
-            [self.programs / "initdb", "-D", self.data, "-U", "bidwright", "--auth=scram-sha-256", "--pwfile", password_file,
+            [self.programs / "initdb", "-D", self.data, "-U", self.superuser, "--auth=scram-sha-256", "--pwfile", password_file,
              "--encoding=UTF8", "--locale=C", "--no-sync"],
             check=True, capture_output=True, cwd=self.folder, user=self.user, group=self.group, extra_groups=[] if self.user else None,
         )  # fmt: skip
@@ -95,6 +97,7 @@ class PostgresServer:
             "fsync": "off",
             "max_connections": "60",
             "shared_buffers": "32MB",
+            **self.options,
         }
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
@@ -129,7 +132,7 @@ class PostgresServer:
             connection.execute(query)
 
     def dsn(self, database: str) -> str:
-        return f"postgresql://bidwright:{self.password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{self.superuser}:{self.password}@127.0.0.1:{self.port}/{database}"
 
 
 @pytest.fixture(scope="session")

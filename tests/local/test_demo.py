@@ -88,7 +88,7 @@ def test_a_wrong_source_is_one_sentence_and_exit_code_two(tmp_path: Path) -> Non
 def test_settings_that_are_not_the_demos_are_left_alone(tmp_path: Path) -> None:
     own = 'source = "files"\n'
     (tmp_path / "bidwright.toml").write_text(own)
-    with pytest.raises(UsageError, match="is yours and not the demo's"):
+    with pytest.raises(UsageError, match="is yours and not that of `make demo`"):
         Stack(tmp_path).claim('source = "simulator"\n')
     assert (tmp_path / "bidwright.toml").read_text() == own
 
@@ -99,7 +99,7 @@ def test_the_folder_of_one_story_is_not_given_to_another(tmp_path: Path) -> None
     Stack(tmp_path).claim('source = "simulator"\n')
     (tmp_path / "lake").mkdir()
     Stack(tmp_path).claim('source = "simulator"\n')
-    with pytest.raises(UsageError, match="holds the demo of another market"):
+    with pytest.raises(UsageError, match="holds another market"):
         Stack(tmp_path).claim('source = "hotel_bookings"\n')
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,13 @@ def test_the_ledger_keeps_what_each_model_was_fitted_on_and_by_which_queries(pla
         assert (entry.digest, entry.rows) == (again[entry.model].digest, len(again[entry.model].rows))
         assert (entry.query, entry.as_of) == (again[entry.model].query, as_of)
         assert "known_at" in entry.query and "day=" in entry.query
+
+
+@pytest.mark.ml_test_score("model1")
+@pytest.mark.parametrize(("stated", "clean"), [("ab" * 20, True), ("ab" * 20 + "+", False)])
+def test_the_signed_manifest_names_the_commit_and_whether_the_tree_was_clean(
+    platform: Platform, stated: str, clean: bool
+) -> None:
+    of_commit = replace(platform, settings=platform.settings.model_copy(update={"code_version": stated}))
+    bundle = read_bundle(platform.blobs, build_candidate(of_commit, last_day(platform)).digest, platform.keys)
+    assert bundle.meta["code"] == {"commit": "ab" * 20, "clean": clean}

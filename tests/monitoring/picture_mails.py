@@ -7,14 +7,13 @@ reader's program. `--docs docs/images` takes the two pictures that the documenta
 from __future__ import annotations
 
 import argparse
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.mailbox_page import html_of
+from local.web import chromium
 from ml.ledger.outbox import Mail
 from monitoring.mail.message import build
 from monitoring.mail.render import Rendered
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 WIDE, PHONE = 640, 390
 HEIGHT = 800
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 TURNED = "--blink-settings=forceDarkModeEnabled=true"
 """What Gmail on a phone and Outlook do: light and dark are swapped, and the mail is not asked."""
 
@@ -49,22 +47,6 @@ def page_of_mail(subject: str, rendered: Rendered) -> str:
     shown = html_of(build(mail, sender="bidwright@localhost"))
     assert shown is not None
     return shown
-
-
-@contextmanager
-def chromium(*flags: str) -> Iterator[Browser]:
-    """A browser of this machine; LookupError where there is none."""
-    path = shutil.which("chromium")
-    if path is None:
-        raise LookupError("there is no chromium on this machine; install it with: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 def take(browser: Browser, kind: str, file: Path, *, width: int, scheme: str = "light", height: int = 0) -> None:

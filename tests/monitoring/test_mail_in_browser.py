@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.monitoring.picture_mails import FLAGS, KINDS, PHONE, TURNED, WIDE, chromium, page_of, page_of_mail
+from local.web import FLAGS, chromium
+from tests.monitoring.picture_mails import KINDS, PHONE, TURNED, WIDE, page_of, page_of_mail
 from tests.monitoring.test_mail_kinds import made
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -9,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.core.verdict import Verdict
 from monitoring import judgement
 from monitoring.diagnosis import CAUSES
 from monitoring.drift import DriftResult
-from monitoring.findings import held
+from monitoring.findings import held, reasons_of
 from monitoring.judgement import judge_day
 from monitoring.observed import Observed, observe
 from monitoring.signals import Signal, signals
+from monitoring.watchers.protocol import Watched
+from monitoring.watchers.series import MARKET, Scope
 from tests.monitoring.markets import LAST, quiet, times, without
 
 
@@ -174,6 +178,31 @@ def test_what_watchers_find_is_one_signal_of_its_likely_cause_with_money_and_cha
     assert signal.charts[0].marked is not None
     assert signal.charts[0].low is not None
     assert any("Spend is" in reason for reason in signal.reasons)
+
+
+def test_what_moved_in_the_whole_market_is_said_once_and_kept_for_every_part(market: Any, day: Any) -> None:
+    seen = watched(lambda s: times(s, 0.3, "day0", "late", "bookings", last=5))
+    moved = [f for f in seen.findings if f.column == "bookings_per_click" and f.verdict is Verdict.FAIL]
+    assert len(moved) > 1
+    verdict = judge_day([market.subject(day)], day=day, watched=seen.told)
+    whole = [f.reason for f in moved if f.scope == MARKET]
+    assert [reason for reason in verdict.reasons if reason in {f.reason for f in moved}] == whole
+    assert sum(one["column"] == "bookings_per_click" for one in verdict.numbers()["watchers"]) >= len(moved)
+
+
+def test_a_part_that_moved_alone_is_said() -> None:
+    limits: dict[str, Any] = {"verdict": Verdict.FAIL, "number": 2.0, "limit": 1.0}
+    part = Watched("pace", "clicks", "cpc", reason="google pays twice", scope=Scope(partner="google"), **limits)
+    other = Watched("pace", "clicks", "reach", reason="fewer places", **limits)
+    seen = Observed([part, other], [], None, quiet())
+    assert [(f.reason, f.implied) for f in seen.told] == [("google pays twice", False), ("fewer places", False)]
+    assert reasons_of(seen.told) == ["google pays twice", "fewer places"]
+
+
+def test_money_is_said_with_its_currency_and_its_direction() -> None:
+    sentences = watched(dear_clicks, currency="EUR").impact.sentences  # type: ignore[union-attr]
+    assert re.match(r"Spend is EUR [\d,]+\.\d\d higher a day than in the weeks before", sentences[0])
+    assert all("EUR" in sentence for sentence in sentences)
 
 
 def test_demand_alone_wakes_nobody(market: Any, day: Any) -> None:

@@ -20,6 +20,7 @@ from ml.ledger import champion, decisions
 from ml.ledger.database import Database
 from ml.promotion.evidence import (
     BidEvidence,
+    CodeEvidence,
     ComparisonEvidence,
     Evidence,
     InputEvidence,
@@ -174,6 +175,7 @@ def measure(case: Case, market: Market, *, generation: int) -> Evidence:
         bidding=good_bidding(),
         gathered=True,
         rejections=(),
+        code=CodeEvidence("0" * 40, clean=True, production=True),
         comparison=ComparisonEvidence(
             candidate_trained_through=DAY - timedelta(days=14),
             champion_trained_through=DAY - timedelta(days=42),

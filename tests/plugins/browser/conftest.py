@@ -11,22 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local import web
 from local.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 STARTS_WITHIN_S = 60
 
 
@@ -55,12 +46,8 @@ def chromium() -> Iterator[Browser]:
     """Closed with its module: while Playwright is open, no other test of this process could run a loop of its own."""
     if CHROMIUM is None:
         pytest.skip("there is no chromium on this machine; `make test` installs it where it may")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with web.chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

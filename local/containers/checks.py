@@ -1,0 +1,227 @@
+"""What the smoke test asks of the containers, from outside, as their users do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from local.client import AirflowClient, DagRun
+from local.containers.compose import Compose
+from local.days import DAG_OF_STAGE
+from local.ports import LOOPBACK
+from ml.core.errors import BidwrightError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from local.containers.smoke import Smoke
+
+ADMIN: Final = "admin"
+_DAY_S: Final = 900.0
+_QUIET_S: Final = 8.0
+_POLL_S: Final = 2.0
+
+_QUESTION: Final = """\
+import json, sys
+from datetime import date
+from local.cluster.run import question
+from ml.platform import Platform
+print(json.dumps(question(Platform.from_environment(), date.fromisoformat(sys.argv[1]))))
+"""
+
+FORBIDDEN: Final = (
+    ("worker-default", "write below /opt", "Path('/opt/bidwright/x').write_text('x')"),
+    ("worker-default", "write below /etc", "Path('/etc/x').write_text('x')"),
+    ("worker-default", "become root", "os.setuid(0)"),
+    ("bid-1", "write the online store", "Path('/var/lib/bidwright/feast/x').write_text('x')"),
+    ("bid-1", "read the key that signs", "os.environ.get('BIDWRIGHT_SIGNING_KEY') or refuse()"),
+)
+"""What containers of ours try and must not be able to: service, what, and how in Python."""
+
+_TRY: Final = """\
+import os
+from pathlib import Path
+def refuse():
+    raise PermissionError
+try:
+    {code}
+except OSError:
+    print("refused")
+"""
+
+
+def client(port: int, secrets: Mapping[str, str]) -> AirflowClient:
+    """Airflow as the administrator."""
+    return AirflowClient(f"http://{LOOPBACK}:{port}", user=ADMIN, password=secrets["AIRFLOW_ADMIN_PASSWORD"])
+
+
+def live_through(port: int, secrets: Mapping[str, str], day: date) -> dict[str, Any]:
+    """Trigger a market day and wait until every DAG of the lifecycle has done its part.
+
+    Returns:
+        The seconds from the trigger to the last run's end, and the runs by DAG.
+
+    Raises:
+        StoreUnavailable: a run failed, or the day stood still.
+    """
+    with client(port, secrets) as airflow:
+        _wait_for_dags(airflow)
+        began = moved = time.monotonic()
+        airflow.trigger(DAG_OF_STAGE["ingest"], day.isoformat())
+        while True:
+            runs = _runs(airflow, day)
+            if failed := [run for run in runs if run.state == "failed"]:
+                tasks = ", ".join(airflow.failed_tasks(failed[0]))
+                raise StoreUnavailable(f"{failed[0].dag_id} failed on {day}, in {tasks or 'no task'}")
+            missing = sorted(set(DAG_OF_STAGE.values()) - {run.dag_id for run in runs if run.state == "success"})
+            now = time.monotonic()
+            if any(not run.ended for run in runs):
+                moved = now
+            elif not missing and now - moved > _QUIET_S:
+                return {"seconds": round(moved - began, 1), "runs": _by_dag(runs)}
+            if now - began > _DAY_S or now - moved > 60:
+                raise StoreUnavailable(f"{day} stands still; not done: {', '.join(missing)}")
+            time.sleep(_POLL_S)
+
+
+def once_more(port: int, secrets: Mapping[str, str], day: date, dag: str) -> str:
+    """Run one DAG for a day again, to the end; returns its state, which is success."""
+    with client(port, secrets) as airflow:
+        _wait_for_dags(airflow)
+        asked = airflow.trigger(dag, day.isoformat())
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            found = next((run for run in airflow.runs(day.isoformat()) if run.run_id == asked.run_id), asked)
+            if found.state == "success":
+                return found.state
+            if found.ended:
+                break
+            time.sleep(_POLL_S)
+        raise StoreUnavailable(f"{dag} did not succeed again on {day}")
+
+
+def _wait_for_dags(airflow: AirflowClient) -> None:
+    deadline, missing = time.monotonic() + 240, set(DAG_OF_STAGE.values())
+    while missing:
+        if errors := airflow.import_errors():
+            raise StoreUnavailable(f"Airflow could not import a DAG file: {errors[0].strip().splitlines()[-1]}")
+        missing = set(DAG_OF_STAGE.values()) - set(airflow.dags())
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(f"Airflow did not find the DAGs {', '.join(sorted(missing))}")
+        time.sleep(_POLL_S)
+
+
+def _runs(airflow: AirflowClient, day: date) -> list[DagRun]:
+    try:
+        return airflow.runs(day.isoformat())
+    except BidwrightError:
+        return []
+
+
+def _by_dag(runs: list[DagRun]) -> dict[str, int]:
+    names = sorted(run.dag_id for run in runs)
+    return {name: names.count(name) for name in dict.fromkeys(names)}
+
+
+def question(compose: Compose, day: date) -> dict[str, Any]:
+    """A search such as was made on a market day, from the lake."""
+    answer: dict[str, Any] = json.loads(
+        compose.exec("worker-default", "python", "-c", _QUESTION, day.isoformat()).strip().splitlines()[-1]
+    )
+    return answer
+
+
+def ask(port: int, secrets: Mapping[str, str], body: Mapping[str, Any], *, patience_s: float = 120.0) -> dict[str, Any]:
+    """Ask for a bid through the proxy; waits until the services follow the champion.
+
+    Raises:
+        StoreUnavailable: nobody bids with the model, or somebody without a token is answered.
+    """
+    url = f"http://{LOOPBACK}:{port}/v1/bids"
+    deadline, said = time.monotonic() + patience_s, ""
+    with httpx.Client(trust_env=False, timeout=10.0) as http:
+        while True:
+            try:
+                answer = http.post(
+                    url, json=body, headers={"Authorization": f"Bearer {secrets['BIDWRIGHT_SERVE_TOKEN']}"}
+                )
+                said = answer.text[:200]
+                if answer.is_success and answer.json()["step"] == "model":
+                    stranger = http.post(url, json=body)
+                    if stranger.status_code != httpx.codes.UNAUTHORIZED:
+                        raise StoreUnavailable(f"whoever has no token is answered with {stranger.status_code}")
+                    found: dict[str, Any] = answer.json()
+                    return found
+            except httpx.HTTPError as error:
+                said = str(error)
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(f"the bid services do not bid with their model: {said}")
+            time.sleep(0.2)
+
+
+def pages(smoke: Smoke) -> dict[str, int]:
+    """Statuses of pages that people look at; each must be as it is here.
+
+    Raises:
+        StoreUnavailable: one answers otherwise.
+    """
+    airflow, mail, mlflow = (
+        smoke.port(name) for name in ("AIRFLOW_PORT_HERE", "MAILBOX_PORT_HERE", "MLFLOW_PORT_HERE")
+    )
+    with httpx.Client(trust_env=False, timeout=60.0) as http:
+        login = {"username": ADMIN, "password": smoke.secrets["AIRFLOW_ADMIN_PASSWORD"]}
+        granted = http.post(f"http://{LOOPBACK}:{airflow}/auth/token", json=login)
+        granted.raise_for_status()
+        token = {"Authorization": f"Bearer {granted.json()['access_token']}"}
+        asked = {
+            "Airflow": (f"http://{LOOPBACK}:{airflow}/", {}, 200),
+            "Bid models": (f"http://{LOOPBACK}:{airflow}/bid-models/", token, 200),
+            "Bid models, a stranger": (f"http://{LOOPBACK}:{airflow}/bid-models/", {}, 401),
+            "mailbox": (f"http://{LOOPBACK}:{mail}/", {}, 200),
+            "MLflow": (f"http://{LOOPBACK}:{mlflow}/", {}, 200),
+        }
+        seen = {name: http.get(url, headers=head).status_code for name, (url, head, _) in asked.items()}
+    wrong = {name: status for name, status in seen.items() if status != asked[name][2]}
+    if wrong:
+        raise StoreUnavailable(f"pages that do not answer as they should: {wrong}")
+    return seen
+
+
+def refused(compose: Compose) -> list[str]:
+    """What a container of ours tried and could not do.
+
+    Raises:
+        StoreUnavailable: it could.
+    """
+    for service, what, code in FORBIDDEN:
+        if compose.exec(service, "python", "-c", _TRY.format(code=code)).strip() != "refused":
+            raise StoreUnavailable(f"the container {service} can {what}")
+    return [f"{service}: {what}" for service, what, _ in FORBIDDEN]
+
+
+def memory(compose: Compose) -> dict[str, float]:
+    """MiB that each container holds, by service."""
+    found = {}
+    for one in compose.containers():
+        if one.state == "running":
+            used = compose.docker("stats", "--no-stream", "--format", "{{.MemUsage}}", one.name).split("/")[0].strip()
+            found[one.service] = round(_mib(used), 1)
+    return found
+
+
+def image_sizes(compose: Compose) -> dict[str, int]:
+    """MiB of each image that runs."""
+    names = {
+        compose.docker("inspect", "--format", "{{.Config.Image}}", one.name).strip() for one in compose.containers()
+    }
+    sizes = {name: int(compose.docker("image", "inspect", "--format", "{{.Size}}", name)) for name in sorted(names)}
+    return {name: size >> 20 for name, size in sizes.items()}
+
+
+def _mib(text: str) -> float:
+    units = {"GiB": 1024.0, "MiB": 1.0, "KiB": 1 / 1024, "B": 1 / (1 << 20)}
+    unit = next(name for name in units if text.endswith(name))
+    return float(text.removesuffix(unit)) * units[unit]
