@@ -117,7 +117,7 @@ class Spending:
                 words[at + ALLOWED] = first_allowance(budget)
             self._at[name] = at
         words[SLOTS_AT] = len(self._slots)
-        words[FOLLOWED_AT] = at_us
+        words[FOLLOWED_AT] = max(at_us, words[FOLLOWED_AT] + 1)
 
     def turn(self, at_us: int) -> None:
         """Begin a new day where it is one; to be called before what is decided at an instant is asked and counted.
