@@ -16,6 +16,7 @@ _NO_BENCHMARKS = {
     "bid_service_promoter",
     "bid_service_world",
     "common",
+    "compare",
     "detection_page",
     "detection_peer",
     "detection_rows",
@@ -32,6 +33,8 @@ _NO_BENCHMARKS = {
     "pages_world",
     "policy_scenarios",
     "promotion_world",
+    "soak",  # two hours by itself: python -m benchmarks.soak
+    "soak_hand",
     "__main__",
 }
 

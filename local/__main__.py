@@ -55,6 +55,12 @@ def _run(options: argparse.Namespace) -> int:
         env_file.write()
         sys.stdout.write(f"{env_file.ENV_FILE} was written; only you can read it\n")
         return 0
+    if options.command == "cluster-airflow":
+        from local import airflow
+        from local.cluster.topology import Cluster
+
+        argv = airflow.airflow_argv(*options.arguments)
+        os.execve(argv[0], argv, Cluster(cluster_home(), options.env).environment())  # noqa: S606  (as above)
     from local import demo
     from local.guard import Interrupted
 
@@ -108,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--json", action="store_true", help="figures of the kills as one line of JSON")
     tell.add_argument("--env", type=Path, default=ENV_FILE, help="the secrets (default: %(default)s)")
     commands.add_parser("down", help="stop what demo or cluster started")
+    cli = commands.add_parser("cluster-airflow", help="Airflow's own command line, on the cluster")
+    cli.add_argument("--env", type=Path, default=ENV_FILE, help="the secrets (default: %(default)s)")
+    cli.add_argument("arguments", nargs=argparse.REMAINDER)
     cli = commands.add_parser("airflow", help="Airflow's own command line, on this working folder")
     cli.add_argument("arguments", nargs=argparse.REMAINDER)
     return parser

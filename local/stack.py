@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +42,9 @@ class Stack:
 
     command = "make demo"
     """By which people start it."""
+
+    lasting: Collection[str] = ("mailbox", *airflow.COMPONENTS)
+    """The names of the services that are to last."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -128,10 +132,11 @@ class Stack:
 
     def revive(self) -> list[str]:
         """Start again the services that were started and have died; returns their names."""
-        known = self.services()
-        dead = [s.name for s in self.supervisor.started().values() if s.name in known and not is_running(s)]
-        for name in dead:
-            self.supervisor.start(known[name])
+        dead = [s.name for s in self.supervisor.started().values() if s.name in self.lasting and not is_running(s)]
+        if dead:
+            known = self.services()
+            for name in dead:
+                self.supervisor.start(known[name])
         return dead
 
     def stop(self) -> list[str]:
@@ -140,9 +145,8 @@ class Stack:
 
     def check_started(self) -> None:
         """Raise StoreUnavailable, with the log to read, if a service that was just started has ended."""
-        known = self.services()
         for name, service in self.supervisor.started().items():
-            if name in known and not is_running(service):
+            if name in self.lasting and not is_running(service):
                 raise StoreUnavailable(f"{name} ended while it was starting", next=f"read {service.log}")
 
     def client(self) -> AirflowClient:

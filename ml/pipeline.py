@@ -280,6 +280,7 @@ def fail(platform: Platform, day: date, step: str, error: BaseException | str, *
         run_id: the Airflow run.
     """
     stage = _STAGE_OF_TASK.get(step, step)
+    from ml.core.code_version import of_run
     from ml.incidents import first_line
     from ml.ledger import stages
     from monitoring.alerts import raise_alert
@@ -291,7 +292,8 @@ def fail(platform: Platform, day: date, step: str, error: BaseException | str, *
     kind = type(error).__name__ if isinstance(error, BaseException) else "ProcessEnded"
     result = {"error": kind, "reason": reason}
     key = stages.StageKey(platform.market, stage, day)
-    stages.record(platform.db, key, status="stopped", result=result, at=at, run_id=run_id)
+    kept = result | {"code": of_run(platform.settings)}
+    stages.record(platform.db, key, status="stopped", result=kept, at=at, run_id=run_id)
     raise_alert(
         platform.db,
         platform.settings,
@@ -338,6 +340,7 @@ def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result]
 
 
 def _worked(platform: Platform, stage: str, day: date, work: Callable[[], Result], run_id: str) -> Result:
+    from ml.core.code_version import of_run
     from ml.ledger import stages
 
     try:
@@ -348,7 +351,7 @@ def _worked(platform: Platform, stage: str, day: date, work: Callable[[], Result
     status: Literal["held", "done"] = "held" if result.get("held") else "done"
     key = stages.StageKey(platform.market, stage, day)
     # Whoever acts on what this step did, such as a bid service that takes a champion over, goes on with its trace.
-    kept = result | ({"trace": trace} if (trace := tracing.carrier()) else {})
+    kept = result | {"code": of_run(platform.settings)} | ({"trace": trace} if (trace := tracing.carrier()) else {})
     stages.record(platform.db, key, status=status, result=kept, at=platform.clock.now(), run_id=run_id)
     _resolve(platform, day, stage, result)
     deliver_mail(platform)

@@ -46,7 +46,8 @@ def overview(platform: Platform, *, days: int) -> dict[str, Any]:
         `day` of the check; null where none did); `rollout` (the candidate in front of traffic, its place in the ramp;
         null where there is none); `days` (a row per market day, see `DAY_COLUMNS`; days imported as history are left
         out); `plan` (per row of `days`: `spend_micros` and `profit_micros` that its bids were expected to bring, null
-        where nothing was published for it); `incidents` that are open and `severities`, how many of each; `mail`.
+        where nothing was published for it); `incidents` that are open and `severities`, how many of each; `space` (`bytes` in all and `kinds`, files and
+        bytes of each, as the last clean-up measured them `at`; null before the first); `mail`.
     """
     from ml.ledger import champion, incidents, outbox, stages
 
@@ -74,6 +75,7 @@ def overview(platform: Platform, *, days: int) -> dict[str, Any]:
             for i in standing
         ],
         "severities": {name: sum(i.severity == name for i in standing) for name in ("critical", "warning", "info")},
+        "space": _space(platform),
         "mail": {"sent": outbox.count_sent(platform.db), "waiting": outbox.count_pending(platform.db)},
     }
 
@@ -106,6 +108,17 @@ def _calibration(records: Mapping[date, Mapping[str, StageRecord]]) -> dict[str,
         if found and found.get("ratio") is not None:
             return {**found, "day": day.isoformat()}
     return None
+
+
+def _space(platform: Platform) -> dict[str, Any] | None:
+    """Files and bytes by kind, as the last clean-up measured them, and when that was."""
+    from ml.ledger import upkeep
+
+    done = upkeep.last(platform.db, "clean_up", platform.market)
+    if done is None:
+        return None
+    kinds = done.result["space"]
+    return {"at": done.at.isoformat(), "bytes": sum(one["bytes"] for one in kinds.values()), "kinds": kinds}
 
 
 def _rollout(platform: Platform) -> dict[str, Any] | None:

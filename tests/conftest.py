@@ -29,6 +29,8 @@ NO_MAIL_SERVER = str(_nobody.getsockname()[1])
 os.environ.update(
     {
         "BIDWRIGHT_SMTP_PORT": NO_MAIL_SERVER,
+        # A tree that is being worked on is dirty, and what a test says must not hang on that.
+        "BIDWRIGHT_CODE_VERSION": "0123456789abcdef0123456789abcdef01234567",
         "AIRFLOW_HOME": str(AIRFLOW_HOME),
         "AIRFLOW__API_AUTH__JWT_SECRET": "only-for-tests-" * 6,
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -43,6 +45,12 @@ os.environ.update(
 )
 # As Airflow does for its own processes.
 sys.path += [str(ROOT / "dags"), str(ROOT / "plugins")]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from tests.ml_test_score import recorder
+
+    config.pluginmanager.register(recorder(), "ml-test-score")
 
 
 def pytest_unconfigure() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 _log = logging.getLogger(__name__)
 
-KEYLESS = frozenset({"rehearse_rollback", "tend_incidents"})
+KEYLESS = frozenset({"clean_up", "rehearse_rollback", "tend_incidents"})
 """DAGs whose runs are about no market day."""
 
 
@@ -26,17 +26,17 @@ def report_failure(context: Any) -> None:
     if run is None or not (run.partition_key or run.dag_id in KEYLESS):
         return
     task_id = context["ti"].task_id
-    from lifecycle.stages import market_day, open_platform
+    from lifecycle.stages import market_day, open_unchecked
     from ml import incidents, pipeline
 
     error = context.get("exception") or f"the process of the task {task_id} ended without an answer"
     try:
         if run.dag_id in KEYLESS:
             incidents.task_failed(
-                open_platform(), dag=run.dag_id, task=task_id, day=_day_of(run), error=error, run_id=run.run_id
+                open_unchecked(), dag=run.dag_id, task=task_id, day=_day_of(run), error=error, run_id=run.run_id
             )
         else:
-            pipeline.fail(open_platform(), market_day(run), task_id, error, run_id=run.run_id)
+            pipeline.fail(open_unchecked(), market_day(run), task_id, error, run_id=run.run_id)
     except Exception:  # noqa: BLE001  (the last door)
         # Airflow would swallow it; the failure of the task itself must stay the one that is seen.
         _log.exception("the failure of %s in %s could not be written to the ledger", task_id, run.run_id)
@@ -50,12 +50,12 @@ def report_dag_failure(context: Any) -> None:
     run, reason = context.get("dag_run"), str(context.get("reason") or "")
     if run is None or reason == "task_failure":
         return
-    from lifecycle.stages import open_platform
+    from lifecycle.stages import open_unchecked
     from ml import incidents
 
     said = f"the run failed without a task that did: {reason.replace('_', ' ') or 'no reason was given'}"
     try:
-        incidents.dag_failed(open_platform(), dag=run.dag_id, day=_day_of(run), reason=said, run_id=run.run_id)
+        incidents.dag_failed(open_unchecked(), dag=run.dag_id, day=_day_of(run), reason=said, run_id=run.run_id)
     except Exception:  # noqa: BLE001  (the last door)
         _log.exception("the failure of the run %s of %s could not be written to the ledger", run.run_id, run.dag_id)
 
@@ -65,12 +65,12 @@ def report_missed_deadline(context: Mapping[str, Any]) -> None:
 
     A run that finished just before this was called is late all the same; its success ends no incident, the next one's does.
     """
-    from lifecycle.stages import open_platform
+    from lifecycle.stages import open_unchecked
     from ml import incidents
 
     run, deadline = context["dag_run"], context.get("deadline") or {}
     incidents.deadline_missed(
-        open_platform(),
+        open_unchecked(),
         dag=str(run["dag_id"]),
         day=_day(run.get("partition_key"), run.get("run_after")),
         deadline=f"{str(deadline.get('deadline_time', ''))[:16].replace('T', ' ')} UTC",

@@ -100,6 +100,12 @@ def tending_calendar() -> str | None:
     return None if cron == "none" else cron
 
 
+def cleaning_calendar() -> str | None:
+    """When `clean_up` starts by itself: by the setting `clean_up_schedule`; never where that is `none`."""
+    cron = load_settings().clean_up_schedule
+    return None if cron == "none" else cron
+
+
 def materialize_parts() -> list[int]:
     """The parts that the feature views of a day are spread over, by the setting `materialize_tasks`."""
     return list(range(load_settings().materialize_tasks))

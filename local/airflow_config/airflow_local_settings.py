@@ -1,7 +1,8 @@
 """What Airflow imports into each of its processes here (its documented place for local settings).
 
 Tasks are forks of the LocalExecutor's workers, which are forks of the scheduler, or of a Celery worker's: what the first of
-them has imported, each task has already. A scheduler that hands its tasks to Celery runs none.
+them has imported, each task has already. A scheduler that hands its tasks to Celery runs none, and the workers of the special
+queues have one slot and a task a day: they are not worth 400 MiB each.
 """
 
 import os
@@ -9,9 +10,13 @@ import sys
 
 __all__: list[str] = []
 
-_celery = os.environ.get("AIRFLOW__CORE__EXECUTOR") == "CeleryExecutor"
+_RUNS_TASKS = (
+    {"celery", "default"} <= set(sys.argv)
+    if os.environ.get("AIRFLOW__CORE__EXECUTOR") == "CeleryExecutor"
+    else "scheduler" in sys.argv
+)
 
-if ("celery" if _celery else "scheduler") in sys.argv[:2]:
+if _RUNS_TASKS:
     from local.warm import warm_up
 
     warm_up()

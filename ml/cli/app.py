@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ml import pipeline
-from ml.cli import incidents, keys, killswitch, output, rollout
+from ml.cli import incidents, keys, killswitch, output, rollout, score, upkeep
 from ml.cli.options import Data, Day, Json, Source, open_platform
 from ml.core.errors import BidwrightError, UsageError
 from ml.core.units import days_between, parse_day
@@ -29,11 +29,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for _group, _name in ((killswitch.app, "kill-switch"), (incidents.app, "incidents"), (keys.app, "keys")):
+_groups = {"kill-switch": killswitch.app, "incidents": incidents.app, "keys": keys.app, "rollout": rollout.app}
+for _name, _group in (_groups | {"bars": rollout.bars_app}).items():
     app.add_typer(_group, name=_name)
-app.add_typer(rollout.app, name="rollout")
-app.add_typer(rollout.bars_app, name="bars")
+app.command("ml-test-score", epilog="Example: bidwright ml-test-score --json")(score.ml_test_score)
 app.command(epilog='Example: bidwright rollback --reason "bids twice as high"')(rollout.rollback)
+for _name, _command, _example in upkeep.COMMANDS:
+    app.command(_name, epilog=f"Example: {_example}")(_command)
 
 _debug = False
 
@@ -331,30 +333,6 @@ def mail(json: Json = False) -> None:
     """Send the mail that waits in the outbox."""
     result = pipeline.deliver_mail(open_platform())
     output.show_json(result) if json else output.show_mapping("mail", result)
-
-
-@app.command(epilog="Example: bidwright migrate")
-def migrate(json: Json = False) -> None:
-    """Create the platform database, or bring it up to this code's version."""
-    url = open_platform().settings.database
-    output.show_json({"database": url}) if json else output.show_line(f"the platform database is up to date: {url}")
-
-
-@app.command(epilog="Example: bidwright doctor")
-def doctor(json: Json = False) -> None:
-    """Check the installation and say what to do about what is wrong."""
-    from ml.cli.doctor import examine
-
-    checks = examine()
-    if json:
-        output.show_json({"ok": all(c.ok for c in checks), "checks": [c.as_json() for c in checks]})
-    else:
-        for check in checks:
-            output.show_line(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.finding}")
-            if not check.ok:
-                output.show_line(f"      {check.remedy}")
-    if not all(c.ok for c in checks):
-        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -48,6 +48,10 @@ def examine() -> list[Check]:
         ("working folder", _home),
         ("free disk", _disk),
         ("platform database", _database),
+        ("lake and blob store", _stores),
+        ("clock", _clock),
+        ("code", _code),
+        ("online store", _online),
         ("market source", _source),
         ("signing keys", _keys),
         ("champion", _champion),
@@ -105,6 +109,32 @@ def _database(platform: Platform) -> str:
         return "not created yet; the first command creates it"
     platform.db.check()
     return url.split("@")[-1]
+
+
+def _stores(platform: Platform) -> str:
+    from ml.preflight import check_writable
+
+    if "://" not in platform.settings.lake and "://" not in platform.settings.blobs:
+        return "folders"
+    return check_writable(platform)
+
+
+def _clock(platform: Platform) -> str:
+    from ml.preflight import check_clock
+
+    return check_clock(platform)
+
+
+def _code(platform: Platform) -> str:
+    from ml.preflight import check_code
+
+    return check_code(platform) if platform.db.exists() else "no database yet that says what was deployed"
+
+
+def _online(platform: Platform) -> str:
+    from ml.features.redis_check import check_redis
+
+    return check_redis(platform.settings.redis, platform.market) if platform.settings.redis else "the embedded store"
 
 
 def _source(platform: Platform) -> str:

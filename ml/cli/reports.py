@@ -50,6 +50,10 @@ def status(platform: Platform, *, as_json: bool) -> None:
         output.show_line(
             f"open incident {incident['cause']} ({incident['severity']}) since {incident['opened_day']}: {incident['title']}"
         )
+    if space := found["space"]:
+        most = sorted(space["kinds"].items(), key=lambda one: -one[1]["bytes"])
+        told = ", ".join(f"{name} {figures['bytes'] / 1e6:,.1f} MB" for name, figures in most if figures["bytes"])
+        output.show_line(f"space at {space['at'][:16]}: {space['bytes'] / 1e6:,.1f} MB; {told}")
     output.show_line(f"mail: {found['mail']['sent']} sent, {found['mail']['waiting']} waiting")
 
 

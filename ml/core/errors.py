@@ -10,6 +10,7 @@
     |   `-- LeakageError       a column that is filled in later reached a feature
     `-- RetryableError         may pass by itself                                   (retried)
         |-- StaleGeneration    the champion moved while we decided
+        |-- NotReady           this process may not work here yet: its clock, or its code, is not that of the others
         |-- StoreUnavailable   the lake, the blob store or the database cannot be reached or is full
         `-- MailUndelivered    the SMTP server did not take a mail; it waits in the outbox
 
@@ -70,6 +71,10 @@ class RetryableError(BidwrightError):
 
 class StaleGeneration(RetryableError):
     """The champion moved while a promotion was being decided; nothing was moved."""
+
+
+class NotReady(RetryableError):
+    """This process may not work here yet: its clock is off, or its code is not the code that was deployed."""
 
 
 class StoreUnavailable(RetryableError):

@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from ml.core.alerting import Address, Route, WebhookUrl, parse_hours
 from ml.core.errors import UsageError
+from ml.core.upkeep_settings import UpkeepSettings
 
 SETTINGS_FILE = "bidwright.toml"
 
@@ -37,7 +38,7 @@ def default_home() -> Path:
     return Path(os.environ.get("BIDWRIGHT_HOME", ".bidwright")).absolute()
 
 
-class Settings(BaseSettings):
+class Settings(UpkeepSettings):
     """Where things live and how the platform behaves; frozen once read."""
 
     model_config = SettingsConfigDict(env_prefix="BIDWRIGHT_", frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -66,6 +67,11 @@ class Settings(BaseSettings):
     signing_key: SecretStr = Field(
         SecretStr(""),
         description="secret key that signs bundles; set it in the environment, and only where models are trained",
+    )
+    code_version: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{40}\+?)?$",
+        description="commit of the code that runs, where git cannot be asked, as in an image; + at its end: and changes besides",
     )
     feature_engine: Literal["duckdb", "spark"] = Field(
         "duckdb", description="what computes features and training sets: duckdb, or spark (needs Java 17 or newer)"
@@ -225,6 +231,12 @@ class Settings(BaseSettings):
     )
     serve_poll_seconds: float = Field(
         0.5, gt=0, le=3600, description="pause between two looks at the ledger for what is to be served"
+    )
+    serve_pacing: bool = Field(
+        True, description="keep each partner's day to its budget, where the plan has one; off: every multiplier is 1"
+    )
+    serve_budget_share: float = Field(
+        1.0, gt=0, le=1, description="share of each day's budget for this service, where another one counts elsewhere"
     )
     simulator_opportunities_per_day: int = Field(
         20_000, ge=100, description="size of the simulated market, in mid-year"

@@ -10,8 +10,9 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _MAX_PARAMETER_CHARS = 500
+_PAGE = 200
 _SWITCHES = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
 """MLflow 3.17 sends usage events unless one of these reads "true"; read when it is imported."""
 
@@ -76,6 +78,60 @@ def log_run(
     except Exception as error:  # noqa: BLE001  (tracking is a convenience; its failure must stop nothing)
         LOG.warning("MLflow did not take the run %s: %s", name, _first_line(error))
         return ""
+
+
+def remove_runs(
+    settings: Settings, *, keep_days: int, kept: Collection[str], at: datetime, dry_run: bool = False
+) -> int:
+    """Remove the plots of runs of this market that are older, and put the runs into MLflow's trash.
+
+    Args:
+        settings: says where the tracking store is.
+        keep_days: 0: nothing is removed.
+        kept: ids of runs that stay whatever their age.
+        at: the present instant.
+        dry_run: only count.
+
+    Returns:
+        How many runs; 0 where there is no tracking store, or it cannot be reached, which is logged.
+    """
+    if not keep_days or not _there(settings):
+        return 0
+    before = int((at - timedelta(days=keep_days)).timestamp() * 1000)
+    try:
+        with _quietly():
+            return _remove_runs(_client(settings), settings, before=before, kept=kept, dry_run=dry_run)
+    except Exception as error:  # noqa: BLE001  (tracking is a convenience; its failure must stop nothing)
+        LOG.warning("MLflow's old runs could not be removed: %s", _first_line(error))
+        return 0
+
+
+def _there(settings: Settings) -> bool:
+    if not settings.mlflow.startswith("sqlite:///"):
+        return True
+    return Path(settings.mlflow.removeprefix("sqlite:///")).exists()
+
+
+def _remove_runs(client: Any, settings: Settings, *, before: int, kept: Collection[str], dry_run: bool) -> int:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    experiment = client.get_experiment_by_name(f"bidwright-{settings.market_name}")
+    if experiment is None:
+        return 0
+    count, token = 0, None
+    while True:
+        page = client.search_runs(
+            [experiment.experiment_id], f"attributes.start_time < {before}", max_results=_PAGE, page_token=token
+        )
+        old = [run for run in page if run.info.run_id not in kept]
+        count += len(old)
+        for run in old if not dry_run else ():
+            get_artifact_repository(run.info.artifact_uri, tracking_uri=settings.mlflow).delete_artifacts()
+            client.delete_run(run.info.run_id)
+        # A page that was removed is no longer there to be counted past.
+        token = page.token if dry_run or not old else None
+        if not page or (not page.token and (dry_run or not old)):
+            return count
 
 
 @contextmanager

@@ -24,6 +24,8 @@ with light_import():
     from feast.types import Float64, Int64, String
     from feast.value_type import ValueType
 
+_REDIS_PATIENCE = ("socket_timeout=5", "socket_connect_timeout=5")
+"""Seconds, as the client of Redis reads them from its connection string."""
 _TYPES = {"int64": Int64, "float64": Float64}
 
 
@@ -44,7 +46,7 @@ def feast_config(home: Path, market: str, *, redis: str = "", writer: str = "") 
         # Feast would leave out a row that is not later than what is there, so that a correction of the same day never came
         # through. What reaches the store here is the newest of each entity, never of the future, from one writer a view.
         values["project"] = f"{values['project']}_{digest_bytes(market.encode())[:12]}"  # several markets may share it
-        values["online_store"] = {"type": "redis", "connection_string": redis, "skip_dedup": True}
+        values["online_store"] = {"type": "redis", "connection_string": _patient(redis), "skip_dedup": True}
         del values["batch_engine"]
     folder = registry.parent
     try:
@@ -54,6 +56,12 @@ def feast_config(home: Path, market: str, *, redis: str = "", writer: str = "") 
             f"{folder} cannot be made: {error.strerror}", next="check the working folder and its disk"
         ) from error
     return RepoConfig(**values, repo_path=folder)
+
+
+def _patient(redis: str) -> str:
+    """The connection string, with an end to waiting where it names none: a Redis that stalls would hold a task for ever."""
+    missing = [part for part in _REDIS_PATIENCE if part.split("=")[0] not in redis]
+    return ",".join([redis, *missing])
 
 
 def feast_objects(lake: Lake, home: Path) -> list[Any]:

@@ -23,6 +23,7 @@ from ml.features.build import market_views
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureView
 from ml.features.feast_import import light_import
 from ml.features.feast_objects import feast_config, feast_objects, mirror
+from ml.features.redis_check import check_redis
 from ml.lake.lake import Lake
 
 with light_import():
@@ -43,8 +44,8 @@ class Verification:
 class FeatureStore:
     """One market's features in Feast: DuckDB over the lake's partitions offline, the embedded store or Redis online."""
 
-    def __init__(self, store: FeastStore, lake: Lake, home: Path, *, late_days: int) -> None:
-        self._feast, self._lake, self._home, self._late_days = store, lake, home, late_days
+    def __init__(self, store: FeastStore, lake: Lake, home: Path, *, late_days: int, redis: str = "") -> None:
+        self._feast, self._lake, self._home, self._late_days, self._redis = store, lake, home, late_days, redis
         self.views: Mapping[str, FeatureView] = market_views(lake)
 
     @classmethod
@@ -55,7 +56,9 @@ class FeatureStore:
         not all at once, so that none may be shared.
         """
         config = feast_config(settings.home, lake.market, redis=settings.redis, writer=writer)
-        return cls(FeastStore(config=config), lake, settings.home, late_days=settings.lateness_days)
+        return cls(
+            FeastStore(config=config), lake, settings.home, late_days=settings.lateness_days, redis=settings.redis
+        )
 
     def apply(self) -> None:
         """Tell Feast of the market's views; idempotent. A damaged registry is made anew, for it holds nothing else."""
@@ -78,6 +81,8 @@ class FeatureStore:
             CorruptArtefact: a partition holds rows that are dated in its future; nothing of it is written.
             StoreUnavailable: the online store cannot be written.
         """
+        if self._redis:
+            check_redis(self._redis, self._lake.market)
         start = first - timedelta(days=self._late_days)
         names = list(self.views if views is None else views)
         for view in map(self._view, names):

@@ -6,6 +6,7 @@ A reader never sees half a blob: a write appears whole under its key or not at a
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -40,8 +41,16 @@ class BlobStore(Protocol):
         """Every key that starts with `prefix`, sorted; empty when there is none."""
         ...
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The bytes of every blob whose key starts with `prefix`, by key, sorted."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove the blob under `key`; nothing happens if there is none."""
+        ...
+
+    def server_time(self) -> datetime | None:
+        """What the store's server takes for now, to the second; None for a folder. StoreUnavailable as for `get`."""
         ...
 
     def local_path(self, key: str) -> Path:

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ml.core.errors import NoData, StoreUnavailable, UsageError
@@ -78,6 +78,15 @@ class LocalBlobs:
         with _clear_errors(f"{self.root} could not be read"):
             return sorted(_walk(self.root, "", prefix))
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The bytes of every blob whose key starts with `prefix`; one that goes away meanwhile is left out."""
+        found = {}
+        with _clear_errors(f"{self.root} could not be read"):
+            for key in self.list(prefix):
+                with suppress(FileNotFoundError):
+                    found[key] = (self.root / key).stat().st_size
+        return found
+
     def delete(self, key: str) -> None:
         """Remove the blob under `key` and the folders this leaves empty."""
         path = self._path(key)
@@ -86,6 +95,10 @@ class LocalBlobs:
             for folder in path.parents:
                 if folder == self.root or not _remove_if_empty(folder):
                     return
+
+    def server_time(self) -> None:
+        """A folder has no clock of its own."""
+        return
 
     def local_path(self, key: str) -> Path:
         """The file itself; NoData if there is none."""

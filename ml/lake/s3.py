@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from ml.lake.blobs import check_key
 from ml.lake.local import write_atomically
 
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
+_OFF = {"RequestTimeTooSkewed", "RequestExpired"}
+_FORBIDDEN = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "MethodNotAllowed"}
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 3})
 
 
@@ -71,15 +75,28 @@ class S3Blobs:
 
     def list(self, prefix: str) -> list[str]:
         """Every key that starts with `prefix`, sorted."""
+        return list(self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The bytes of every object whose key starts with `prefix`, as the listing says them."""
         base = f"{self.prefix}/" if self.prefix else ""
         with self._clear_errors(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=base + prefix)
-            return sorted(item["Key"].removeprefix(base) for page in pages for item in page.get("Contents", []))
+            found = {
+                item["Key"].removeprefix(base): int(item["Size"]) for page in pages for item in page.get("Contents", [])
+            }
+        return dict(sorted(found.items()))
 
     def delete(self, key: str) -> None:
         """Remove the object under `key`."""
         with self._clear_errors(key):
             self._client.delete_object(Bucket=self.bucket, Key=self._name(key))
+
+    def server_time(self) -> datetime:
+        """The Date header of an answer to a listing, which says as well whether the bucket is there and may be listed."""
+        with self._clear_errors("the bucket"):
+            answer = self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._name("none"), MaxKeys=1)
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
 
     def local_path(self, key: str) -> Path:
         """A cached copy named after the object's ETag, so that a changed object is fetched again."""
@@ -131,6 +148,13 @@ class S3Blobs:
                 raise NoData(f"there is no {key} in {where}") from error
             if code == "NoSuchBucket":
                 what, advice = f"the bucket {self.bucket} does not exist", "create it or correct the URL"
+            elif code in _OFF:
+                what, advice = f"{where} refused {key}: this machine's clock is off", "set its clock, such as by NTP"
+            elif code in _FORBIDDEN:
+                what = f"{where} may not be used for {key} ({code})"
+                advice = (
+                    "check the credentials, and that the bucket's policy lets them read and write below this prefix"
+                )
             else:
                 what, advice = (
                     f"{where} refused {key}: {code or error}",

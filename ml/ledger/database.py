@@ -6,10 +6,11 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
@@ -43,6 +44,11 @@ class Database:
         return f"Database({self._url.render_as_string()!r})"
 
     @property
+    def shown(self) -> str:
+        """Its address for a person, without the password."""
+        return self._url.render_as_string() if self.kind != "sqlite" else f"sqlite:///{self._url.database}"
+
+    @property
     def kind(self) -> str:
         """`sqlite` or `postgresql`."""
         return self._url.get_backend_name()
@@ -64,6 +70,10 @@ class Database:
         """A transaction that only reads, from one snapshot; it never makes a writer wait. Raises as `session`."""
         with self._explained(), self._begin(self._readers) as session:
             yield session
+
+    def exists(self) -> bool:
+        """Whether there is a file, where the database is one; a server is asked only when it is used."""
+        return self.kind != "sqlite" or Path(self._url.database or "").exists()
 
     def migrate(self) -> None:
         """Bring the tables to the newest revision; idempotent, and safe when several processes do it at once.
@@ -92,6 +102,23 @@ class Database:
         """
         with self._explained(), self._readers.begin() as connection:
             self._expect_head(connection)
+
+    def size(self) -> int:
+        """Bytes that the database takes on its disk. Raises as `session`."""
+        if self.kind == "sqlite":
+            file = Path(self._url.database or "")
+            parts = (file, file.with_name(f"{file.name}-wal"))
+            return sum(part.stat().st_size for part in parts if part.exists())
+        with self._explained(), self._readers.begin() as connection:
+            return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
+
+    def server_time(self) -> datetime | None:
+        """What the database's own machine takes for now; None where the database is a file. Raises as `session`."""
+        if self.kind == "sqlite":
+            return None
+        with self._explained(), self._readers.begin() as connection:
+            at: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return at.astimezone(UTC)
 
     def close(self) -> None:
         """Close pooled connections; the handle stays usable."""

@@ -16,6 +16,15 @@ LOCK_TIMEOUT_S = 30.0
 READING = "bidwright_reading"
 """Execution option of a connection whose transaction only reads."""
 
+_LOST_LINK = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""A server that the network no longer reaches is given up after 25 s; Linux by itself takes a quarter of an hour where something was
+sent, and two hours where only an answer is waited for. The last is in milliseconds."""
+
 _POSTGRESQL_DRIVER = "postgresql+psycopg"
 _HOW = "write sqlite:////path/to/file.db or postgresql://user@host/name"
 
@@ -79,7 +88,7 @@ def _postgresql_engine(url: URL) -> Engine:
         pool_size=2,
         max_overflow=4,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "prepare_threshold": None},
+        connect_args={"connect_timeout": 10, "prepare_threshold": None, **_LOST_LINK},
     )
     _forget_pool_in_children(engine)
     return engine

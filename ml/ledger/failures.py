@@ -22,6 +22,10 @@ class _Meaning(NamedTuple):
 _FULL = _Meaning("could not be written: the disk is full", "free some space, then try again")
 _LOCKED = _Meaning("stayed locked by another process", "try again; if it lasts, look for a process that holds the file")
 _NOT_MIGRATED = _Meaning("has no tables of this platform yet", MIGRATE)
+_OTHER_COLUMNS = _Meaning(
+    "has other columns than this code: one of them is older",
+    MIGRATE + ", with the newer code, and start the older anew",
+)
 _READ_ONLY = _Meaning(
     "cannot be written: it is read-only", "give this user write access to the database and its folder"
 )
@@ -46,6 +50,7 @@ _POSTGRESQL: Mapping[str, _Meaning] = {
     "28": _Meaning("refused the login", "check the user and the password in BIDWRIGHT_DATABASE_URL"),
     "3D": _Meaning("does not exist on its server", "create it, then " + MIGRATE),
     "42P01": _NOT_MIGRATED,
+    "42703": _OTHER_COLUMNS,
     "42501": _Meaning("refused access to its tables", "grant this user rights on the tables"),
     "25006": _READ_ONLY,
     "53100": _FULL,
@@ -54,6 +59,19 @@ _POSTGRESQL: Mapping[str, _Meaning] = {
     "58": _Meaning("could not be read or written: its disk reported an error", "check the server's disk"),
     "40": _Meaning("undid the transaction because of another one", "try again"),
     "55P03": _LOCKED,
+}
+
+# What the server says to a client that connects, for which the driver has no code.
+_WHILE_CONNECTING: Mapping[str, str] = {
+    "password authentication failed": "28",
+    "no password supplied": "28",
+    "no pg_hba.conf entry": "28",
+    "is not permitted to log in": "28",
+    'role "': "28",
+    'database "': "3D",
+    "the database system is": "57",
+    "too many clients": "53",
+    "remaining connection slots": "53",
 }
 
 
@@ -87,6 +105,8 @@ def _sqlite(error: BaseException, url: URL) -> _Meaning | StoreUnavailable | Non
         return absent(url)
     if "no such table" in str(error):
         return _NOT_MIGRATED
+    if "no such column" in str(error) or "has no column named" in str(error):
+        return _OTHER_COLUMNS
     return next((meaning for prefix, meaning in _SQLITE.items() if name.startswith(prefix)), None)
 
 
@@ -96,6 +116,9 @@ def _postgresql(error: BaseException) -> _Meaning | None:
     known = next((meaning for prefix, meaning in by_prefix if state.startswith(prefix)), None)
     if known or state:
         return known
-    # Without a code the driver never heard from the server, or lost it.
+    # Without a code the driver never heard from the server, lost it, or was refused while it connected.
+    said = str(error)
+    if (code := next((code for sign, code in _WHILE_CONNECTING.items() if sign in said), None)) is not None:
+        return _POSTGRESQL[code]
     reason = str(error).strip().splitlines()[0] if str(error).strip() else "the connection was lost"
     return _Meaning(f"cannot be reached: {reason}", "check that the server is up and BIDWRIGHT_DATABASE_URL is right")

@@ -98,6 +98,12 @@ def digests(store: Store, market: str, day: date) -> dict[str, Digest]:
         return {table: Digest(digest) for table, _, digest in session.execute(query)}
 
 
+def newest_day(store: Store, market: str) -> date | None:
+    """The newest market day that landed; None before the first."""
+    with reading(store) as session:
+        return session.scalar(select(func.max(PartitionRow.day)).where(PartitionRow.market == market))
+
+
 def data_digest(store: Store, market: str, *, last: date) -> Digest:
     """One digest over every current partition up to `last`: equal digests mean equal data."""
     query = _current_digests(market).where(PartitionRow.day <= last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select, tuple_
 
 from ml.core.digests import Digest
 from ml.core.errors import StaleGeneration
@@ -95,6 +95,15 @@ def for_day(store: Store, market: str, day: date) -> list[Publication]:
     )
     with reading(store) as session:
         return [_publication(row) for row in session.scalars(query.order_by(PublicationRow.partner))]
+
+
+def standing(store: Store) -> list[Publication]:
+    """The newest publication of every partner, and of the bid service's plan, in every market."""
+    keys = (PublicationRow.market, PublicationRow.partner)
+    newest = select(*keys, func.max(PublicationRow.day)).group_by(*keys)
+    query = select(PublicationRow).where(tuple_(*keys, PublicationRow.day).in_(newest)).order_by(*keys)
+    with reading(store) as session:
+        return [_publication(row) for row in session.scalars(query)]
 
 
 def _of(market: str, partner: str) -> Select[PublicationRow]:

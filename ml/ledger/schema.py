@@ -7,10 +7,14 @@ NNNN to `REVISIONS`. A test compares the migrated tables with the models on each
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Every revision this code knows, oldest first (the names of the files in migrations/versions)."""
 
 HEAD = REVISIONS[-1]
@@ -32,12 +36,24 @@ def lock(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the missing migrations inside the connection's transaction: all of them, or none."""
+def upgrade(connection: Connection, to: str = HEAD) -> None:
+    """Run the missing migrations up to revision `to` inside the connection's transaction: all of them, or none."""
     from alembic import command
+
+    command.upgrade(_config(connection), to)
+
+
+def downgrade(connection: Connection, to: str) -> None:
+    """Undo the migrations after revision `to` inside the connection's transaction; what only they can hold is lost."""
+    from alembic import command
+
+    command.downgrade(_config(connection), to)
+
+
+def _config(connection: Connection) -> Config:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)
+    return config

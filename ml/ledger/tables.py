@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ml.ledger import incident_tables as incident_tables  # more tables of the same metadata
 from ml.ledger import rollout_tables as rollout_tables
+from ml.ledger import upkeep_tables as upkeep_tables
 from ml.ledger.base import Base as Base
 
 

@@ -115,6 +115,7 @@ def build_candidate(platform: Platform, day: date, *, recipe: Recipe = STANDARD)
         CorruptArtefact: the bundle does not parse or does not repeat its predictions; it is not signed, stored or
             registered.
     """
+    from ml.core.code_version import code_version
     from ml.evaluation.rows import evaluation_rows
     from ml.ledger import partitions, stages, training_sets, versions
     from ml.models.rows import days_used
@@ -149,6 +150,7 @@ def build_candidate(platform: Platform, day: date, *, recipe: Recipe = STANDARD)
         "training": training_record(trained, rows),
         SHIPPED: shipped(platform.settings),
         SERVES: serves,
+        "code": code_version(platform.settings).as_json(),
         "metrics": metrics,
     }
     made = pack(trained.artefacts(rows), meta)

@@ -28,6 +28,16 @@ class _Json:
 
 
 @dataclass(frozen=True)
+class CodeEvidence(_Json):
+    """The code that trained the candidate: its commit (empty: not known), whether the tree held nothing besides (None: not known),
+    and whether this is production, where that counts."""
+
+    commit: str = ""
+    clean: bool | None = None
+    production: bool | None = None
+
+
+@dataclass(frozen=True)
 class InputEvidence(_Json):
     """The days that the candidate was trained and judged on.
 
@@ -279,6 +289,7 @@ class Evidence(_Json):
     row_counts: tuple[RowCount, ...] | None = None
     profit: ProfitEvidence | None = None
     bidding: BiddingEvidence | None = None
+    code: CodeEvidence | None = None
 
 
 def to_json(value: Any) -> Any:

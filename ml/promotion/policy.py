@@ -15,6 +15,7 @@ from ml.promotion.gates.base import GateResult
 from ml.promotion.gates.beats_baseline import BeatsBaseline
 from ml.promotion.gates.bid_change import BidChange
 from ml.promotion.gates.calibration import Calibration
+from ml.promotion.gates.code_version import OfCommittedCode
 from ml.promotion.gates.constraints import Constraints
 from ml.promotion.gates.contract_and_freshness import ContractAndFreshness
 from ml.promotion.gates.delay_backtest import DelayBacktest
@@ -72,6 +73,7 @@ class Policy:
 POLICY = Policy(
     EvidenceGathered()
     & NotRejected()
+    & OfCommittedCode()
     & ContractAndFreshness()
     & RowCounts()
     & LabelMaturity()
@@ -110,8 +112,8 @@ def policy_for(rollout: str) -> Policy:
     return POLICY if rollout == "off" else ROLLOUT_POLICY
 
 
-UNWAIVABLE = ("evidence_gathered",)
-"""Gates that no person can waive: without evidence there is nothing to approve."""
+UNWAIVABLE = ("evidence_gathered", "code_version")
+"""Gates that no person can waive: without evidence there is nothing to approve, and of code in no commit there never will be."""
 
 
 def decide(

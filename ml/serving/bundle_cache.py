@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ml.core.digests import Digest
-from ml.core.errors import CorruptArtefact, StoreUnavailable, UsageError
+from ml.core.errors import CorruptArtefact, NoData, StoreUnavailable, UsageError
 from ml.promotion.bundle import Bundle, read_bundle
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def cached_bundle(blobs: BlobStore, folder: Path, digest: Digest, keys: Keyring)
     with contextlib.suppress(CorruptArtefact, StoreUnavailable, UsageError):
         return read_bundle(local, digest, keys)
     bundle = read_bundle(blobs, digest, keys)
-    with contextlib.suppress(StoreUnavailable):
+    # A file that goes away between the list and the copy costs the copy, not the bundle that was read.
+    with contextlib.suppress(StoreUnavailable, NoData):
         keep(blobs, local, f"bundles/{digest}/")
     return bundle
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from ml.core import tracing
@@ -16,6 +17,7 @@ from ml.core.settings import Settings
 from ml.ledger import rollouts, stages
 from ml.ledger.serving_stamp import Stamp, serving_stamp
 from ml.platform import Platform
+from ml.preflight import refuse_harm
 from ml.serving.arm_stats import ArmStats, StatsKey, arms_folders, sweep
 from ml.serving.arms import Shares, beside
 from ml.serving.arms import Split as Arms
@@ -26,11 +28,16 @@ from ml.serving.instant import micros
 from ml.serving.joints import ArmCounters, LastBids, Parts, Split, Wanted, WantedArm
 
 if TYPE_CHECKING:
+    from ml.bidding.day_budget import DayBudget
     from ml.bidding.serving_plan import ServingPlan
     from ml.promotion.bundle import Bundle
 
 LoadEngine = Callable[[Platform, "Bundle", "ServingPlan"], Engine]
 """An engine of a verified bundle that follows a plan."""
+
+
+READY_S = 60.0
+"""So long it is taken for granted that the ledger's tables, the clock and the deployed code are still those of this process."""
 
 
 class LedgerSource:
@@ -44,9 +51,18 @@ class LedgerSource:
     def __init__(self, platform: Platform, load: LoadEngine) -> None:
         self._platform, self._load = platform, load
         self._known: tuple[Stamp, Wanted] | None = None
+        self._ready_until = 0.0
 
     def wanted(self) -> Wanted:
-        """The champion, the one before it, the rollout that is under way, and the newest plan."""
+        """The champion, the one before it, the rollout that is under way, and the newest plan.
+
+        Raises:
+            StoreUnavailable: the ledger cannot be read, or has the tables of another version.
+            NotReady: this machine's clock is off, or another code than this was deployed; what serves goes on.
+        """
+        if monotonic() >= self._ready_until:
+            refuse_harm(self._platform)
+            self._ready_until = monotonic() + READY_S
         # Requests wait while this thread computes, so as long as nothing changed it does next to nothing.
         stamp = serving_stamp(self._platform.db, self._platform.market)
         if self._known is None or self._known[0] != stamp:
@@ -103,6 +119,10 @@ class LedgerSource:
         from ml.serving.last_bids import PlanBids
 
         return PlanBids(self._plan(plan), lambda: micros(self._platform.clock))
+
+    def budgets(self, plan: str) -> Mapping[str, DayBudget]:
+        """What each partner's day may cost."""
+        return self._plan(plan).budgets
 
     def split(self, wanted: Wanted) -> Split | None:
         """The sticky split of a rollout."""

@@ -215,6 +215,7 @@ def gather(platform: Platform, day: date, version: Version, live: Champion | Non
         row_counts=judge_paired.row_counts(platform, day),
         profit=judge_paired.profit(platform, day, holdouts, models, champion_models),
         bidding=with_rollout(platform, version, bidding),
+        code=judge_paired.code(platform, bundle.meta),
     )
 
 

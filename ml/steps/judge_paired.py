@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ml.models.protocol import BidModel
     from ml.platform import Platform
     from ml.promotion.evidence import (
+        CodeEvidence,
         ComparisonEvidence,
         DelayEvidence,
         FieldEvidence,
@@ -76,6 +77,20 @@ def rejections(platform: Platform, version: Version) -> tuple[str, ...]:
     return tuple(
         f"{(one.approval or {}).get('by')} answered {(one.approval or {}).get('answer')!r} to decision {one.id}"
         for one in refused
+    )
+
+
+def code(platform: Platform, meta: Mapping[str, Any]) -> CodeEvidence:
+    """The code that the meta data of a bundle name; bundles from before they did have none."""
+    from ml.promotion.evidence import CodeEvidence
+
+    found = meta.get("code")
+    told = found if isinstance(found, Mapping) else {}
+    clean = told.get("clean")
+    return CodeEvidence(
+        commit=str(told.get("commit") or ""),
+        clean=clean if isinstance(clean, bool) else None,
+        production=bool(platform.settings.refuses_development_keys),
     )
 
 

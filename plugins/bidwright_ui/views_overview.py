@@ -60,6 +60,7 @@ PAGES: Final = {
             "plan": "What the bids for each of these days were expected to bring.",
             "incidents": "Open incidents, in short.",
             "severities": "How many incidents of each severity are open.",
+            "space": "Files and bytes by kind, as the last clean-up measured them; null before the first.",
             "mail": "Mails sent and waiting.",
             "charts": "The money of the days as series.",
             "decisions": "The newest decisions.",

@@ -22,7 +22,7 @@ STAGE_OF_DAG: Final[Mapping[str, str]] = {
 }
 """The step of a market day that each DAG of the lifecycle does."""
 
-BESIDE: Final = frozenset({"tend_incidents", "rehearse_rollback"})
+BESIDE: Final = frozenset({"tend_incidents", "rehearse_rollback", "clean_up"})
 """DAGs of ours that do no step of a market day."""
 
 SHOWN: Final = 10

@@ -15,7 +15,7 @@ from ml.core.errors import UsageError
 from ml.promotion.signature import SecretKey
 
 HOSTS = {
-    "CODE": "/srv/bidwright", "AIRFLOW_HOST": "airflow", "AIRFLOW_PORT": "8080", "AIRFLOW_URL": "http://airflow:8080",
+    "CODE": "/srv/bidwright", "AIRFLOW_BIND": "127.0.0.1", "AIRFLOW_HOME": "/srv/airflow", "AIRFLOW_HOST": "airflow", "AIRFLOW_PORT": "8080", "AIRFLOW_URL": "http://airflow:8080",
     "POSTGRES_HOST": "postgres", "POSTGRES_PORT": "5432", "REDIS_HOST": "redis", "REDIS_PORT": "6379",
     "S3_HOST": "s3", "S3_PORT": "8333", "MLFLOW_HOST": "mlflow", "MLFLOW_PORT": "5000", "SMTP_HOST": "mailbox",
     "SMTP_PORT": "1025", "BIDWRIGHT_HOME": "/srv/home", "DAGS_REPOSITORY": "/srv/dags.git", "DAGS_REF": "main",

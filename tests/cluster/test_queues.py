@@ -57,4 +57,4 @@ def test_the_executor_of_the_provider_imports() -> None:
     importlib.metadata.version("apache-airflow-providers-celery")
     code = "from airflow.providers.celery.executors import celery_executor as c; print(c.CeleryExecutor.__name__, c.app.main)"
     said = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert said.returncode == 0 and said.stdout.startswith("CeleryExecutor"), said.stderr[-2000:]
+    assert said.returncode == 0 and said.stdout.splitlines()[-1].startswith("CeleryExecutor"), said.stderr[-2000:]

@@ -169,11 +169,11 @@ def test_a_stage_that_stops_is_a_span_with_its_error(told: Told, platform: Platf
     assert told.spans()["ingest"].status.description == "NoData: there is no day"
 
 
-def test_without_traces_a_stage_keeps_its_result_as_it_is(platform: Platform) -> None:
+def test_without_traces_a_stage_keeps_its_result_and_the_code_that_made_it(platform: Platform) -> None:
     pipeline._stage(platform, "promote", DAY, lambda: {"verdict": "PASS"}, run_id="")
     record = stages.get(platform.db, stages.StageKey("m", "promote", DAY))
     assert record is not None
-    assert record.result == {"verdict": "PASS"}
+    assert record.result == {"verdict": "PASS", "code": {"commit": "0123456789abcdef" * 2 + "01234567", "clean": True}}
 
 
 @pytest.mark.parametrize(

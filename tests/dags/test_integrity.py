@@ -22,6 +22,7 @@ DAGS = {
     "publish_bids",
     "rehearse_rollback",
     "tend_incidents",
+    "clean_up",
 }
 
 HEAVY = {"lightgbm", "pandas", "feast", "evidently", "sklearn", "mlflow", "matplotlib", "pyarrow", "duckdb"}

@@ -101,6 +101,11 @@ def store_frames() -> Callable[[Lake, Mapping[str, pd.DataFrame]], None]:
 
 @pytest.fixture(scope="session")
 def market() -> Frames:
+    """A small market."""
+    return awkward_market()
+
+
+def awkward_market() -> Frames:
     """Ninety days of a small market with everything awkward in it: keys that are null, bookings learned days after
     they were made, outcomes learned before their booking, bookings and outcomes that are corrected later, no-shows,
     same-day arrivals, ties. Seeded."""

@@ -88,6 +88,14 @@ def test_an_older_day_materialised_again_does_not_take_the_newest_away(
     pd.testing.assert_frame_equal(served(store, built), before)
 
 
+def test_waiting_for_redis_has_an_end_and_the_setting_may_name_another(settings: Settings) -> None:
+    def told(redis: str) -> str:
+        return str(feast_config(settings.home, "m", redis=redis).online_store.connection_string)
+
+    assert told("h:1,db=2") == "h:1,db=2,socket_timeout=5,socket_connect_timeout=5"
+    assert told("h:1,socket_timeout=60") == "h:1,socket_timeout=60,socket_connect_timeout=5"
+
+
 def test_two_markets_share_a_redis_under_names_of_their_own(settings: Settings, port: int) -> None:
     ours, theirs = (feast_config(settings.home, market, redis=f"127.0.0.1:{port}").project for market in ("m", "n"))
     assert ours != theirs

@@ -30,8 +30,6 @@ OWNERS = {
 }
 """Each outside service and the one room that may speak to it."""
 
-BANNED = {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"}
-
 
 def sources(*rooms: str) -> list[Path]:
     return sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
@@ -82,19 +80,6 @@ def test_the_core_imports_no_other_room() -> None:
         or (module.startswith("ml.") and not module.startswith("ml.core"))
     ]
     assert strangers == []
-
-
-def test_nothing_that_runs_code_from_data_is_imported_or_called() -> None:
-    found = []
-    for path in ALL:
-        tree = ast.parse(path.read_text())
-        found += [f"{path}: {module}" for module in imported(path) if module.split(".")[0] in BANNED]
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"}:
-                found.append(f"{path}:{node.lineno} {node.func.id}()")
-            if isinstance(node, ast.keyword) and node.arg == "shell":
-                found.append(f"{path}:{node.value.lineno} shell=")
-    assert found == []
 
 
 def test_the_pipeline_costs_a_task_nothing_heavy_to_import() -> None:

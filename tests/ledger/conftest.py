@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -67,6 +67,7 @@ class PostgresServer:
     password: str = field(default_factory=lambda: secrets.token_hex(8))
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def create(self) -> None:
         password_file = self.folder / "password"
@@ -96,6 +97,7 @@ class PostgresServer:
             "fsync": "off",
             "max_connections": "60",
             "shared_buffers": "32MB",
+            **self.options,
         }
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:

@@ -292,6 +292,14 @@ def test_a_connection_that_the_server_ends_inside_a_transaction_leaves_nothing(
         assert watermarks.get(db, "m", "cut") == DAY
 
 
+def test_a_server_that_the_network_no_longer_reaches_is_given_up_within_half_a_minute(postgres_migrated: str) -> None:
+    """What the kernel is told of the connection; a partition itself is in the fault campaign."""
+    with closing(Database.open(postgres_migrated)) as db, db.reading() as session:
+        told = session.connection().connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+    assert int(told["tcp_user_timeout"]) == 25_000
+    assert int(told["keepalives_idle"]) + int(told["keepalives_interval"]) * int(told["keepalives_count"]) == 25
+
+
 def test_a_wrong_password_and_an_unknown_database_are_told_apart(postgres: Server) -> None:
     right = postgres.dsn("nowhere")
     with pytest.raises(StoreUnavailable, match=r'database "nowhere" does not exist|does not exist on its server'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def test_it_is_built_verified_and_registered(platform: Platform) -> None:
     assert version.mlflow_run_id == ""
 
 
+@pytest.mark.ml_test_score("infra1")
 def test_the_same_data_give_the_same_digest(market: Path, platform: Platform, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     shutil.copytree(market, other)
@@ -177,6 +179,7 @@ def test_what_a_person_reads_is_json_without_gaps(platform: Platform) -> None:
     assert json.loads(json.dumps(version.metrics, allow_nan=False)) == version.metrics
 
 
+@pytest.mark.ml_test_score("model5")
 def test_where_the_trees_show_no_gain_their_baseline_serves(platform: Platform) -> None:
     """Forty-five small days show little; what the version says must be what predicts."""
     bundle = read_bundle(platform.blobs, build_candidate(platform, last_day(platform)).digest, platform.keys)
@@ -200,3 +203,13 @@ def test_the_ledger_keeps_what_each_model_was_fitted_on_and_by_which_queries(pla
         assert (entry.digest, entry.rows) == (again[entry.model].digest, len(again[entry.model].rows))
         assert (entry.query, entry.as_of) == (again[entry.model].query, as_of)
         assert "known_at" in entry.query and "day=" in entry.query
+
+
+@pytest.mark.ml_test_score("model1")
+@pytest.mark.parametrize(("stated", "clean"), [("ab" * 20, True), ("ab" * 20 + "+", False)])
+def test_the_signed_manifest_names_the_commit_and_whether_the_tree_was_clean(
+    platform: Platform, stated: str, clean: bool
+) -> None:
+    of_commit = replace(platform, settings=platform.settings.model_copy(update={"code_version": stated}))
+    bundle = read_bundle(platform.blobs, build_candidate(of_commit, last_day(platform)).digest, platform.keys)
+    assert bundle.meta["code"] == {"commit": "ab" * 20, "clean": clean}

@@ -24,10 +24,10 @@ import sys
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 from local import prepare
 
-prepare.make_roles("Admin-of-the-tests")
-prepare.make_roles("Admin-of-the-tests")  # again: nothing is doubled
+prepare.make_roles("another")
+prepare.make_roles("Admin")  # again: nothing is doubled, and the administrator's password is this one
 with get_application_builder() as builder:
-    for name in sys.argv[1:]:
+    for name in set(sys.argv[1:]) - {"Admin"}:  # names are told apart whatever their case
         assert builder.sm.add_user(name, name, name, f"{name}@localhost", builder.sm.find_role(name), name)
     held = [(one.action.name, one.resource.name) for one in builder.sm.find_role(prepare.APPROVER).permissions]
     assert len(held) == len(set(held))

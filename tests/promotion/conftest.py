@@ -19,6 +19,7 @@ from ml.ledger.database import Database
 from ml.promotion.evidence import (
     BidChange,
     BidEvidence,
+    CodeEvidence,
     ComparisonEvidence,
     DelayEvidence,
     Evidence,
@@ -217,6 +218,7 @@ def good(model: ModelEvidence, bidding: BiddingEvidence) -> Evidence:
         ),
         gathered=True,
         rejections=(),
+        code=CodeEvidence("0" * 40, clean=True, production=True),
         comparison=ComparisonEvidence(
             candidate_data_digest="d" * 64,
             candidate_trained_through=date(2025, 2, 24),

@@ -20,6 +20,7 @@ from ml.ledger import champion, decisions
 from ml.ledger.database import Database
 from ml.promotion.evidence import (
     BidEvidence,
+    CodeEvidence,
     ComparisonEvidence,
     Evidence,
     InputEvidence,
@@ -174,6 +175,7 @@ def measure(case: Case, market: Market, *, generation: int) -> Evidence:
         bidding=good_bidding(),
         gathered=True,
         rejections=(),
+        code=CodeEvidence("0" * 40, clean=True, production=True),
         comparison=ComparisonEvidence(
             candidate_trained_through=DAY - timedelta(days=14),
             champion_trained_through=DAY - timedelta(days=42),
@@ -227,6 +229,7 @@ def live(db: Database, market: Market) -> champion.Champion:
     return found
 
 
+@pytest.mark.ml_test_score("infra4")
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_candidate_is_refused_by_name_and_the_champion_stays(
     db: Database, live: champion.Champion, market: Market, name: str
@@ -239,6 +242,7 @@ def test_a_bad_candidate_is_refused_by_name_and_the_champion_stays(
     assert champion.current(db, "simulator") == live
 
 
+@pytest.mark.ml_test_score("infra4")
 @pytest.mark.parametrize("name", [n for n in BAD if n != "worse than the champion"])
 def test_a_bad_candidate_is_refused_also_where_there_is_no_champion_to_compare_with(
     db: Database, market: Market, name: str

@@ -8,6 +8,7 @@ from ml.promotion.gates.base import Gate, GateResult, Gates
 from ml.promotion.gates.beats_baseline import BeatsBaseline
 from ml.promotion.gates.bid_change import BidChange
 from ml.promotion.gates.calibration import Calibration
+from ml.promotion.gates.code_version import OfCommittedCode
 from ml.promotion.gates.constraints import Constraints
 from ml.promotion.gates.contract_and_freshness import ContractAndFreshness
 from ml.promotion.gates.delay_backtest import DelayBacktest
@@ -40,6 +41,7 @@ __all__ = ["GATES", "Gate", "GateResult", "Gates"]
 GATES: Mapping[str, type[Gate]] = {
     "evidence_gathered": EvidenceGathered,
     "not_rejected": NotRejected,
+    "code_version": OfCommittedCode,
     "contract_and_freshness": ContractAndFreshness,
     "row_counts": RowCounts,
     "label_maturity": LabelMaturity,

@@ -1,0 +1,165 @@
+"""What happens to the bid service during a soak: promotions, kills, checks of a market day, collections; one line of JSON each.
+
+Usage: python -m benchmarks.soak_hand HOME MARKET PID SECONDS EVERY DIGEST DIGEST FOLDER|DAY, or --prepare FOLDER. It ends, after a last collection, with the first line that it
+is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+
+from benchmarks.bid_service_world import crown, open_platform
+from benchmarks.common import ROOT
+from ml.core.digests import Digest
+from ml.serving.event_log import events_folder, events_memory
+from ml.serving.event_log_lake import collect
+
+PROMOTE_S = 60.0
+COLLECT_S = 60.0
+SAMPLE_S = 5.0
+HISTORY_DAYS = 30
+
+
+class Hand:
+    """Does what is due, in one thread.
+
+    Args:
+        home, market: of the service.
+        parent: process id of the service.
+        every: seconds between two kills, and between two checks.
+        digests: bundles that become champion in turn.
+        checked: folder and day of the market that is checked.
+    """
+
+    def __init__(self, home: Path, market: str, parent: int, every: float, digests: list[Digest], checked: str) -> None:
+        self._platform = open_platform(home, market)
+        self._parent, self._digests = psutil.Process(parent), digests
+        self._folder, self._day = checked.split("|")
+        self._begin = time.monotonic()
+        self._oldest = min(self._parent.children(), key=lambda child: child.create_time())
+        self._check: subprocess.Popen[bytes] | None = None
+        self._turns = self.events = self.lost = 0
+        self._due: list[tuple[float, float, Callable[[], None]]] = [
+            (SAMPLE_S, SAMPLE_S, self._sample),
+            (PROMOTE_S / 2, PROMOTE_S, self._promote),
+            (COLLECT_S, COLLECT_S, self._collect),
+            (every / 2, every, self._kill),
+            (every * 0.75, every, self._check_drift),
+        ]
+
+    def run(self, seconds: float) -> None:
+        """Until told to end; kills and promotions stop a little before the load does."""
+        while not select.select([sys.stdin], [], [], 0.5)[0]:
+            now = time.monotonic() - self._begin
+            for number, (due, every, work) in enumerate(self._due):
+                if now >= due:
+                    self._due[number] = (due + every, every, work)
+                    if now < seconds - 5.0:
+                        work()
+            self._checked()
+        if self._check is not None:
+            self._check.wait()
+            self._checked()
+        self._parent.send_signal(signal.SIGTERM)
+        psutil.wait_procs([self._parent], timeout=60)
+        self._collect()
+        self._tell("end", events=self.events, lost=self.lost)
+
+    def _tell(self, what: str, **more: object) -> None:
+        sys.stdout.write(json.dumps({"what": what, "at": round(time.monotonic() - self._begin, 1), **more}) + "\n")
+        sys.stdout.flush()
+
+    def _sample(self) -> None:
+        self._tell("sample", mb=self._oldest.memory_info().rss / 2**20, files=self._oldest.num_fds())
+
+    def _promote(self) -> None:
+        self._turns += 1
+        crown(self._platform, self._digests[self._turns % 2], datetime.now(UTC))
+        self._tell("promoted")
+
+    def _kill(self) -> None:
+        """Kill the other worker."""
+        others = [child for child in self._parent.children() if child.pid != self._oldest.pid]
+        if others:
+            others[-1].kill()
+            self._tell("killed")
+
+    def _collect(self) -> None:
+        platform = self._platform
+        folder = events_folder(platform.settings.home, platform.market)
+        memory = events_memory(platform.settings, platform.market)
+        found = collect(folder, platform.lake, keep_days=0, at=datetime.now(UTC), memory=memory)
+        if found is not None:
+            self.events += found.events
+            self.lost += found.lost
+        # What was counted need not fill the disk.
+        shutil.rmtree(folder / "collected", ignore_errors=True)
+
+    def _check_drift(self) -> None:
+        if self._check is None:
+            command = [
+                sys.executable,
+                "-m",
+                "ml.cli",
+                "check-drift",
+                "--day",
+                self._day,
+                "--source",
+                "simulator",
+                "--json",
+            ]
+            environment = {**os.environ, "BIDWRIGHT_HOME": self._folder, "OMP_NUM_THREADS": "1"}
+            self._check = subprocess.Popen(
+                ["nice", "-n", "10", *command],
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+    def _checked(self) -> None:
+        if self._check is not None and self._check.poll() is not None:
+            self._tell("checked", code=self._check.returncode)
+            self._check = None
+
+
+def prepare(home: Path) -> str:
+    """A small simulated market with its features; the last day."""
+    from ml import pipeline
+    from ml.core.clock import SystemClock
+    from ml.core.settings import load_settings
+    from ml.platform import Platform
+
+    home.mkdir(parents=True)
+    (home / "bidwright.toml").write_text('source = "simulator"\nsimulator_opportunities_per_day = 2000\n')
+    platform = Platform(load_settings(home=home), SystemClock())
+    platform.db.migrate()
+    first = platform.source.first_day()
+    if first is None:
+        raise AssertionError("the simulator has a first day")
+    last = first + timedelta(days=HISTORY_DAYS)
+    pipeline.import_history(platform, first, last)
+    return last.isoformat()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--prepare":
+        sys.stdout.write(prepare(Path(sys.argv[2])) + "\n")
+    else:
+        given = sys.argv[1:]
+        hand = Hand(
+            Path(given[0]), given[1], int(given[2]), float(given[4]), [Digest(given[5]), Digest(given[6])], given[7]
+        )
+        hand.run(float(given[3]))

@@ -1,0 +1,98 @@
+"""Whether the Redis that the settings name takes a write, before anything rests on it; in one sentence where it does not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ml.core.digests import digest_bytes
+from ml.core.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TIMEOUT_S = 5.0
+_KEEP_S = 10
+
+_LOGIN = ("refused the login", "check the user and the password in BIDWRIGHT_REDIS")
+_REPLICA = ("is a replica that takes no writes", "name the primary in BIDWRIGHT_REDIS, or promote this one")
+
+# By the class of the client's error, or by a piece of what Redis says.
+_BY_CLASS: Mapping[str, tuple[str, str]] = {
+    "OutOfMemoryError": ("is full: its memory limit is reached", "raise maxmemory, or remove what nobody needs"),
+    "ReadOnlyError": _REPLICA,
+    "NoPermissionError": (
+        "does not let this user write features",
+        "give the user rights on the keys of features",
+    ),
+    "BusyLoadingError": ("is still loading its data", "try again when it is up"),
+}
+_BY_WORDS: Mapping[str, tuple[str, str]] = {
+    "maxmemory": _BY_CLASS["OutOfMemoryError"],
+    "read only replica": _REPLICA,
+    "MISCONF": ("takes no writes, because it cannot save to its disk", "check its disk and its log"),
+    "no permissions": _BY_CLASS["NoPermissionError"],
+    "Authentication required": ("wants a password", "add password=... to BIDWRIGHT_REDIS"),
+    "password": _LOGIN,
+}
+
+
+def check_redis(connection: str, market: str) -> str:
+    """Write a small key that goes away by itself, under a name that a writer of this market's features may use.
+
+    Args:
+        connection: the setting `redis`: host:port,db=0,username=...,password=...,ssl=true.
+        market: the market.
+
+    Returns:
+        Where it was written, without user and password.
+
+    Raises:
+        StoreUnavailable: it cannot be reached, refuses the login, or takes no writes.
+    """
+    from redis import Redis, RedisError
+
+    host, options = _parse(connection)
+    where = f"{host['host']}:{host['port']}"
+    client = Redis(
+        **host, **options, socket_connect_timeout=_TIMEOUT_S, socket_timeout=_TIMEOUT_S, single_connection_client=False
+    )
+    try:
+        client.set(f"probe.bidwright_{digest_bytes(market.encode())[:12]}", b"1", ex=_KEEP_S)
+    except RedisError as error:
+        what, advice = _meaning(error)
+        raise StoreUnavailable(
+            f"the Redis {where} {what}", left="the features that it holds are served on", next=advice
+        ) from error
+    finally:
+        client.close()
+    return f"Redis {where} takes writes"
+
+
+def _meaning(error: Exception) -> tuple[str, str]:
+    if known := _BY_CLASS.get(type(error).__name__):
+        return known
+    said = str(error)
+    return next(
+        (meaning for sign, meaning in _BY_WORDS.items() if sign.lower() in said.lower()),
+        (f"cannot be used: {said}", "check that it is up and that BIDWRIGHT_REDIS is right"),
+    )
+
+
+def _parse(connection: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first node, and the options, as Feast reads them."""
+    parts = connection.split(",")
+    node = next((part for part in parts if "=" not in part), "")
+    host, _, port = node.rpartition(":")
+    options: dict[str, Any] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if equals:
+            try:
+                options[name] = json.loads(value)
+            except ValueError:
+                options[name] = value
+    for name in ("username", "password"):
+        if name in options:
+            options[name] = str(options[name])
+    return {"host": host, "port": int(port)}, options

@@ -1,0 +1,135 @@
+"""The production topology, brought up for real: a day goes through it although the worker that trained was killed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from local.client import AirflowClient
+from local.cluster import run
+from local.cluster.places import BRANCH
+from local.cluster.topology import SCHEDULERS
+from local.ports import LOOPBACK
+from ml.core.clock import SystemClock
+from ml.core.settings import load_settings
+from ml.platform import Platform
+from tests.cluster.conftest import Lived, until
+
+DAY = run.story(1).days[0]
+
+
+@pytest.fixture
+def client(lived: Lived) -> Iterator[AirflowClient]:
+    with lived.cluster.client() as made:
+        yield made
+
+
+@pytest.fixture
+def platform(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+    for name, value in lived.cluster.platform_environment().items():
+        if name.startswith(("BIDWRIGHT_", "AWS_")):
+            monkeypatch.setenv(name, value)
+    made = Platform(load_settings(), SystemClock())
+    yield made
+    made.db.close()
+
+
+def instances(client: AirflowClient, dag: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get(f"/dags/{dag}/dagRuns/~/taskInstances")["task_instances"]
+    return found
+
+
+def test_the_day_completes_although_the_worker_that_trained_was_killed(lived: Lived, client: AirflowClient) -> None:
+    # The fault happened: the process that trained was among those killed, and the task was tried again.
+    assert lived.trained_by in lived.killed and not psutil.pid_exists(lived.trained_by)
+    [train] = instances(client, "train_bid_model")
+    assert train["try_number"] >= 2 and train["state"] == "success"
+    assert "did not happen" not in lived.said
+
+
+def test_nothing_is_doubled(lived: Lived, client: AirflowClient, platform: Platform) -> None:
+    from ml.ledger import champion, decisions, publications, versions
+
+    runs = Counter(found.dag_id for found in client.runs(DAY.isoformat()))
+    assert runs == dict.fromkeys(run.demo.DAG_OF_STAGE.values(), 1) | {"publish_bids": 2}  # once more for the champion
+    [version] = versions.newest(platform.db, platform.market, 9)
+    assert [c.digest for c in champion.history(platform.db, platform.market)] == [version.digest]
+    assert len(decisions.latest(platform.db, platform.market, 9)) == 1
+    published = publications.for_day(platform.db, platform.market, DAY)
+    assert {found.version for found in published} == {version.digest}
+
+
+def test_each_task_ran_on_a_worker_of_its_queue(client: AirflowClient) -> None:
+    queues = {
+        (dag, found["task_id"]): found["queue"]
+        for dag in ("ingest_market", "materialize_features", "train_bid_model", "publish_bids")
+        for found in instances(client, dag)
+    }
+    assert queues == {
+        ("ingest_market", "ingest"): "default",
+        ("materialize_features", "put_online"): "online",
+        ("materialize_features", "materialize"): "default",
+        ("train_bid_model", "train"): "heavy",
+        ("publish_bids", "publish"): "default",
+    }
+
+
+def test_each_run_keeps_the_commit_that_its_dag_file_came_from(lived: Lived, client: AirflowClient) -> None:
+    dags = str(lived.cluster.home / "dags.git")
+    commit = subprocess.run(["git", "-C", dags, "rev-parse", BRANCH], capture_output=True, text=True, check=True).stdout
+    kept = {found["bundle_version"] for found in client.get("/dags/~/dagRuns", limit=100)["dag_runs"]}
+    assert kept == {commit.strip()}
+
+
+def test_two_schedulers_are_alive_and_every_service_runs(lived: Lived, client: AirflowClient) -> None:
+    assert set(lived.cluster.lasting) == set(lived.cluster.services())
+    assert set(lived.cluster.lasting) <= set(lived.cluster.supervisor.running())
+    alive = client.get("/jobs", job_type="SchedulerJob", is_alive=True)["jobs"]
+    assert len(alive) == len(SCHEDULERS)
+
+
+def test_bids_are_answered_by_the_champion_and_go_on_when_one_of_the_two_services_is_killed(
+    lived: Lived, platform: Platform
+) -> None:
+    before = run.ask(lived.cluster, platform, DAY)
+    assert before["step"] in {"model", "defaults"} and before["generation"] == 1
+    assert lived.cluster.kill("bid-1")
+    ports = lived.cluster.ports()
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://{LOOPBACK}:{ports.bid_1}/livez", trust_env=False)
+    after = run.ask(lived.cluster, platform, DAY)
+    assert after["generation"] == 1
+    assert lived.cluster.revive() == ["bid-1"]
+    until(lambda: lived.cluster.answers("bid-1"))
+
+
+def test_the_bid_services_and_strangers_cannot_write(lived: Lived) -> None:
+    import psycopg
+    import redis
+
+    serve = lived.cluster.platform_environment("serve")
+    assert not {name for name in serve if name.startswith("AIRFLOW")} and "BIDWRIGHT_SIGNING_KEY" not in serve
+    with (
+        psycopg.connect(serve["BIDWRIGHT_DATABASE_URL"], autocommit=True) as reader,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        reader.execute("SET default_transaction_read_only = off")
+        reader.execute("DELETE FROM promotions")
+    with redis.Redis(LOOPBACK, lived.cluster.ports().redis) as nobody, pytest.raises(redis.AuthenticationError):
+        nobody.ping()
+
+
+def test_a_worker_may_be_added_and_killed_while_nothing_else_notices(lived: Lived, client: AirflowClient) -> None:
+    extra = lived.cluster.worker("worker-extra", queue="default", slots=1)
+    lived.cluster.supervisor.start(extra)
+    until(lambda: "ready" in extra.log.read_text(errors="replace"))
+    assert lived.cluster.kill("worker-extra")
+    run_ = client.post("/dags/tend_incidents/dagRuns", {"logical_date": None})
+    path = f"/dags/tend_incidents/dagRuns/{run_['dag_run_id'].replace('+', '%2B')}"
+    assert until(lambda: (state := client.get(path)["state"]) in {"success", "failed"} and state) == "success"

@@ -1,0 +1,162 @@
+"""What a row of the campaign is, and how its repetitions are counted.
+
+A repetition counts as held only if its fault was proven to have happened and everything that was expected afterwards holds. One
+whose fault did not happen is a failure of the row: "not injected".
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.faults.campaign.stand import Stand
+
+_SHOWN = 5
+_LONG = 300
+
+
+@dataclass
+class Trial:
+    """One repetition.
+
+    Attributes:
+        kind: of the fault.
+        proofs: what shows that the fault happened.
+        wrong: what did not hold.
+    """
+
+    kind: str
+    proofs: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def proof(self, what: str, happened: object) -> None:
+        """The fault happened, if this is true."""
+        if happened:
+            self.proofs.append(what)
+
+    def expect(self, what: str, holds: object) -> None:
+        """What must be true after the fault."""
+        if not holds:
+            self.wrong.append(what)
+
+
+@dataclass
+class Tally:
+    """What came of a row's repetitions.
+
+    Attributes:
+        tried, injected, held: repetitions by kind of fault: all, those whose fault happened, those of them that held.
+        misses: what did not hold, with the kind.
+        notes: what a reader should know: kinds that were left out, figures.
+        figures: numbers that were measured.
+    """
+
+    say: Callable[[str], None] = lambda _: None
+    tried: Counter[str] = field(default_factory=Counter)
+    injected: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
+    proofs: Counter[str] = field(default_factory=Counter)
+    misses: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def trial(self, kind: str) -> Iterator[Trial]:
+        """A repetition; what breaks out of the block is a miss, and the row goes on."""
+        one = Trial(kind)
+        self.tried[kind] += 1
+        try:
+            yield one
+        except Exception as error:  # noqa: BLE001  (whatever breaks is a miss of this repetition)
+            one.wrong.append(f"{type(error).__name__}: {error}")
+        if one.proofs:
+            self.injected[kind] += 1
+            self.proofs.update(one.proofs)
+        else:
+            self.misses.append(f"{kind}: not injected {'; '.join(one.wrong)}".rstrip())
+        self.misses += [f"{kind}: {what}"[:_LONG] for what in one.wrong if one.proofs]
+        self.held[kind] += bool(one.proofs) and not one.wrong
+        self.say(f"{sum(self.held.values())}/{sum(self.tried.values())} {kind}")
+
+    def worst(self, name: str, value: float) -> None:
+        """Keep the largest value of a figure."""
+        self.figures[name] = max(value, self.figures.get(name, value))
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a row is asked to do.
+
+    Attributes:
+        stand: the servers that the rows share.
+        folder: an empty one of this row.
+        repeats: how often each kind is repeated.
+        full: whether there are hours.
+    """
+
+    stand: Stand
+    folder: Path
+    repeats: int
+    full: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault of the campaign.
+
+    Attributes:
+        fault: what goes wrong.
+        injection: how that is done.
+        invariant: what must hold afterwards.
+        target: how often, as it was promised.
+        run: does it.
+        short, full: repetitions of each kind in the short and in the full campaign; 0 leaves the row out.
+        needs: why it cannot run here; empty where it can.
+    """
+
+    fault: str
+    injection: str
+    invariant: str
+    target: str
+    run: Callable[[Ask, Tally], None]
+    short: int = 1
+    full: int = 10
+    needs: Callable[[], str] = lambda: ""
+
+
+def carry_out(row: Row, ask: Ask, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run a row: its verdict and its numbers, as JSON."""
+    if ask.repeats == 0:
+        return {"verdict": "not run", "why": "only in the full campaign: make faults FULL=1"}
+    if why := row.needs():
+        return {"verdict": "not run", "why": why}
+    tally, begin = Tally(say), time.monotonic()
+    try:
+        row.run(ask, tally)
+    except Exception as error:  # noqa: BLE001  (one row that breaks must not end the others)
+        tally.misses.append(f"the row broke: {type(error).__name__}: {error}"[:_LONG])
+    tried, injected, held = (sum(count.values()) for count in (tally.tried, tally.injected, tally.held))
+    whole = tried > 0 and not tally.misses and tried == injected == held
+    verdict = "held" if whole else "not injected" if injected < tried or not tried else "missed"
+    return {
+        "verdict": verdict,
+        "tried": tried,
+        "injected": injected,
+        "held": held,
+        "kinds": {kind: [tally.held[kind], count] for kind, count in sorted(tally.tried.items())},
+        "proofs": dict(sorted(tally.proofs.items())),
+        "misses": [
+            f"{what} ({count} times)" if count > 1 else what
+            for what, count in Counter(tally.misses).most_common(_SHOWN)
+        ],
+        "notes": tally.notes,
+        "figures": {name: round(value, 3) for name, value in tally.figures.items()},
+        "seconds": round(time.monotonic() - begin, 1),
+        "full": ask.full,
+    }

@@ -1,0 +1,128 @@
+"""Rows about the platform as a whole: Airflow's parts killed while market days go through, and a backup restored."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.bid_service_world import MARKET
+from benchmarks.common import ROOT
+from ml.core.clock import SystemClock
+from ml.ledger import champion, versions
+from ml.ledger.database import Database
+from ml.platform import Platform
+from ml.promotion.bundle import read_bundle
+from tests.faults.campaign.core import Ask, Row, Tally
+from tests.faults.campaign.stand import no_postgres, no_redis
+
+
+def airflow_killed(ask: Ask, tally: Tally) -> None:
+    """R26: market days through the cluster of `make cluster`; on each, one of Airflow's parts is killed while its tasks work."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BIDWRIGHT_", "AIRFLOW", "AWS_", "PYTHONPATH"))
+    }
+    # Beside our own folder, which nobody else may enter: PostgreSQL runs as another user.
+    with tempfile.TemporaryDirectory(prefix="bidwright-cluster-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        command = [sys.executable, "-m", "tests.faults.campaign.cluster_child", folder, str(ask.repeats)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise RuntimeError(
+            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
+        )
+    found = json.loads(done.stdout.splitlines()[-1])
+    for kill in found["each"]:
+        with tally.trial(f"kill -9 of {kill['scheduler']}") as trial:
+            trial.proof(
+                "its processes ended by SIGKILL while tasks of the day were running", kill["pids"] and kill["at_work"]
+            )
+            wrong = [
+                what for name in ("skipped", "doubled", "different") for what in found[name] if kill["day"] in str(what)
+            ]
+            trial.expect(f"{kill['day']}: {wrong}", not wrong)
+    with tally.trial("all days together") as trial:
+        trial.proof("days went through with kills", found["kills"])
+        for name in ("skipped", "doubled", "different"):
+            trial.expect(f"{name}: {found[name]}", not found[name])
+    tally.figures["market days"] = found["days"]
+    tally.figures["digests compared with an undisturbed run"] = found["digests_compared"]
+
+
+def restored(ask: Ask, tally: Tally) -> None:
+    """R27: a backup of the world's ledger and bundles is restored into an empty cluster."""
+    from ml.backup.make import make
+    from ml.backup.restore import restore
+    from ml.lake.local import LocalBlobs
+
+    stand, world = ask.stand, ask.stand.world
+    for number in range(ask.repeats):
+        with tally.trial("backup, empty cluster, restore") as trial:
+            folder = ask.folder / str(number)
+            home = folder / "home"
+            home.mkdir(parents=True)
+            place = LocalBlobs(folder / "backup")
+            taken = make(world.platform, place)
+            name = f"restored_{number}"
+            stand.postgres.execute("CREATE DATABASE {}", name)
+            with closing(Database.open(stand.postgres.dsn(name))) as direct:
+                direct.migrate()
+            settings = world.platform.settings.model_copy(
+                update={"home": home, "database_url": stand.postgres.dsn(name)}
+            )
+            empty = replace(Platform(settings, SystemClock()))
+            trial.proof(
+                "the other cluster had no champion and no bundle",
+                champion.current(empty.db, MARKET) is None and not empty.blobs.list(""),
+            )
+            restore(empty, place, digest=taken["digest"])
+            ours, theirs = champion.current(world.platform.db, MARKET), champion.current(empty.db, MARKET)
+            trial.expect(f"the champion is {theirs} and not {ours}", ours == theirs and ours is not None)
+            for version in versions.newest(empty.db, MARKET, 99):
+                read_bundle(empty.blobs, version.digest, empty.keys)
+            trial.expect("versions are missing", len(versions.newest(empty.db, MARKET, 99)) == len(world.digests))
+            empty.db.close()
+
+
+def no_cluster() -> str:
+    """What is missing for the cluster; empty if nothing is."""
+    if importlib.util.find_spec("local.cluster") is None:
+        return "there is no cluster of processes yet"
+    return no_postgres() or no_redis()
+
+
+def no_backup() -> str:
+    """What is missing for the drill; empty if nothing is."""
+    return no_postgres() or ("" if importlib.util.find_spec("ml.backup") else "there is no backup yet")
+
+
+ROWS = {
+    "R26": Row(
+        "Parts of Airflow are killed while a market day goes through",
+        "kill -9 of a scheduler, the api-server, the dag-processor and the triggerer in turn, with everything that they started",
+        "no day is skipped, none doubled, and every digest is that of an undisturbed run",
+        "20 each",
+        airflow_killed,
+        short=0,
+        full=80,
+        needs=no_cluster,
+    ),
+    "R27": Row(
+        "The registry is restored from a backup",
+        "a backup is restored into an empty database and an empty folder",
+        "the same champion, and every bundle verifies",
+        "1 drill a release",
+        restored,
+        short=1,
+        full=5,
+        needs=no_backup,
+    ),
+}
