@@ -49,8 +49,8 @@ KINDS: Final[Sequence[tuple[str, ...]]] = (
 BIDS_GO_ON_WITHOUT: Final = frozenset({"postgres", "redis", "s3-local", "bid-1", "bid-2", "scheduler-1", "mlflow"})
 """First of each group while which is down bids must be answered as before."""
 
-_START_S: Final = 900.0
-_AGAIN_S: Final = 300.0
+_START_S: Final = 1800.0
+_AGAIN_S: Final = 900.0
 _POLL_S: Final = 2.0
 
 
