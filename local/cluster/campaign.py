@@ -140,7 +140,7 @@ def campaign(home: Path, *, days: int, seed: int, env: Path = env_file.ENV_FILE)
     # What is missing is said before anything is started.
     _ = cluster.secrets, cluster.programs
     began = time.monotonic()
-    with alone(home), ending_on_interrupt(cluster):
+    with alone(home, cluster.command), ending_on_interrupt(cluster):
         try:
             run.raise_up(cluster, scenario)
             beside = _start_undisturbed(home / "undisturbed", scenario)

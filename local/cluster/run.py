@@ -56,7 +56,7 @@ def run(home: Path, scenario: Scenario, *, once: bool, env: Path = env_file.ENV_
     cluster = Cluster(home, env)
     # What is missing is said before anything is started.
     _ = cluster.secrets, cluster.programs
-    with alone(home), ending_on_interrupt(cluster):
+    with alone(home, cluster.command), ending_on_interrupt(cluster):
         try:
             missing = tell(cluster, scenario)
         finally:
