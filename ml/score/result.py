@@ -18,7 +18,7 @@ from ml.score.items import ITEMS, MISSED, SECTIONS, section
 RESULTS = Path("ml-test-score.json")
 """Where pytest writes, in the project's folder; version control ignores it."""
 
-_RUN = "run the marked tests: make ml-test-score"
+_RUN = "run the marked tests: make score"
 
 Held = Literal["held", "failed", "skipped", "no test", "not run"]
 
