@@ -1,7 +1,7 @@
 """What the bid service is measured on: a model of listings, their features online, a ledger with a champion, and the service.
 
 300 trees of 63 leaves over 40 features of 100,000 entities in the embedded online store; a request names 20 of them and what a
-click on each is worth. Everything is on: the token, the lookup, the split, the event log, the counters.
+click on each is worth. Everything is on: the token, the lookup, the split, the event log, the counters, the pacing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from benchmarks.bid_service_peers import Work, stop
 from benchmarks.common import ROOT, Figure, median
 from benchmarks.load import cores, on_core
 from benchmarks.load_wire import Address, post
+from ml.bidding.day_budget import QUARTERS, day_budget
 from ml.bidding.serving_plan import ANY, RETENTION_KEYS, make_plan, write_plan
 from ml.core.clock import SystemClock
 from ml.core.digests import Digest
@@ -346,10 +347,9 @@ def _publish(platform: Platform) -> None:
         retention=pd.DataFrame([dict.fromkeys(RETENTION_KEYS, ANY) | {"retained": 0.8}]),
         market=MARKET,
         day=day,
-        generation=1,
-        take_share=platform.settings.take_share,
-        max_bid_micros=platform.settings.max_bid_micros,
-    )
+        generation=1, take_share=platform.settings.take_share, max_bid_micros=platform.settings.max_bid_micros,
+        budgets={"own": day_budget(10**15, [0] * QUARTERS)},
+    )  # fmt: skip
     digest, uri = write_plan(platform.blobs, MARKET, data)
     plan = Publication(MARKET, publications.SERVING, day, _NO_POLICY, 1, 1, digest, uri)
     publications.record(platform.db, plan, platform.clock.now())

@@ -40,13 +40,17 @@ SERVICE: Final[Mapping[str, Metric]] = {
     "decision_seconds": Metric("histogram", (), "From the head of a request to its answer."),
     "batch_requests": Metric("histogram", (), "Requests decided together."),
     "now": Metric("gauge", ("what",), "Of this moment: connections, queue, seconds a request takes, ready."),
+    "pacing": Metric("gauge", ("partner",), "Multiplier of the bids to a partner, 0 to 1."),
+    "spend_expected_micros": Metric(
+        "gauge", ("partner",), "What today's bids to a partner are expected to cost, by all workers, in micros."
+    ),
     "model_info": Metric("gauge", ("arm", "digest", "generation"), "What serves: 1 for each arm and warm bundle."),
     "refused_info": Metric("gauge", ("digest",), "Bundles and plans that were refused."),
 }
 """Of the bid service, at `GET /metrics`, each with the prefix `bidwright_` and the label `worker`."""
 
-GAUGES: Final = ("ready", "connections", "queue", "request_seconds", "generation", "pacing")
-"""Values of the label `what` of `bidwright_now`."""
+GAUGES: Final = ("ready", "connections", "queue", "request_seconds", "generation", "pacing", "paced")
+"""Values of the label `what` of `bidwright_now`; `pacing` is the smallest multiplier, `paced` the number of partners that have one."""
 
 AIRFLOW: Final[Mapping[str, str]] = {
     "airflow_dagrun_duration_success_milliseconds": "dagrun.duration.success",

@@ -105,9 +105,14 @@ class Pacer:
     _value: float = 0.0
     _flying: deque[tuple[float, float, bool]] = field(default_factory=deque)
 
-    def start_day(self, plan: DayPlan) -> None:
-        """Begin a day. What was learned is kept; late reports of the day before teach, but are not today's money."""
-        self.plan, self._known, self._next = plan, 0.0, 0
+    def start_day(self, plan: DayPlan, *, spent_micros: float = 0.0) -> None:
+        """Begin a day. What was learned is kept; late reports of the day before teach, but are not today's money.
+
+        Args:
+            plan: of the day.
+            spent_micros: of it already, where the pacer comes to a day that is under way.
+        """
+        self.plan, self._known, self._next = plan, spent_micros, 0
         self._flying = deque((share, multiplier, False) for share, multiplier, _ in self._flying)
         self.budget_price = self.budget_price or plan.value_per_bid
 
@@ -140,6 +145,10 @@ class Pacer:
         self._shares = self._shares * fade + share
         self.rule(self, Told(share, spent_micros, value_micros))
         self._hold_together()
+
+    def skip(self) -> None:
+        """Nothing can be learned of the oldest step that was not told yet, such as one that was seen in part."""
+        self._flying.popleft()
 
     @property
     def today(self) -> DayPlan:
@@ -251,6 +260,10 @@ RULES: Mapping[str, tuple[Callable[[Pacer, Told], None], Tuning]] = {
     "min_pacing": (min_pacing, Tuning(budget_gain=0.05, roas_gain=0.033)),
 }
 """Each rule with its tuning. To add one: a function and a line."""
+
+
+SERVED = Tuning(budget_gain=0.5, roas_gain=0.0, damping=0.05, elasticity=1.0, low=0.002, high=1.0)
+"""For the `pid` of the bid service: what bids are expected to cost is known at once and in proportion to them, and no bid is raised."""
 
 
 def open_pacer(name: str) -> Pacer:

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from ml.bidding.day_budget import DayBudget
 from ml.bidding.worth import CLICK_LEVELS, retained_share
 from ml.core.digests import Digest, digest_bytes
 from ml.core.errors import CorruptArtefact
@@ -32,7 +33,8 @@ Labels = tuple[str, ...]
 Kept = Callable[[Labels], Labels]
 """The part of a full key that a level of `FALLBACKS` keeps."""
 
-FORMAT_VERSION = 1
+FORMATS = (1, 2)
+"""Without and with the budgets of days."""
 NOT_PUBLISHED = -1
 
 FALLBACKS: tuple[tuple[str, ...], ...] = (
@@ -70,7 +72,7 @@ class PlanRows:
     cap_micros: Ints
 
 
-class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The bytes of a plan. `labels` are the values of each column; rows name them by their number, -1 where dropped."""
 
     format_version: int
@@ -86,6 +88,7 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cap_micros: list[int]
     retention: dict[str, list[str]]
     retained: list[float]
+    budgets: dict[str, DayBudget] = {}
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class ServingPlan:
         generation: of the champion that published.
         take_share: what a booking earns of its net value: `worth of a click = p_book x gross value x retained x take_share`.
         max_bid_micros: no bid exceeds it.
+        budgets: by partner, what a day may cost; a partner that is not there is not paced.
     """
 
     digest: Digest
@@ -110,6 +114,12 @@ class ServingPlan:
     _places: tuple[tuple[Kept, dict[Labels, int]], ...] = field(repr=False)
     _retention: dict[Labels, float] = field(repr=False)
     _rows: PlanRows = field(repr=False)
+    budgets: Mapping[str, DayBudget] = field(default_factory=dict)
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether bids are published that it was made from."""
+        return bool(self._places[0][1])
 
     def of(self, cells: Mapping[str, npt.NDArray[Any]]) -> PlanRows:
         """What the plan says of these cells; a cell that it does not know has the figures of the nearest coarser one.
@@ -175,6 +185,7 @@ def make_plan(
     generation: int,
     take_share: float,
     max_bid_micros: int,
+    budgets: Mapping[str, DayBudget] | None = None,
 ) -> bytes:
     """The bytes of the plan for the bids that stand; equal arguments, equal bytes.
 
@@ -190,6 +201,7 @@ def make_plan(
         market, day, generation: of the publication.
         take_share: what a booking earns of its net value.
         max_bid_micros: the policy's cap.
+        budgets: by partner; None: nobody's day has one.
     """
     import pandas as pd
 
@@ -213,7 +225,7 @@ def make_plan(
     labels = {name: sorted({*rows[name]} - {None}) for name in CLICK_LEVELS}
     coded = {name: pd.Index(labels[name]).get_indexer(rows[name]) for name in CLICK_LEVELS}
     file = PlanFile(
-        format_version=FORMAT_VERSION,
+        format_version=FORMATS[bool(budgets)],
         market=market,
         day=day,
         generation=generation,
@@ -226,6 +238,7 @@ def make_plan(
         cap_micros=rows["cap_micros"].tolist(),
         retention={name: retention[name].tolist() for name in RETENTION_KEYS},
         retained=retention["retained"].tolist(),
+        budgets=dict(budgets or {}),
     )
     return msgspec.json.encode(file)
 
@@ -291,8 +304,8 @@ def _key(market: str, digest: str) -> str:
 
 
 def _ready(file: PlanFile, digest: Digest) -> ServingPlan:
-    if file.format_version != FORMAT_VERSION:
-        raise ValueError(f"its format is {file.format_version}, this version reads {FORMAT_VERSION}")
+    if file.format_version not in FORMATS:
+        raise ValueError(f"its format is {file.format_version}, this version reads {FORMATS}")
     names = [[*file.labels[column], None] for column in CLICK_LEVELS]  # the code -1 is the last
     columns = [[name[code] for code in file.cells[column]] for name, column in zip(names, CLICK_LEVELS, strict=True)]
     places: dict[tuple[int, ...], dict[Labels, int]] = {
@@ -327,6 +340,7 @@ def _ready(file: PlanFile, digest: Digest) -> ServingPlan:
         _places=tuple((_kept(numbers), known) for numbers, known in places.items()),
         _retention=retention,
         _rows=rows,
+        budgets=file.budgets,
     )
 
 

@@ -30,6 +30,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, wait: bool
         UsageError: there are no credentials to tell callers by, TLS is set half, or the port cannot be had.
     """
     from ml.serving import auth
+    from ml.serving.pacemaker import pacing
     from ml.serving.workers import Workers, listen
 
     platform = open_platform()
@@ -53,7 +54,8 @@ def serve(*, host: str | None, port: int | None, workers: int | None, wait: bool
                 told = True
                 _show(url, state, settings, token=bool(guard.token), as_json=as_json)
 
-        Workers(listener, count=count, home=settings.home, changed=tell).run()
+        with pacing(settings, platform.clock) as paced:
+            Workers(listener, count=count, home=settings.home, paced=paced, changed=tell).run()
 
 
 def _show(url: str, state: Workers, settings: Settings, *, token: bool, as_json: bool) -> None:

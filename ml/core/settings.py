@@ -232,6 +232,12 @@ class Settings(UpkeepSettings):
     serve_poll_seconds: float = Field(
         0.5, gt=0, le=3600, description="pause between two looks at the ledger for what is to be served"
     )
+    serve_pacing: bool = Field(
+        True, description="keep each partner's day to its budget, where the plan has one; off: every multiplier is 1"
+    )
+    serve_budget_share: float = Field(
+        1.0, gt=0, le=1, description="share of each day's budget for this service, where another one counts elsewhere"
+    )
     simulator_opportunities_per_day: int = Field(
         20_000, ge=100, description="size of the simulated market, in mid-year"
     )

@@ -15,7 +15,7 @@ import msgspec
 
 from ml.core import tracing
 from ml.serving.answers import Traces, encode_answer, encode_fault, no_bid
-from ml.serving.counting import count
+from ml.serving.counting import count, expected_spend
 from ml.serving.exchange import Exchange, head
 from ml.serving.joints import STABLE, STEP_NAMES, Decision, EventLog, Live, Slot, Step
 from ml.serving.ladder import Ladder, Outcome
@@ -25,6 +25,7 @@ from ml.serving.metrics import Counters
 from ml.serving.shadow import Shadow
 from ml.serving.shedding import Shedding, is_one_request
 from ml.serving.spans import tell
+from ml.serving.spending import Spending
 
 BUSY = encode_fault("more is asked than can be answered in time", "ask again after Retry-After, or start more workers")
 _AGAIN = b"Retry-After: 1\r\n"
@@ -41,6 +42,7 @@ class Batcher:
         counters: of this worker.
         events: the event log.
         now_us: the present instant, microseconds since 1970, UTC.
+        spending: what each partner's bids cost today, and how much of them is made; None: all of every bid.
 
     Attributes:
         live: what serves; exchanged by assignment, between two batches.
@@ -54,7 +56,9 @@ class Batcher:
         counters: Counters,
         events: EventLog,
         now_us: Callable[[], int],
+        spending: Spending | None = None,
     ) -> None:
+        self.spending = spending or Spending(None)
         self.live = Live()
         self.ladder = Ladder()
         self.shadow = Shadow(loop, events, counters, idle=lambda: not self._queue, deadline_s=limits.deadline_s)
@@ -135,18 +139,22 @@ class Batcher:
             requests.append(request)
             until.append(give_up_at)
         at_us = self._now_us()
+        self.spending.turn(at_us)
+        pace_of = self.spending.of
         answers: list[tuple[Exchange, bytes]] = []
         decisions: list[Decision] = []
         if requests:
-            outcomes = self.ladder.decide(live, requests, at_us=at_us, give_up_at=until)
+            pacing = [pace_of(request.user.partner) for request in requests]
+            outcomes = self.ladder.decide(live, requests, at_us=at_us, give_up_at=until, pacing=pacing)
             done = monotonic()
-            for (exchange, request), outcome in zip(asked, outcomes, strict=True):
+            for (exchange, request), outcome, pace in zip(asked, outcomes, pacing, strict=True):
                 told = outcome if done < exchange.head_at + deadline_s else _too_late(outcome, request)
-                decisions.append(self._told(live, exchange, request, told, at_us, done, answers))
+                decisions.append(self._told(live, exchange, request, told, at_us, pace, done, answers))
             self._counters.batch(len(requests))
         for exchange, request in late:
             told = _too_late(Outcome(no_bid(request), _arm(live, request), None, Step.NO_BID), request)
-            decisions.append(self._told(live, exchange, request, told, at_us, began, answers))
+            pace = pace_of(request.user.partner)
+            decisions.append(self._told(live, exchange, request, told, at_us, pace, began, answers))
         if decisions:
             # The log has a decision before its caller has the answer, so that it can say after a crash what it lost.
             self._events.append(decisions)
@@ -164,6 +172,7 @@ class Batcher:
         request: BidRequest,
         outcome: Outcome,
         at_us: int,
+        pace: float,
         done: float,
         answers: list[tuple[Exchange, bytes]],
     ) -> Decision:
@@ -188,8 +197,10 @@ class Batcher:
         counters.answered(200)
         counters.late += late
         counters.decided(seconds, step, scored.reasons, name, scored.missing)
+        spend = expected_spend(scored, step)
+        self.spending.add(request.user.partner, scored, spend, step)
         if live.counters is not None and own is not None:
-            count(live.counters, arm, scored, step, seconds, late=late, failed=outcome.failed)
+            count(live.counters, arm, scored, spend, step, seconds, late=late, failed=outcome.failed)
         decision = Decision(
             trace_id,
             at_us,
@@ -202,7 +213,7 @@ class Batcher:
             name,
             own.share if own else 0.0,
             step,
-            live.pacing,
+            pace,
             scored,
         )
         if exchange.traceparent and self._traced:

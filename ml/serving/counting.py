@@ -11,7 +11,15 @@ _OUT_OF_RANGE, _SAID_SO = int(Reason.OUT_OF_RANGE), Flag.OUT_OF_RANGE
 
 
 def count(
-    counters: ArmCounters, arm: int, scored: Scored, step: Step, seconds: float, *, late: bool, failed: bool
+    counters: ArmCounters,
+    arm: int,
+    scored: Scored,
+    spend_micros: int,
+    step: Step,
+    seconds: float,
+    *,
+    late: bool,
+    failed: bool,
 ) -> None:
     """Count a request of an arm.
 
@@ -19,13 +27,13 @@ def count(
         counters: that the judge of a rollout reads.
         arm: that the request belongs to.
         scored: what was decided.
+        spend_micros: what it is expected to cost, of `expected_spend`.
         step: of the ladder that decided it.
         seconds: that it took.
         late: whether its deadline was missed.
         failed: whether the arm's own model failed.
     """
     bids = scored.bid_micros
-    total = sum(bids)
     flags: list[Flag] = []
     if step is not _MODEL or late or failed:
         flags = _flags(step, late=late, failed=failed)
@@ -36,17 +44,18 @@ def count(
         latency_us=int(seconds * 1e6),
         candidates=len(bids),
         bids=len(bids) - bids.count(0),
-        bid_micros=total,
-        spend_micros=_spend(scored, total, step),
+        bid_micros=sum(bids),
+        spend_micros=spend_micros,
         flags=tuple(flags),
     )
 
 
-def _spend(scored: Scored, total: int, step: Step) -> int:
+def expected_spend(scored: Scored, step: Step) -> int:
     """What the bids are expected to cost: their scores, which are p_click x bid, or the bid without a click model.
 
     The last published bids have no probability of a click, and a bid for each would outweigh all others: not known, so 0.
     """
+    total = sum(scored.bid_micros)
     if not total or step is _TABLE:
         return 0
     # A click is no more than certain, whatever a damaged model makes of it.

@@ -16,9 +16,10 @@ from ml.models.golden import golden_rows
 from ml.models.listing import ListingModel
 from ml.promotion.bundle import ModelType, load_models
 from ml.promotion.manifest import GOLDEN
-from ml.serving.engine import ENGINES, ItineraryEngine, ListingEngine, Plan
+from ml.serving.engine import ENGINES, AnyEngine
 from ml.serving.engine_inputs import OpenView
 from ml.serving.messages import BidRequest, Candidate, User
+from ml.serving.plan_protocol import Plan
 from ml.serving.trees import fastest
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ TYPES: Mapping[str, ModelType] = {**MODELS, ListingModel.name: ListingModel}
 """What a served bundle may hold."""
 
 _LOG = logging.getLogger(__name__)
-_ASKED = {"click", *ENGINES}
+_ASKED = {"click", "conversion", ListingModel.name}
 """Models that are asked while a request waits."""
 
 _WARM_ROUNDS = 3
@@ -38,7 +39,7 @@ _WARM_ROUNDS = 3
 
 def load_engine(
     bundle: Bundle, plan: Plan, *, open_view: OpenView, now_us: Callable[[], int] = lambda: time.time_ns() // 1000
-) -> ItineraryEngine | ListingEngine:
+) -> AnyEngine:
     """A warm engine. Takes about a second; never to be called where requests wait.
 
     Args:
@@ -65,7 +66,7 @@ def load_engine(
     return engine
 
 
-def engine_of(platform: Platform, bundle: Bundle, plan: Plan) -> ItineraryEngine | ListingEngine:
+def engine_of(platform: Platform, bundle: Bundle, plan: Plan) -> AnyEngine:
     """As `load_engine`, with the platform's own online features and clock."""
     from ml.features.online_place import direct_reader
 
@@ -90,7 +91,7 @@ def _walk_faster(model: BidModel, golden: bytes) -> None:
             forest.walk_with(forest.own_margin)
 
 
-def _try(engine: ItineraryEngine | ListingEngine) -> None:
+def _try(engine: AnyEngine) -> None:
     """Ask it what any server could be asked, so that the first request finds everything in memory."""
     one = Candidate("-", hotel_id="-", check_in=date(2026, 1, 2), price_micros=1, value_micros=1)
     asked = [BidRequest("-", [one, Candidate("--")], User()), BidRequest("--", [one])]

@@ -16,6 +16,8 @@ from ml.core.digests import Digest
 from ml.serving.messages import BidRequest, Layout, Scored
 
 Matrix = npt.NDArray[np.floating[Any]]
+Pacing = float | Sequence[float]
+"""The multiplier of every bid, 0 to 1: one for all requests, or one for each."""
 
 
 class Engine(Protocol):
@@ -38,14 +40,14 @@ class Engine(Protocol):
         """
         ...
 
-    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> list[Scored]:
+    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: Pacing) -> list[Scored]:
         """Bids from these features; a pure function, bit for bit the same for the same arguments.
 
         Args:
             requests: one or more.
             features: as of `look_up`, for the same requests.
             at_us: the instant of the decision, microseconds since 1970, UTC.
-            pacing: multiplier of every bid, 0 to 1.
+            pacing: multiplier of every bid, 0 to 1; one per request is the same as asking for each alone.
 
         Returns:
             One answer per request, in order. A candidate that the model cannot price has a reason, not an exception.

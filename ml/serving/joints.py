@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from ml.bidding.day_budget import DayBudget
 from ml.core.digests import Digest
 from ml.serving.engine_protocol import Engine
 from ml.serving.messages import BidRequest, Scored
@@ -125,7 +126,7 @@ class Decision(Struct, frozen=True, gc=False):
         arm_name: its name.
         share: of all keys, those of this arm: the propensity, 0 to 1.
         step: of the ladder.
-        pacing: the multiplier, 0 to 1.
+        pacing: the multiplier of the request's partner, 0 to 1.
         scored: what was decided, with the features as they were looked up.
         shadow: whether it was only tried, and never told.
     """
@@ -198,7 +199,7 @@ class Live:
             that answers already, beside it.
         shadow_baseline: the champion loaded afresh, which decides what the shadow decides and is counted as the baseline.
         shadow_share: of requests that the shadow is tried on, 0 to 1.
-        pacing: multiplier of every bid, 0 to 1.
+        budgets: by partner, what a day may cost; who is not there is not paced.
         counters: of the arms.
         why_not: why there are no arms, for people.
     """
@@ -212,7 +213,7 @@ class Live:
     shadow: Slot | None = None
     shadow_baseline: Slot | None = None
     shadow_share: float = 0.0
-    pacing: float = 1.0
+    budgets: Mapping[str, DayBudget] = field(default_factory=dict)
     counters: ArmCounters | None = None
     why_not: str = "no champion was loaded yet"
 
@@ -247,7 +248,6 @@ class Wanted:
         salt: of the split.
         shadow: bundle that is only tried.
         shadow_share: of requests that it is tried on, 0 to 1.
-        pacing: multiplier of every bid, 0 to 1.
         why_not: why there are no arms, for people.
         trace: the `traceparent` of the promotion that is behind it; empty where none is known.
     """
@@ -261,7 +261,6 @@ class Wanted:
     salt: str = ""
     shadow: Digest | None = None
     shadow_share: float = 0.0
-    pacing: float = 1.0
     why_not: str = "there is no champion yet"
     trace: str = field(default="", compare=False)
 
@@ -289,6 +288,10 @@ class Source(Protocol):
 
     def table(self, plan: str) -> LastBids | None:
         """The last published bids of a plan; None where it has none. Raises as `engine`."""
+        ...
+
+    def budgets(self, plan: str) -> Mapping[str, DayBudget]:
+        """What each partner's day may cost, as the plan has it. Raises as `engine`."""
         ...
 
     def split(self, wanted: Wanted) -> Split | None:

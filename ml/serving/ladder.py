@@ -72,7 +72,13 @@ class Ladder:
         self.failures: dict[str, int] = {}
 
     def decide(
-        self, live: Live, requests: Sequence[BidRequest], *, at_us: int, give_up_at: Sequence[float]
+        self,
+        live: Live,
+        requests: Sequence[BidRequest],
+        *,
+        at_us: int,
+        give_up_at: Sequence[float],
+        pacing: Sequence[float],
     ) -> list[Outcome]:
         """One outcome per request, in order; never raises.
 
@@ -82,24 +88,26 @@ class Ladder:
             at_us: the instant of the decision, microseconds since 1970, UTC.
             give_up_at: per request the end of its deadline, seconds of the monotonic clock: once it has passed, no
                 further model is tried for it.
+            pacing: per request the multiplier of its bids, 0 to 1.
         """
         if not live.arms:
             return [
-                self._other(live, STABLE, request, at_us, until)
-                for request, until in zip(requests, give_up_at, strict=True)
+                self._other(live, STABLE, request, at_us, until, pace)
+                for request, until, pace in zip(requests, give_up_at, pacing, strict=True)
             ]
         if live.split is None or len(live.arms) == 1:
-            return self._of_arm(live, STABLE, requests, at_us, give_up_at)
+            return self._of_arm(live, STABLE, requests, at_us, give_up_at, pacing)
         arm_of, arms = live.split.arm, len(live.arms)
         chosen = [arm if 0 <= (arm := arm_of(request.key)) < arms else STABLE for request in requests]
         first = chosen[0]
         if chosen.count(first) == len(chosen):
-            return self._of_arm(live, first, requests, at_us, give_up_at)
+            return self._of_arm(live, first, requests, at_us, give_up_at, pacing)
         outcomes: list[Outcome | None] = [None] * len(requests)
         for arm in {*chosen}:
             places = [place for place, own in enumerate(chosen) if own == arm]
             some = [requests[place] for place in places]
-            found = self._of_arm(live, arm, some, at_us, [give_up_at[place] for place in places])
+            until, paces = [give_up_at[place] for place in places], [pacing[place] for place in places]
+            found = self._of_arm(live, arm, some, at_us, until, paces)
             for place, outcome in zip(places, found, strict=True):
                 outcomes[place] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
@@ -110,10 +118,16 @@ class Ladder:
         self._breakers = {key: found for key, found in self._breakers.items() if key in kept}
 
     def _of_arm(
-        self, live: Live, arm: int, requests: Sequence[BidRequest], at_us: int, give_up_at: Sequence[float]
+        self,
+        live: Live,
+        arm: int,
+        requests: Sequence[BidRequest],
+        at_us: int,
+        give_up_at: Sequence[float],
+        pacing: Sequence[float],
     ) -> list[Outcome]:
         slot = live.arms[arm]
-        found = self._asked(slot, requests, at_us, live.pacing)
+        found = self._asked(slot, requests, at_us, pacing)
         if None not in found:
             return [
                 Outcome(scored, arm, slot, Step.DEFAULTS if scored.missing else Step.MODEL)
@@ -123,11 +137,13 @@ class Ladder:
         return [
             Outcome(scored, arm, slot, Step.DEFAULTS if scored.missing else Step.MODEL)
             if scored is not None
-            else self._other(live, arm, request, at_us, until)
-            for scored, request, until in zip(found, requests, give_up_at, strict=True)
+            else self._other(live, arm, request, at_us, until, pace)
+            for scored, request, until, pace in zip(found, requests, give_up_at, pacing, strict=True)
         ]
 
-    def _asked(self, slot: Slot, requests: Sequence[BidRequest], at_us: int, pacing: float) -> list[Scored | None]:
+    def _asked(
+        self, slot: Slot, requests: Sequence[BidRequest], at_us: int, pacing: Sequence[float]
+    ) -> list[Scored | None]:
         """What an engine says; where it fails on several together, on each alone, so that one spoils none of the others."""
         breaker = self._breaker(slot.engine)
         if not breaker.lets(monotonic()):
@@ -141,25 +157,25 @@ class Ladder:
             return list(found)
         if len(requests) == 1:
             return [None]
-        return [self._asked(slot, [request], at_us, pacing)[0] for request in requests]
+        return [self._asked(slot, [request], at_us, [pace])[0] for request, pace in zip(requests, pacing, strict=True)]
 
-    def _other(self, live: Live, arm: int, request: BidRequest, at_us: int, until: float) -> Outcome:
+    def _other(self, live: Live, arm: int, request: BidRequest, at_us: int, until: float, pace: float) -> Outcome:
         """The other warm bundles in turn: the champion, where the arm is not its, then the champion before."""
         own = live.arms[arm] if live.arms else None
         for slot in (live.arms[STABLE] if live.arms else None, live.previous):
             if slot is None or slot is own or monotonic() >= until:
                 continue
-            scored = self._asked(slot, [request], at_us, live.pacing)[0]
+            scored = self._asked(slot, [request], at_us, [pace])[0]
             if scored is not None:
                 scored.reasons = [Reason.FALLBACK_MODEL if reason in _OWN else reason for reason in scored.reasons]
                 return Outcome(scored, arm, slot, Step.PREVIOUS, failed=own is not None)
-        return self._below(live, request, arm, failed=own is not None)
+        return self._below(live, request, arm, pace, failed=own is not None)
 
-    def _below(self, live: Live, request: BidRequest, arm: int, *, failed: bool) -> Outcome:
+    def _below(self, live: Live, request: BidRequest, arm: int, pace: float, *, failed: bool) -> Outcome:
         """The last published bids, else no bid."""
         if live.table is not None:
             try:
-                scored = live.table.bids(request)
+                scored = _paced(live.table.bids(request), pace)
                 _check(scored, len(request.candidates))
             except Exception as error:  # noqa: BLE001  (no bid is always left)
                 self._count("table")
@@ -194,10 +210,11 @@ _TOLD = {1, 10, 100}
 """Of so many failures each is logged; a broken model must not fill the disk with its complaints."""
 
 
-def ask(engine: Engine, requests: Sequence[BidRequest], at_us: int, pacing: float) -> list[Scored]:
-    """What an engine says, if it has the form of an answer; ValueError otherwise."""
-    features = engine.look_up(requests)
-    found = engine.decide(requests, features, at_us=at_us, pacing=pacing)
+def ask(engine: Engine, requests: Sequence[BidRequest], at_us: int, pacing: Sequence[float]) -> list[Scored]:
+    """What an engine says, if it has the form of an answer; ValueError otherwise. `pacing`: one multiplier per request."""
+    features, first = engine.look_up(requests), pacing[0]
+    together = first if pacing.count(first) == len(pacing) else pacing
+    found = engine.decide(requests, features, at_us=at_us, pacing=together)
     if len(found) != len(requests):
         raise ValueError(f"{len(found)} answers to {len(requests)} requests")
     for scored, request in zip(found, requests, strict=True):
@@ -216,6 +233,19 @@ def _check(scored: Scored, size: int) -> None:
         raise ValueError("a score is not finite")
     if min(reasons) < 0 or max(reasons) >= _REASONS:
         raise ValueError("a reason is not known")
+
+
+def _paced(scored: Scored, pace: float) -> Scored:
+    """Published bids, as much of them as the day's budget has left."""
+    if not pace < 1:
+        return scored
+    scored.reasons = [
+        int(Reason.PACED) if bid > 0 and int(bid * pace) == 0 else reason
+        for bid, reason in zip(scored.bid_micros, scored.reasons, strict=True)
+    ]
+    scored.bid_micros = [int(bid * pace) for bid in scored.bid_micros]
+    scored.score = [score * pace for score in scored.score]
+    return scored
 
 
 _REASONS = len(Reason)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from ml.bidding.day_budget import DayBudget
 from ml.core import tracing
 from ml.core.digests import Digest
 from ml.core.errors import BidwrightError, RetryableError
@@ -69,6 +70,7 @@ class Loader:
         self._wanted: Wanted | None = None
         self._engines: dict[_Key, Engine] = {}
         self._tables: dict[str, LastBids | None] = {}
+        self._budgets: dict[str, Mapping[str, DayBudget]] = {}
         self._counters: tuple[tuple[int, int, int], ArmCounters | None] = ((-1, 0, 0), None)
         self._again_at = 0.0
         self._live = Live()
@@ -148,17 +150,17 @@ class Loader:
 
     def _of(self, wanted: Wanted) -> Live:
         previous = self._slot(wanted, WantedArm("previous", wanted.previous, 0.0)) if wanted.previous else None
-        table = self._table(wanted.plan)
+        table, budgets = self._table(wanted.plan), self._budgets_of(wanted.plan)
         if not wanted.arms:
             # A ledger that has lost its champion is no reason to stop bidding with the one that serves.
-            empty = Live(previous=previous, table=table, plan=wanted.plan, why_not=wanted.why_not)
+            empty = Live(previous=previous, table=table, plan=wanted.plan, budgets=budgets, why_not=wanted.why_not)
             return self._live if self._live.arms else empty
         stable = self._slot(wanted, wanted.arms[0])
         if stable is None:
             why = self._refusing[wanted.arms[0].digest].why
             if self._live.arms:
                 return self._live
-            return Live(previous=previous, table=table, plan=wanted.plan, why_not=why)
+            return Live(previous=previous, table=table, plan=wanted.plan, budgets=budgets, why_not=why)
         others = [self._slot(wanted, arm) for arm in wanted.arms[1:]]
         arms = (stable, *(slot for slot in others if slot is not None))
         whole = len(arms) == len(wanted.arms)
@@ -174,7 +176,7 @@ class Loader:
             shadow=shadow,
             shadow_baseline=beside,
             shadow_share=wanted.shadow_share,
-            pacing=wanted.pacing,
+            budgets=budgets,
             counters=self._counting(wanted),
             why_not="",
         )
@@ -214,7 +216,7 @@ class Loader:
         """A new engine that has shown that it answers."""
         engine = self._source.engine(digest, plan)
         for _ in range(_WARM_ROUNDS):
-            ask(engine, [_WARM], self._now_us(), 1.0)
+            ask(engine, [_WARM], self._now_us(), [1.0])
         return engine
 
     def _table(self, plan: str) -> LastBids | None:
@@ -227,6 +229,17 @@ class Loader:
                 self._refuse(plan, error)
                 return self._live.table
         return self._tables[plan]
+
+    def _budgets_of(self, plan: str) -> Mapping[str, DayBudget]:
+        if not plan:
+            return {}
+        try:
+            if plan not in self._budgets:
+                self._budgets = {plan: self._source.budgets(plan)}
+            return self._budgets[plan]
+        except Exception as error:  # noqa: BLE001  (as for a bundle)
+            self._refuse(plan, error)
+            return self._live.budgets
 
     def _counting(self, wanted: Wanted) -> ArmCounters | None:
         key = (wanted.generation, wanted.rollout, wanted.analysis)
@@ -268,13 +281,13 @@ class Loader:
         return None
 
 
-def models(live: Live, loader: Loader) -> dict[str, Any]:
-    """What `/v1/models` shows: arms, warm bundles, what was refused, and why nothing may be known."""
+def models(live: Live, loader: Loader, pacing: Mapping[str, Any]) -> dict[str, Any]:
+    """What `/v1/models` shows: arms, warm bundles, how bids are paced, what was refused, and why nothing may be known."""
     warm = live.slots[len(live.arms) :]
     return {
         "generation": live.generation,
         "plan": live.plan,
-        "pacing": live.pacing,
+        "pacing": pacing,
         "arms": [_told(slot) for slot in live.arms],
         "warm": [_told(slot) for slot in warm],
         "table": live.table is not None,

@@ -73,6 +73,8 @@ class Reason(IntEnum):
     """Nothing could answer in time."""
     OUT_OF_RANGE = 8
     """The model's answer was not finite or not within its range."""
+    PACED = 9
+    """What the day's budget has left for it is nothing."""
 
 
 class Scored(Struct, gc=False):

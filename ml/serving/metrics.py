@@ -73,7 +73,7 @@ def prometheus(workers: Mapping[str, State]) -> bytes:
 
     Args:
         workers: per worker its `Counters.state`, and beside these what the server adds (`gauges`, `events`, `failures`,
-            `models`, `refused`).
+            `models`, `refused`, `pacing` and `spend_expected`).
     """
     lines: list[str] = []
     for name, rows in _families(workers):
@@ -114,6 +114,8 @@ def _families(workers: Mapping[str, State]) -> Iterable[Family]:
     yield "decision_seconds", _histograms(workers, "latency", LATENCY_S, "latency_sum")
     yield "batch_requests", _histograms(workers, "batches", BATCH, "batched")
     yield "now", each("gauges", "what")
+    yield "pacing", each("pacing", "partner")
+    yield "spend_expected_micros", each("spend_expected", "partner")
     yield "model_info", _infos(workers, "models")
     yield "refused_info", _infos(workers, "refused")
 

@@ -19,7 +19,7 @@ from time import monotonic
 
 from ml.serving.answers import Traces, no_bid
 from ml.serving.arms import Arm
-from ml.serving.counting import count
+from ml.serving.counting import count, expected_spend
 from ml.serving.joints import Decision, EventLog, Live, Slot, Step
 from ml.serving.ladder import ask
 from ml.serving.messages import Scored
@@ -116,7 +116,7 @@ class Shadow:
     def _ask(self, slot: Slot, answered: Decision) -> _Tried:
         began = monotonic()
         try:
-            [scored] = ask(slot.engine, [answered.request], answered.at_us, answered.pacing)
+            [scored] = ask(slot.engine, [answered.request], answered.at_us, [answered.pacing])
         except Exception as error:  # noqa: BLE001  (a shadow may fail as it likes; nobody waits for it)
             self.failures += 1
             if self.failures == 1:
@@ -136,7 +136,8 @@ class Shadow:
             scored, step = answered.scored, Step.PREVIOUS if told in _ANSWERED else told
         if late:
             scored, step = no_bid(answered.request), Step.NO_BID
-        count(live.counters, arm, scored, step, tried.seconds, late=late, failed=failed)
+        spend = expected_spend(scored, step)
+        count(live.counters, arm, scored, spend, step, tried.seconds, late=late, failed=failed)
 
     def _log(self, live: Live, slot: Slot, scored: Scored, answered: Decision) -> None:
         self._events.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -28,6 +28,7 @@ from ml.serving.instant import micros
 from ml.serving.joints import ArmCounters, LastBids, Parts, Split, Wanted, WantedArm
 
 if TYPE_CHECKING:
+    from ml.bidding.day_budget import DayBudget
     from ml.bidding.serving_plan import ServingPlan
     from ml.promotion.bundle import Bundle
 
@@ -118,6 +119,10 @@ class LedgerSource:
         from ml.serving.last_bids import PlanBids
 
         return PlanBids(self._plan(plan), lambda: micros(self._platform.clock))
+
+    def budgets(self, plan: str) -> Mapping[str, DayBudget]:
+        """What each partner's day may cost."""
+        return self._plan(plan).budgets
 
     def split(self, wanted: Wanted) -> Split | None:
         """The sticky split of a rollout."""

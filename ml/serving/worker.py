@@ -36,6 +36,7 @@ from ml.serving.limits import Limits
 from ml.serving.loader import Loader, models
 from ml.serving.metrics import Counters, prometheus
 from ml.serving.peers import Peers
+from ml.serving.spending import Spending, spend_folders
 
 log = logging.getLogger("bidwright.serve")
 
@@ -47,13 +48,14 @@ _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Post(Struct, frozen=True):
-    """What a worker is told by its parent: its name, the open files, and the folder that the workers share."""
+    """What a worker is told by its parent: its name, the open files, the folder that the workers share, whether somebody paces."""
 
     name: str
     listener: int
     beats: int
     folder: str
     home: str
+    paced: bool = False
 
 
 class Beat(Struct, frozen=True):
@@ -62,6 +64,16 @@ class Beat(Struct, frozen=True):
     ready: bool
     why: str = ""
     generation: int = 0
+
+
+def spending_of(settings: Settings, post: Post) -> Spending:
+    """The counters of what this worker spends; without a pacemaker, none."""
+    if not settings.serve_pacing:
+        return Spending(None, why_not="serve_pacing is off")
+    if not post.paced:
+        return Spending(None, why_not="nobody paces this service")
+    folders = spend_folders(settings, make=True)
+    return Spending(folders[1] or folders[0], share=settings.serve_budget_share)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -90,8 +102,14 @@ class Worker:
         self._tls = auth.tls(settings)
         self._now_us: Callable[[], int] = lambda: micros(clock)
         self.counters = Counters()
+        self._spending = spending_of(settings, post)
         self.batcher = Batcher(
-            self._loop, limits=limits, counters=self.counters, events=parts.events, now_us=self._now_us
+            self._loop,
+            limits=limits,
+            counters=self.counters,
+            events=parts.events,
+            now_us=self._now_us,
+            spending=self._spending,
         )
         self.loader = Loader(
             parts.source,
@@ -220,6 +238,7 @@ class Worker:
     # What serves, and what is told of it.
 
     def _swap(self, live: Live) -> None:
+        self._spending.follow(live.budgets, self._now_us())
         self.batcher.live = live
         self.batcher.ladder.forget(live)
         self.batcher.shadow.forget()
@@ -233,12 +252,15 @@ class Worker:
 
         return {
             b"/v1/bids": Route(b"POST", self.batcher.submit),
-            b"/v1/models": get(lambda: (200, msgspec.json.encode(models(self.batcher.live, self.loader)))),
+            b"/v1/models": get(lambda: (200, self._models())),
             b"/metrics": get(lambda: (200, self._metrics()), kind=_TEXT),
             b"/openapi.json": get(lambda: (200, self._document)),
             b"/livez": get(lambda: (200, b'{"live":true}'), public=True),
             b"/readyz": get(self._readyz, public=True),
         }
+
+    def _models(self) -> bytes:
+        return msgspec.json.encode(models(self.batcher.live, self.loader, self._spending.state()))
 
     def _readyz(self) -> tuple[int, bytes]:
         if self.ready:
@@ -255,6 +277,7 @@ class Worker:
 
     def _state(self) -> dict[str, Any]:
         live = self.batcher.live
+        paced = self._spending.state()["partners"]
         return {
             **self.counters.state(),
             "gauges": {
@@ -263,8 +286,11 @@ class Worker:
                 "queue": self.batcher.waiting,
                 "request_seconds": self.batcher.shedding.request_s,
                 "generation": live.generation,
-                "pacing": live.pacing,
+                "pacing": min((one["multiplier"] for one in paced.values()), default=1.0),
+                "paced": len(paced),
             },
+            "pacing": {name: one["multiplier"] for name, one in paced.items()},
+            "spend_expected": {name: one["spend_expected_micros"] for name, one in paced.items()},
             "events": dict(self._parts.events.counts()),
             "failures": dict(self.batcher.ladder.failures),
             "models": [
@@ -288,6 +314,7 @@ class Worker:
                 return
             # In a thread: a file system that is busy with the event log may hold a rename up for many milliseconds.
             await asyncio.to_thread(self.peers.tell, self._state())
+            self._spending.beat(self._now_us())
             if live.counters is not None:
                 live.counters.beat(self._now_us())
             await asyncio.sleep(BEAT_S)

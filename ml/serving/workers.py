@@ -106,6 +106,7 @@ class Workers:
         listener: from `listen`.
         count: of workers.
         home: working folder of the platform.
+        paced: whether somebody paces what they spend (`ml.serving.pacemaker.pacing`).
         changed: called when a worker said something new or took over from another.
         command: the program of a worker; another one only in tests.
         patience: how long they may take.
@@ -117,11 +118,13 @@ class Workers:
         *,
         count: int,
         home: Path,
+        paced: bool = False,
         changed: Callable[[Workers], None] = lambda _: None,
         command: Sequence[str] = COMMAND,
         patience: Patience | None = None,
     ) -> None:
         self._listener, self._home, self._changed, self._command = listener, home, changed, command
+        self._paced = paced
         self._patience = patience or Patience()
         self.places = [Place(str(number)) for number in range(count)]
         self._folder = tempfile.TemporaryDirectory(prefix="bidwright-serve-")
@@ -242,7 +245,7 @@ class Workers:
     def _start(self, place: Place) -> Child:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        post = Post(place.name, self._listener.fileno(), writing, self._folder.name, str(self._home))
+        post = Post(place.name, self._listener.fileno(), writing, self._folder.name, str(self._home), self._paced)
         try:
             process = subprocess.Popen(  # noqa: S603  (a fixed command, no shell)
                 [*self._command, msgspec.json.encode(post).decode()],

@@ -38,13 +38,14 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         return {"published": 0, "partners": {}, "reason": "the day is held; the bids published before stand"}
     from ml.bidding.say import daily_budgets
     from ml.promotion.bundle import load_models, read_bundle
-    from ml.steps.serving_plan import publish_plan
+    from ml.serving.engine_loading import TYPES
+    from ml.steps.serving_plan import publish_bare_plan, publish_plan
     from ml.steps.switch import honour
 
     bundle = read_bundle(platform.blobs, live.digest, platform.keys)
     shipped = platform.under(bundle.meta)
     policy = bid_policy(shipped)
-    built = build_bids(shipped, day, load_models(bundle), policy=policy, limit_change=True)
+    built = build_bids(shipped, day, load_models(bundle, types=TYPES), policy=policy, limit_change=True)
     held = honour(platform, day, {name: bids for name, bids in built.items() if bids.verdict is not Verdict.FAIL})
     said, by_switch = held.said, held.switches
     expected = {partner: bids.expected for partner, bids in said.items() if bids.expected is not None}
@@ -57,7 +58,12 @@ def publish_day(platform: Platform, day: date) -> dict[str, Any]:
         for partner, bids in said.items()
     }  # fmt: skip
     reasons = {name: list(bids.reasons) for name, bids in built.items()} | held.reasons
-    plan = publish_plan(platform, day, retention=next((bids.retention for bids in built.values()), None))
+    retention = next((bids.retention for bids in built.values()), None)
+    plan = (
+        publish_plan(platform, day, retention=retention)
+        if platform.source.partners
+        else publish_bare_plan(platform, day, live, retention=retention)
+    )
     return {
         "published": sum(partners.values()),
         "partners": partners,
@@ -92,18 +98,22 @@ def build_bids(
     Args:
         platform: the platform.
         day: the market day whose knowledge is used.
-        models: the models of a bundle.
+        models: the models of a bundle; where nobody is bid to and none is of a booking's value, nothing is told.
         policy: the bid policy.
         limit_change: hold bids near those last published, and try some on purpose.
     """
+    from ml.bidding.serving_plan import retention_table
+
+    if not platform.source.partners and "value" not in models:
+        return {}  # an auction of listings: what a click is worth its advertiser says, and nothing is published
     bookings, traffic = recent_rows(platform, day)
     if traffic is None:
         from ml.bidding.say import SaidBids
-        from ml.bidding.table import VALUE_TABLE
+        from ml.bidding.table import VALUE_TABLE, value_table
+        from ml.models.scoring import score_bookings
 
-        return {VALUE_TABLE: SaidBids(value_cells(models, bookings))}
-    from ml.bidding.serving_plan import retention_table
-
+        known = score_bookings(models, bookings)
+        return {VALUE_TABLE: SaidBids(value_table(known), retention=retention_table(known))}
     cells, scored, valued = scored_cells(models, bookings, traffic)
     said = _partner_bids(platform, day, cells, scored, policy=policy, limit_change=limit_change)
     retention = retention_table(valued)

@@ -12,6 +12,7 @@ from ml.bidding.publish import read_table
 from ml.core.units import parse_day
 from ml.ledger import publications, switches
 from ml.ledger.publications import SERVING, Publication
+from ml.steps.day_budgets import day_budgets
 from ml.steps.switched import standing, within
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ml.bidding.serving_plan import ServingPlan
     from ml.core.digests import Digest
+    from ml.ledger.champion import Champion
     from ml.ledger.switches import Switch
     from ml.platform import Platform
 
@@ -32,7 +34,7 @@ def publish_plan(platform: Platform, day: date, *, retention: pd.DataFrame | Non
         retention: from `ml.bidding.serving_plan.retention_table`; None: that of the last plan, where no model is at hand.
 
     Returns:
-        Its digest; None where nobody is bid to, no bids stand yet, or nothing is known of what is retained.
+        Its digest; None where no bids stand yet, or nothing is known of what is retained.
 
     Raises:
         StaleGeneration: a newer champion has published a plan for that day; it stays.
@@ -55,7 +57,49 @@ def publish_plan(platform: Platform, day: date, *, retention: pd.DataFrame | Non
         generation=newest.generation,
         take_share=platform.settings.take_share,
         max_bid_micros=platform.settings.max_bid_micros,
+        budgets=day_budgets(platform, day, out),
     )
+    rows, pulled = sum(len(table) for table in tables.values()), tuple(sorted(one.id for one in active))
+    return _record(platform, day, data, newest.version, newest.generation, rows=rows, switches=pulled)
+
+
+def publish_bare_plan(
+    platform: Platform, day: date, live: Champion, *, retention: pd.DataFrame | None = None
+) -> Digest:
+    """The plan of a market that publishes no bids, such as an auction of listings alone: the policy's cap, and what is retained.
+
+    Args:
+        platform: the platform.
+        day: the market day.
+        live: its champion.
+        retention: as of `publish_plan`; None where the champion has no value model.
+
+    Raises:
+        StaleGeneration: as of `publish_plan`.
+    """
+    from ml.bidding.bare_plan import bare_plan
+
+    data = bare_plan(
+        market=platform.market,
+        day=day,
+        generation=live.generation,
+        take_share=platform.settings.take_share,
+        max_bid_micros=platform.settings.max_bid_micros,
+        retention=retention,
+    )
+    return _record(platform, day, data, live.digest, live.generation, rows=0, switches=())
+
+
+def _record(
+    platform: Platform,
+    day: date,
+    data: bytes,
+    version: Digest,
+    generation: int,
+    *,
+    rows: int,
+    switches: tuple[int, ...],
+) -> Digest:
     digest, uri = serving_plan.write_plan(platform.blobs, platform.market, data)
     publications.record(
         platform.db,
@@ -63,12 +107,12 @@ def publish_plan(platform: Platform, day: date, *, retention: pd.DataFrame | Non
             market=platform.market,
             partner=SERVING,
             day=day,
-            version=newest.version,
-            generation=newest.generation,
-            rows=sum(len(table) for table in tables.values()),
+            version=version,
+            generation=generation,
+            rows=rows,
             digest=digest,
             uri=uri,
-            switches=tuple(sorted(one.id for one in active)),
+            switches=switches,
         ),
         at=platform.clock.now(),
     )

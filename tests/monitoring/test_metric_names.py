@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ml.bidding.day_budget import QUARTERS, day_budget
 from ml.serving.joints import Slot
 from monitoring.metric_names import AIRFLOW, GAUGES, PARTS, PREFIX, SERVICE, airflow_names, service_names
-from tests.serving.service.conftest import Served, body
+from tests.serving.service.conftest import Served, body, until
 from tests.serving.service.stubs import B, StubEngine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +28,12 @@ _WORDS = re.compile(r"\b(?:bidwright|airflow)_\w+\b")
 @pytest.fixture(scope="module")
 def scrape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, set[str]]]]:
     """Names, labels and their values in the scrape of a real worker that answered, failed, refused a bundle and tried another."""
-    served = Served(tmp_path_factory.mktemp("served")).ready()
+    served = Served(tmp_path_factory.mktemp("served"), paced=True)
+    served.source.now = replace(served.source.now, plan="p" * 64)
+    served.source.paced = {"google": day_budget(10**9, [0] * QUARTERS)}
+    served.ready()
     try:
+        until(lambda: served.worker.batcher.spending.partners)
         served.live(shadow=Slot("shadow", StubEngine(B), 1))
         served.source.refuses = {B}
         assert served.client.post("/v1/bids", json=body()).status_code == 200

@@ -38,6 +38,7 @@ class FixedPlan:
     digest: str = "p" * 64
     take_share: float = 0.15
     max_bid_micros: int = 2_000_000
+    has_cells: bool = True
     hotels: Mapping[str, tuple[float, float, int]] = field(default_factory=dict)
 
     def of(self, cells: Mapping[str, Any]) -> Rows:

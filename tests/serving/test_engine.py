@@ -127,6 +127,7 @@ def test_a_batch_of_listings_is_decided_to_the_last_bit_as_each_request_alone(
     assert decide(engine, requests) == [decide(engine, [request])[0] for request in requests]
 
 
+@pytest.mark.ml_test_score("monitor3")
 def test_a_bid_is_what_the_offline_models_and_the_plan_say(bundle: Bundle, searches: dict[str, pd.DataFrame]) -> None:
     """Rows of the market's own data, as candidates: the same p_book and p_click to the last bit."""
     rows = searches["click"].tail(200).reset_index(drop=True)
@@ -153,7 +154,7 @@ def test_a_bid_is_what_the_offline_models_and_the_plan_say(bundle: Bundle, searc
         (said,) = engine.intermediates(request, features, at_us=at_us, pacing=0.9)
         assert (said["p_book"], said["p_click"]) == (offline[at], clicks[at])
         worth = offline[at] * row["price_micros"] * row["los_nights"] * 0.8 * 0.15
-        assert said["bid_micros"] == min(round(worth * 0.7 * 0.9), 2_000_000)
+        assert said["bid_micros"] == round(min(worth * 0.7, 2_000_000) * 0.9)
         assert list(said)[-1] == "bid_micros"
 
 
@@ -192,6 +193,7 @@ def test_where_the_plan_bids_nothing_there_is_no_bid(bundle: Bundle) -> None:
     assert (said.bid_micros, said.score, said.reasons) == ([0], [0.0], [Reason.WORTHLESS])
 
 
+@pytest.mark.ml_test_score("monitor2")
 @pytest.mark.parametrize(
     "fields",
     [{"hotel_id": ""}, {"check_in": None}, {"price_micros": None}, {"check_in": TODAY - timedelta(days=2)}],
@@ -220,6 +222,35 @@ def test_pacing_never_raises_a_bid(bundle: Bundle) -> None:
     assert decide(engine, [one()], pacing=7.0) == decide(engine, [one()], pacing=1.0)
 
 
+def test_a_batch_with_a_multiplier_of_each_request_is_decided_as_each_alone(
+    bundle: Bundle, listing_files: Bundle, listings: pd.DataFrame
+) -> None:
+    pacing = [1.0, 0.5, 0.0, 0.123456789, 1.0] * 6
+    searches = some_requests(30)
+    shown = [
+        BidRequest("k", [Candidate(f"l{7 * at + n}", value_micros=100_000 + n) for n in range(1 + at % 20)])
+        for at in range(30)
+    ]
+    for engine, requests in ((itineraries(bundle), searches), (auction(listing_files, listings), shown)):
+        together = engine.decide(requests, engine.look_up(requests), at_us=AT_US, pacing=pacing)
+        alone = [decide(engine, [request], pacing=one)[0] for request, one in zip(requests, pacing, strict=True)]
+        assert together == alone
+        assert decide(engine, requests, pacing=1.0) == engine.decide(
+            requests, engine.look_up(requests), at_us=AT_US, pacing=[1.0] * 30
+        )
+
+
+def test_what_pacing_takes_away_is_taken_from_what_the_cap_leaves_and_said_where_nothing_is_left(
+    bundle: Bundle,
+) -> None:
+    engine = itineraries(bundle, plan=FixedPlan(hotels={"h1": (0.8, 0.7, 1_001)}))
+    (whole,), (half,), (none,) = (decide(engine, [one()], pacing=pacing) for pacing in (1.0, 0.5, 0.0))
+    assert (whole.bid_micros, half.bid_micros, none.bid_micros) == ([1_001], [500], [0])
+    assert (whole.reasons, half.reasons, none.reasons) == ([Reason.GUARD], [Reason.GUARD], [Reason.PACED])
+    stopped = itineraries(bundle, plan=FixedPlan(hotels={"h1": (0.8, 0.7, 0)}))
+    assert decide(stopped, [one()], pacing=0.0)[0].reasons == [Reason.GUARD], "a kill switch is no matter of money"
+
+
 def test_features_that_are_missing_are_counted_and_flagged(bundle: Bundle) -> None:
     (known,), (unknown,) = (decide(itineraries(bundle), [one(hotel_id=hotel)]) for hotel in ("h1", "h13"))
     assert (known.missing, known.reasons) == (0, [Reason.BID])
@@ -241,6 +272,7 @@ def test_features_past_their_time_to_live_are_not_asked_for(bundle: Bundle) -> N
     assert table.not_before_us == AT_US - 30 * 86_400_000_000
 
 
+@pytest.mark.ml_test_score("monitor5")
 @pytest.mark.parametrize("p", [float("nan"), float("inf"), -0.1, 1.1])
 @pytest.mark.parametrize("which", ["_conversion", "_click"])
 def test_a_probability_that_is_none_gives_a_reason_and_no_bid(bundle: Bundle, which: str, p: float) -> None:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import uvloop
 
-from ml.core.clock import SystemClock
+from ml.core.clock import Clock, SystemClock
 from ml.core.settings import load_settings
 from ml.serving.joints import Parts
 from ml.serving.limits import Limits
@@ -53,12 +53,21 @@ def limited(**given: Any) -> Limits:
 class Served:
     """A worker and everything a test wants of it."""
 
-    def __init__(self, folder: Path, *, limits: Limits | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+        paced: bool = False,
+        **settings: Any,
+    ) -> None:
         self.source, self.log = StubSource(), StubLog()
         self.worker: Worker
         settings = {"serve_token": TOKEN, "serve_poll_seconds": 0.01, **settings}
         self.settings = load_settings(home=folder, **settings)
         self.limits = limits or limited()
+        self.clock, self.paced = clock or SystemClock(), paced
         self._folder = folder
         self._up = threading.Event()
         self._stack = ExitStack()
@@ -76,7 +85,7 @@ class Served:
         self._stack.callback(os.close, writing)
         shared = self._folder / "shared"
         shared.mkdir(exist_ok=True)
-        post = Post("0", listener.detach(), writing, str(shared), str(self._folder))
+        post = Post("0", listener.detach(), writing, str(shared), str(self._folder), self.paced)
         self._thread = threading.Thread(target=self._run, args=(post,))
         self._thread.start()
         assert self._up.wait(PATIENCE_S)
@@ -85,7 +94,7 @@ class Served:
 
     def _run(self, post: Post) -> None:
         async def work() -> None:
-            self.worker = Worker(self.settings, SystemClock(), Parts(self.source, self.log), post, limits=self.limits)
+            self.worker = Worker(self.settings, self.clock, Parts(self.source, self.log), post, limits=self.limits)
             self.loop = asyncio.get_running_loop()
             self._up.set()
             await self.worker.run()

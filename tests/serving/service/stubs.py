@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml.bidding.day_budget import DayBudget
 from ml.core.digests import Digest
 from ml.core.errors import CorruptArtefact, StoreUnavailable
 from ml.serving.joints import ArmCounters, Decision, LastBids, Split, Wanted, WantedArm
@@ -127,6 +128,7 @@ class StubSource:
         self.made: list[StubEngine] = []
         self.counting: ArmCounters | None = None
         self.tables: LastBids | None = None
+        self.paced: Mapping[str, DayBudget] = {}
 
     def wanted(self) -> Wanted:
         if self.dead:
@@ -141,6 +143,9 @@ class StubSource:
 
     def table(self, plan: str) -> LastBids | None:
         return self.tables
+
+    def budgets(self, plan: str) -> Mapping[str, DayBudget]:
+        return self.paced
 
     def split(self, wanted: Wanted) -> Split | None:
         return StubSplit()

@@ -31,7 +31,9 @@ def live(*engines: StubEngine, **more: Any) -> Live:
 def decide(
     state: Live, requests: Sequence[BidRequest], ladder: Ladder | None = None, until: float = NEVER
 ) -> list[Outcome]:
-    return (ladder or Ladder()).decide(state, requests, at_us=0, give_up_at=[until] * len(requests))
+    return (ladder or Ladder()).decide(
+        state, requests, at_us=0, give_up_at=[until] * len(requests), pacing=[1.0] * len(requests)
+    )
 
 
 def reasons(outcome: Outcome) -> set[Reason]:

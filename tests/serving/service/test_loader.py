@@ -67,7 +67,7 @@ def test_a_refused_bundle_is_named_and_what_served_goes_on(monkeypatch: Any) -> 
     before = loading.step(wanted(A))
     loading.source.refuses = {B}
     assert loading.step(wanted(B, generation=2, previous=A)) is before
-    told = models(loading.live, loading.loader)
+    told = models(loading.live, loading.loader, {})
     assert told["refused"] == [{"digest": B, "why": "the bundle is refused: it is not signed"}]
     assert [arm["digest"] for arm in told["arms"]] == [A]
     loading.source.refuses = set()
@@ -108,7 +108,7 @@ def test_a_dead_database_freezes_the_version_and_nothing_else() -> None:
     before = loading.step(wanted(A))
     loading.source.dead = True
     assert loading.step(wanted(B, generation=2)) is before
-    assert "cannot be reached" in models(loading.live, loading.loader)["ledger"]
+    assert "cannot be reached" in models(loading.live, loading.loader, {})["ledger"]
     loading.source.dead = False
     loading.step()
     assert (loading.digests(), loading.loader.trouble) == ([B], "")
@@ -188,7 +188,7 @@ def test_counters_are_new_for_a_new_state_of_affairs_and_the_old_are_closed_afte
     source.counting = first = Counting()
     loading.step(wanted(A))
     source.counting = second = Counting()
-    loading.step(wanted(A, pacing=0.5))
+    loading.step(wanted(A, salt="another"))
     assert loading.live.counters is first
     loading.step(wanted(B, generation=2))
     assert loading.live.counters is second
@@ -234,7 +234,7 @@ def test_a_shadow_is_warm_beside_what_serves() -> None:
     assert (live.shadow.engine.digest, live.shadow_share) == (C, 0.1)
     assert live.shadow_baseline is not None
     assert live.shadow_baseline.engine is not live.arms[0].engine
-    assert [slot["arm"] for slot in models(live, loading.loader)["warm"]] == ["shadow", "baseline"]
+    assert [slot["arm"] for slot in models(live, loading.loader, {})["warm"]] == ["shadow", "baseline"]
 
 
 def test_a_canary_that_is_tried_beside_its_share_is_one_engine_and_has_its_baseline_among_the_arms() -> None:
