@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo cluster kill-schedulers env images up stop logs smoke debian-engine down test lint check debian faults bench lock \
+.PHONY: help install demo cluster kill-schedulers env images up stop logs smoke debian-engine down test lint check debian faults score contract challenge docs compare sbom audit bench lock \
   assets screenshots clean
 
 PYTHON ?= python3
@@ -14,6 +14,8 @@ ONCE ?=
 FULL ?=
 ROWS ?=
 TESTS ?= tests
+RECORD ?=
+STRICT ?=
 
 PY := .venv/bin/python
 UV := .venv/bin/uv
@@ -103,6 +105,39 @@ debian:
 faults: install debian  ## the fault campaign against real servers, into docs/faults.md: minutes; FULL=1 takes hours; ROWS='R4 R5' for some
 	@$(PY) -m tests.faults.campaign --page docs/faults.md $(if $(FULL),--full) $(if $(ROWS),--only $(ROWS))
 
+score: install debian  ## the ML Test Score: runs the tests that hold its items, then shows it
+	$(PY) -m pytest --quiet -m ml_test_score $(TESTS) || true
+	.venv/bin/bidwright ml-test-score
+
+contract: install  ## contract tests of every market source and every model
+	$(PY) -m pytest --quiet tests/contract tests/models/test_model_contract.py
+
+challenge: install  ## planted bad candidates, each of which the gates must stop, and good ones, which must pass: minutes
+	.venv/bin/bidwright challenge
+
+docs: install  ## that docs, settings, commands, runbooks and code say the same
+	$(PY) -m pytest --quiet tests/house
+
+# Benchmarks whose figures have a peer in the same run, and do not take long; RUN='training_set' for another.
+RUN ?= tree_engines
+compare: install  ## benchmarks against their history: 10 % of the advantage over the peer lost is a failure; RECORD=1 adds the run
+	$(PY) -m benchmarks.compare $(addprefix --run ,$(RUN)) $(if $(RECORD),--record)
+
+# Tools that look at the installation from outside are no part of it.
+.venv-tools/installed: requirements-tools.txt | install
+	$(PYTHON) -m venv --clear .venv-tools
+	$(UV) pip sync --quiet --python .venv-tools/bin/python --require-hashes requirements-tools.txt
+	touch $@
+
+sbom: install .venv-tools/installed  ## build/sbom.cdx.json: what is installed, as CycloneDX 1.6, checked against its schema
+	@mkdir -p build
+	.venv-tools/bin/cyclonedx-py environment --pyproject pyproject.toml --sv 1.6 --of JSON --output-reproducible --validate \
+	  -o build/sbom.cdx.json $(PY)
+	@$(PY) -m local.sbom build/sbom.cdx.json requirements.txt
+
+audit: install .venv-tools/installed  ## build/audit.json: known vulnerabilities of the lock, and what could not be looked up; STRICT=1 for a release
+	@$(PY) -m local.audit --tool .venv-tools/bin/pip-audit --lock requirements.txt --out build/audit.json $(if $(STRICT),--strict)
+
 bench: install  ## every benchmark, one line of JSON each
 	@$(PY) -m benchmarks --json
 
@@ -110,6 +145,8 @@ lock: install  ## resolve requirements.in anew
 	$(UV) pip compile --quiet --upgrade requirements.in --universal --python-version 3.11 --generate-hashes -o requirements.txt
 	printf 'setuptools>=77\n%s\n' "$$(grep -o '^uv==[0-9.]*' requirements.txt)" | $(UV) pip compile --quiet - --universal \
 	  --python-version 3.11 --generate-hashes --no-annotate --no-header -o requirements-bootstrap.txt
+	$(UV) pip compile --quiet --upgrade requirements-tools.in --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header -o requirements-tools.txt
 
 assets: install  ## fetch the vendored scripts again from the npm registry and compare
 	@$(PY) -m local.assets

@@ -16,6 +16,7 @@ _NO_BENCHMARKS = {
     "bid_service_promoter",
     "bid_service_world",
     "common",
+    "compare",
     "detection_page",
     "detection_peer",
     "detection_rows",

@@ -87,7 +87,7 @@ def child(home: Path, size: int, hotels: int, history: int) -> dict[str, float]:
         pipeline.publish_bids(platform, clock.day)
     clock.day += timedelta(days=1)
     for step in (pipeline.ingest, pipeline.settle, pipeline.materialize, pipeline.check_drift, pipeline.publish_bids):
-        costs[step.__name__] = _cost(lambda step=step: step(platform, clock.day))  # type: ignore[misc]
+        costs[step.__name__] = _cost(lambda step=step: step(platform, clock.day))
     files = home.glob(f"lake/*/*/day={clock.day}/*")
     return {
         **{name: costs[name] for name in STEPS},

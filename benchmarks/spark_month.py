@@ -107,7 +107,7 @@ def child(home: Path, master: str, workers: list[int]) -> dict[str, Any]:
     lake, month = _lake(home, master), [DAY - timedelta(days=n) for n in range(DAYS)]
     with stopwatch() as building:
         built = build_days(lake, [HOTEL_TRAFFIC], month)
-    told = hashlib.sha256("".join(lake.digest(HOTEL_TRAFFIC.table, day) for day in month).encode()).hexdigest()
+    told = hashlib.sha256("".join(str(lake.digest(HOTEL_TRAFFIC.table, day)) for day in month).encode()).hexdigest()
     with stopwatch() as training, engine(lake) as opened:
         clicks = opened.read(lake.paths("clicks", month[-1], month[0]), "clicks")
         decision = clicks["known_at"].truncate("D").cast("timestamp('UTC', 6)")

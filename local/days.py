@@ -27,9 +27,6 @@ DAG_OF_STAGE = {
 """The stages of a day in the order in which one waits for another, and who runs them."""
 
 _POLL_S = 0.6
-_QUIET_S = 30.0
-"""So long may a day have no run at work before its next one is asked for: longer than any scheduler's pause."""
-
 _HELP_LIMIT = 2
 
 _OUTAGE_S = 120.0
@@ -70,6 +67,7 @@ class DayRunner:
         revive: starts services that have died, and names them.
         logs: Airflow's folder of task logs, to point at.
         notice: told what is at work, and what had to be helped.
+        quiet_s: so long may a day have no run at work before its next one is asked for; longer than any scheduler's pause.
     """
 
     client: AirflowClient
@@ -77,6 +75,7 @@ class DayRunner:
     revive: Callable[[], list[str]]
     logs: Path
     notice: Callable[[str], None]
+    quiet_s: float = 30.0
     _helped: dict[str, int] = field(default_factory=dict)
 
     def run(self, day: date) -> StageResults:
@@ -100,7 +99,7 @@ class DayRunner:
                     return self.results(day)
                 if active:
                     moved = answered
-                elif answered - moved > _QUIET_S:
+                elif answered - moved > self.quiet_s:
                     self._help(day.isoformat(), missing[0])
                     moved = answered
             except StoreUnavailable:

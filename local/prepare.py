@@ -44,8 +44,9 @@ def prepare() -> None:
         raise UsageError("AIRFLOW_ADMIN_PASSWORD is not set", left="nothing was changed", next="fill it from .env")
     migrate_airflow()
     from ml.platform import Platform
+    from ml.preflight import deploy
 
-    Platform.from_environment().db.migrate()
+    deploy(Platform.from_environment())
     make_roles(password)
     make_pool()
 

@@ -50,7 +50,7 @@ def check_clock(platform: Platform, *, of_all: bool = True) -> str:
 
     Args:
         platform: with its clock.
-        of_all: a server that cannot be asked is an error.
+        of_all: ask every server, and one that cannot be asked is an error; else the first that answers is enough.
 
     Returns:
         What was found, for a person.
@@ -75,6 +75,8 @@ def check_clock(platform: Platform, *, of_all: bool = True) -> str:
                 next="set whichever clock is wrong, such as by NTP; then it goes on by itself",
             )
         found.append(f"{abs(ahead):.1f} s from {name}")
+        if not of_all:
+            break
     return ", ".join(found) or "no server to compare it with"
 
 

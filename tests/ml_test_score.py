@@ -46,10 +46,10 @@ class Recorder:
         beside.replace(self._file)
 
     def _earlier(self, commit: str) -> dict[str, Any]:
-        """What other runs found of the same commit, so that a suite may run in parts; nothing of another."""
+        """What other runs found of the same commit, so that a suite may run in parts; nothing of another, or of changes besides."""
         try:
             found = json.loads(self._file.read_text())
-            return dict(found["tests"]) if commit and found["commit"] == commit else {}
+            return dict(found["tests"]) if found["commit"] == commit and not commit.endswith("+") else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 

@@ -177,6 +177,7 @@ def _live(
             revive=killer.look,
             logs=cluster.home / "airflow" / "logs",
             notice=progress.at_work,
+            quiet_s=run.QUIET_S,
         )
         for day in days:
             progress.begin(day)

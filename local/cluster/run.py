@@ -21,11 +21,16 @@ from local.guard import alone, ending_on_interrupt
 from local.ports import LOOPBACK
 from local.prepare import ADMIN
 from local.scenario import Scenario, choose
+from ml.core.code_version import code_version
 from ml.core.errors import BidwrightError, NoData, StoreUnavailable
+from ml.core.settings import load_settings
 from ml.platform import Platform
 
 HISTORY_LAST: Final = date(2026, 3, 3)
 """On the market day after this the demo's third candidate passes every gate: one day shows the whole lifecycle."""
+
+QUIET_S: Final = 180.0
+"""A scheduler that died is noticed by the other after half a minute; what is asked for meanwhile would run twice."""
 
 _ANSWER_S: Final = 60.0
 _POLL_S: Final = 0.2
@@ -79,12 +84,15 @@ def tell(cluster: Cluster, scenario: Scenario) -> list[str]:
 def raise_up(cluster: Cluster, scenario: Scenario) -> None:
     """Start every service and import the history beside it; this process then sees the cluster's platform."""
     cluster.claim(scenario.toml())
+    environment = cluster.platform_environment()
     for name in [name for name in os.environ if name.startswith(("BIDWRIGHT_", "AWS_"))]:
         del os.environ[name]
-    os.environ |= cluster.platform_environment()
+    os.environ |= environment
     screen.opening(cluster.home, scenario)
     if changed := cluster.changed_dags():
         screen.say(f"not committed, so not seen by the cluster: {', '.join(changed)}")
+    if not code_version(load_settings()).clean:
+        screen.say("this tree has changes that are in no commit: what it trains is not promoted (gate code_version)")
     try:
         bring_up(cluster, scenario)
         cluster.wait([*STORES, *WORKERS, *BIDS, "proxy"])
@@ -102,6 +110,7 @@ def live_through(cluster: Cluster, platform: Platform, days: Sequence[date]) -> 
             revive=cluster.revive,
             logs=cluster.home / "airflow" / "logs",
             notice=progress.at_work,
+            quiet_s=QUIET_S,
         )
         for day in days:
             if missing_stages(demo.stage_results(platform, day)):

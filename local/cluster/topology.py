@@ -35,6 +35,8 @@ WORKERS: Final = {"worker-default": ("default", 2), "worker-heavy": ("heavy", 1)
 """Each Celery worker with its queue and how many tasks it runs at once."""
 BIDS: Final = ("bid-1", "bid-2")
 
+CODE_VERSION: Final = "BIDWRIGHT_CODE_VERSION"
+
 _PING_S: Final = 2.0
 _OURS: Final = ("BIDWRIGHT_", "AWS_")
 
@@ -78,6 +80,8 @@ class Cluster(Stack):
             overlays: further settings files, such as serve, of which the last counts.
         """
         found = airflow.surroundings(without=_OURS)
+        if version := os.environ.get(CODE_VERSION):
+            found[CODE_VERSION] = version  # whoever starts it knows better than git
         values = fillers(self.home, self.ports(), self.secrets)
         for name in ("bidwright", *overlays):
             found |= filled(name, values)

@@ -126,7 +126,7 @@ def _remove_runs(client: Any, settings: Settings, *, before: int, kept: Collecti
         old = [run for run in page if run.info.run_id not in kept]
         count += len(old)
         for run in old if not dry_run else ():
-            get_artifact_repository(run.info.artifact_uri).delete_artifacts()
+            get_artifact_repository(run.info.artifact_uri, tracking_uri=settings.mlflow).delete_artifacts()
             client.delete_run(run.info.run_id)
         # A page that was removed is no longer there to be counted past.
         token = page.token if dry_run or not old else None

@@ -22,8 +22,8 @@ _LOST_LINK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-"""A server that the network no longer reaches is given up after 25 s; Linux's own answer comes after two hours. The last is
-in milliseconds."""
+"""A server that the network no longer reaches is given up after 25 s; Linux by itself takes a quarter of an hour where something was
+sent, and two hours where only an answer is waited for. The last is in milliseconds."""
 
 _POSTGRESQL_DRIVER = "postgresql+psycopg"
 _HOW = "write sqlite:////path/to/file.db or postgresql://user@host/name"

@@ -18,7 +18,7 @@ from ml.score.items import ITEMS, MISSED, SECTIONS, section
 RESULTS = Path("ml-test-score.json")
 """Where pytest writes, in the project's folder; version control ignores it."""
 
-_RUN = "run the marked tests: make ml-test-score"
+_RUN = "run the marked tests: make score"
 
 Held = Literal["held", "failed", "skipped", "no test", "not run"]
 
@@ -92,7 +92,9 @@ def score_of(tests: Mapping[str, Mapping[str, Any]], *, commit: str = "") -> Sco
         tests: by pytest's node id: `items`, which the test holds, and `outcome`: passed, failed or skipped.
         commit: of the code.
     """
-    return Score(tuple(_item(name, [one["outcome"] for one in tests.values() if name in one["items"]]) for name in ITEMS), commit)
+    return Score(
+        tuple(_item(name, [one["outcome"] for one in tests.values() if name in one["items"]]) for name in ITEMS), commit
+    )
 
 
 def _item(name: str, outcomes: list[str]) -> Item:

@@ -21,7 +21,7 @@ from local import env_file
 from local.client import AirflowClient
 from local.cluster import stores
 from local.cluster.places import USUAL
-from local.cluster.topology import Cluster
+from local.cluster.topology import CODE_VERSION, Cluster
 from local.ports import free_port
 from local.supervisor import processes_of
 from ml.core.errors import StoreUnavailable, UsageError
@@ -90,7 +90,11 @@ def _use_ports_of_its_own(cluster: Cluster) -> None:
 
 def _command(folder: Path) -> subprocess.Popen[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "BIDWRIGHT", "AWS_"))}
-    env = kept | {"BIDWRIGHT_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
+    # A tree with changes trains nothing that is promoted; what is tested here is another matter.
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout
+    env = kept | {"BIDWRIGHT_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT), CODE_VERSION: commit.strip()}
     argv = [sys.executable, "-m", "local", "cluster", "--env", str(folder / "env")]
     return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

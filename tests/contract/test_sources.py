@@ -96,6 +96,7 @@ def test_each_delivery_holds_exactly_its_tables_with_every_column(prepared: Prep
             assert set(TABLES[name].names) <= set(frame.columns)
 
 
+@pytest.mark.ml_test_score("data1")
 def test_each_days_delivery_passes_its_contract(prepared: Prepared) -> None:
     for day, delivery in prepared.deliveries.items():
         hotels = {day: frozenset(delivery["hotels"]["hotel_id"])}

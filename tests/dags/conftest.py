@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from unittest.mock import patch
 
 import pendulum
 import pytest
+
+from ml.ledger.database import Database
 
 CANDIDATE = "c" * 64
 
@@ -61,11 +65,21 @@ class RecordedPipeline:
         return [name for name, _, _ in self.calls]
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A platform database with tables and no rows; a task refuses one without."""
+    file = tmp_path_factory.mktemp("platform") / "bidwright.db"
+    with closing(Database.open(f"sqlite:///{file}")) as db:
+        db.migrate()
+    return file
+
+
 @pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RecordedPipeline:
+def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, migrated: Path) -> RecordedPipeline:
     from ml import pipeline as real
 
     monkeypatch.setenv("BIDWRIGHT_HOME", str(tmp_path))
+    shutil.copyfile(migrated, tmp_path / migrated.name)
     recorded = RecordedPipeline()
     for name in recorded.answers:
         monkeypatch.setattr(real, name, recorded.function(name))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +14,17 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from lifecycle.metadata import ADDRESS, clean_metadata
 from ml.core.errors import StoreUnavailable
+from ml.core.settings import load_settings
 from ml.ledger import upkeep
 from ml.ledger.database import Database
+
+
+@pytest.fixture
+def db(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, migrated: Path) -> Iterator[Database]:
+    monkeypatch.setenv("BIDWRIGHT_HOME", str(tmp_path))
+    shutil.copyfile(migrated, tmp_path / migrated.name)
+    with closing(Database.open(load_settings().database)) as database:
+        yield database
 
 
 def test_a_run_measures_the_space_and_skips_airflow_s_database_where_it_has_no_address(
@@ -49,8 +61,11 @@ def test_rows_of_airflow_s_database_that_are_older_than_the_setting_go_and_the_o
             log.dttm = now - timedelta(days=days)
             session.add(log)
     monkeypatch.setenv(ADDRESS, conf.get("database", "sql_alchemy_conn"))
+    for section in ("DATABASE", "CORE"):  # what Airflow does in a task's process
+        monkeypatch.setenv(f"AIRFLOW__{section}__SQL_ALCHEMY_CONN", "airflow-db-not-allowed:///")
     clean_metadata(now)
     clean_metadata(now)
+    monkeypatch.undo()
     with create_session() as session:
         found = {event for event in session.scalars(select(Log.event)) if event.startswith("aged")}
     assert found == {"aged 1", "aged 89"}

@@ -24,13 +24,14 @@ airflow.settings.initialize()
 from airflow.sdk.execution_time.task_runner import _make_task_span
 from lifecycle.stages import run_stage
 from ml import pipeline
+from ml.platform import Platform
 
+Platform.from_environment().db.migrate()
 ti = SimpleNamespace(context_carrier={{"traceparent": {CALLER!r}}}, task_id="judge", dag_id="promote_bid_model",
                      run_id="r1", try_number=1, map_index=-1)
 run = SimpleNamespace(dag_id="promote_bid_model", run_id="r1", partition_key="2026-03-02")
 
 def use_case(platform, day, *, run_id):
-    platform.db.migrate()
     return pipeline._stage(platform, "promote", day, lambda: {{"verdict": "HOLD"}}, run_id=run_id)
 
 with _make_task_span(SimpleNamespace(ti=ti)):

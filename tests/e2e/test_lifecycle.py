@@ -66,6 +66,7 @@ def judged(demo: Any) -> list[Decision]:
     return ordered
 
 
+@pytest.mark.ml_test_score("infra3")
 def test_every_dag_ran_once_for_each_day_and_publication_again_for_a_new_champion(demo: Any) -> None:
     decided = {decision.day: decision.verdict for decision in judged(demo)}
     with demo.client() as client:
@@ -89,6 +90,7 @@ def test_the_ledger_says_who_is_champion_since_when_and_why(demo: Any) -> None:
     assert {gate["verdict"] for gate in decision.gates} == {"PASS"}
 
 
+@pytest.mark.ml_test_score("infra3")
 def test_the_bids_of_each_day_are_the_champions_and_before_there_is_one_nothing_is_published(demo: Any) -> None:
     from ml.ledger import champion, publications
 

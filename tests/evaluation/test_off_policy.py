@@ -190,6 +190,7 @@ def test_weights_of_places_find_the_truth_of_another_distribution_of_them() -> N
     assert found.value == pytest.approx(float((aim @ clicks).mean()), rel=0.03)
 
 
+@pytest.mark.ml_test_score("model2")
 def test_the_direction_is_right_in_85_of_100_pairs_of_policies() -> None:
     policies = [0.65, 0.72, 0.8, 0.9, 1.0, 1.1]
     truth = {centre: true_profit(centre, sd=JITTER) for centre in policies}

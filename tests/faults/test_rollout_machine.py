@@ -188,6 +188,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.ml_test_score("infra4")
 def test_the_invariants_hold_whatever_happens_in_whatever_order(template: Path) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 

@@ -133,6 +133,7 @@ def reference(view: FeatureView, frames: Frames, day: date) -> dict[tuple[Any, .
     return rows
 
 
+@pytest.mark.ml_test_score("data7")
 @pytest.mark.parametrize("name", BOOKING_VIEWS)
 def test_booking_features_are_what_the_plain_telling_of_them_gives(name: str, market: Frames) -> None:
     view = FEATURE_VIEWS[name]
@@ -146,6 +147,7 @@ def test_booking_features_are_what_the_plain_telling_of_them_gives(name: str, ma
             assert row[feature] == pytest.approx(values[feature], rel=1e-12, abs=2e-6, nan_ok=True), (row, feature)
 
 
+@pytest.mark.ml_test_score("data7")
 def test_traffic_features_by_hand(make_frame: Callable[..., pd.DataFrame]) -> None:
     """Two hotels, one day and the next: counts, smoothed rates, mean cost; a booking counts when it and its click were known."""
 
@@ -206,6 +208,7 @@ def test_traffic_features_by_hand(make_frame: Callable[..., pd.DataFrame]) -> No
     assert second["traffic_mean_cpc_micros_28d"] == 200
 
 
+@pytest.mark.ml_test_score("data7")
 @pytest.mark.parametrize("name", FEATURE_VIEWS)
 def test_a_day_is_the_same_whether_or_not_the_future_is_in_the_lake(name: str, market: Frames) -> None:
     """Late bookings, corrections and outcomes of later days change nothing of a day, to the last bit."""
@@ -259,6 +262,7 @@ def test_an_entity_has_a_row_until_its_last_fact_leaves_the_longest_window(
     assert built["agent_bookings_28d"].tolist() == [1, 0]
 
 
+@pytest.mark.ml_test_score("data6")
 def test_a_window_or_a_measure_is_one_line(market: Frames) -> None:
     view = FEATURE_VIEWS["company_history"]
     other = dataclasses.replace(view, windows=(7,), measures=view.measures[:1])

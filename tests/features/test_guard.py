@@ -19,6 +19,7 @@ VIEW = FEATURE_VIEWS["company_history"]
 CLEAN = ibis.table({"company_id": "string", "lead_days": "int64"}, name="bookings")
 
 
+@pytest.mark.ml_test_score("data4")
 @pytest.mark.parametrize("column", LEAKY_COLUMNS)
 def test_a_leaky_column_is_no_feature(column: str) -> None:
     class Named(FeatureView):
@@ -37,6 +38,7 @@ def test_a_leaky_column_is_no_key(column: str) -> None:
         check_view(dataclasses.replace(VIEW, entity=("hotel_id", column)), CLEAN)
 
 
+@pytest.mark.ml_test_score("data4")
 @pytest.mark.parametrize("column", LEAKY_COLUMNS)
 def test_a_leaky_column_is_found_at_any_depth_under_any_name(column: str) -> None:
     bookings = ibis.table({"company_id": "string", column: "int64"}, name="bookings")

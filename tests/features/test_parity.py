@@ -50,6 +50,7 @@ def compared(store: FeatureStore, lake: Lake, name: str) -> ViewParity:
     return served_parity(store, lake, FEATURE_VIEWS[name], DAY, seed=0)
 
 
+@pytest.mark.ml_test_score("data7", "monitor3")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_value_served_is_exactly_the_training_sets(name: str, store: FeatureStore, built: Lake) -> None:
     found = compared(store, built, name)
@@ -58,6 +59,7 @@ def test_every_value_served_is_exactly_the_training_sets(name: str, store: Featu
     assert found.differing == ()
 
 
+@pytest.mark.ml_test_score("monitor3")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_single_value_served_otherwise_is_found_and_shown(name: str, store: FeatureStore, built: Lake) -> None:
     view = FEATURE_VIEWS[name]

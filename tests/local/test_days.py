@@ -114,12 +114,11 @@ def test_an_earlier_failure_does_not_count_once_a_later_run_succeeded(monkeypatc
 
 
 def test_a_day_that_stands_still_is_helped_twice_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from local import days
-
-    monkeypatch.setattr(days, "_QUIET_S", -1.0)
     airflow = Airflow([])
+    day = runner(airflow, {}, monkeypatch=monkeypatch)
+    day.quiet_s = -1.0
     with pytest.raises(DayFailed, match="2026-03-02 stands still: ingest_market"):
-        runner(airflow, {}, monkeypatch=monkeypatch).run(DAY)
+        day.run(DAY)
     assert airflow.triggered == ["ingest_market", "ingest_market"]
 
 

@@ -81,6 +81,7 @@ CASES = [
 ]
 
 
+@pytest.mark.ml_test_score("data1", "monitor2")
 @pytest.mark.parametrize(
     ("table", "damage", "reason"), CASES, ids=[f"{case[0]}-{case[2]}-{n}" for n, case in enumerate(CASES)]
 )
@@ -163,6 +164,7 @@ def test_the_quarantine_keeps_the_row_as_it_came(delivery: dict[str, pd.DataFram
 STRANGE = st.sampled_from([None, "", "x", -1, 0, 3, 10**12, 1.5, float("nan"), float("inf"), True, date(2025, 1, 6)])
 
 
+@pytest.mark.ml_test_score("data1")
 @settings(max_examples=60, deadline=None)
 @given(
     table=st.sampled_from(["hotels", "opportunities", "clicks", "bookings", "booking_events"]),

@@ -56,6 +56,7 @@ def test_a_truncated_file_rejects_the_day_and_is_named(folder: Path, ingest: Ing
     assert ingest(source(folder)).quarantined == 0  # the truncation was all that was wrong
 
 
+@pytest.mark.ml_test_score("monitor1")
 def test_a_renamed_column_breaks_the_schema_and_both_names_are_told(folder: Path, ingest: Ingest, lake: Lake) -> None:
     path = path_of(folder, "bookings")
     path.write_bytes(encode(pd.read_parquet(path).rename(columns={"lead_days": "lead_time_days"})))
@@ -66,6 +67,7 @@ def test_a_renamed_column_breaks_the_schema_and_both_names_are_told(folder: Path
     assert lake.blobs.list("") == []
 
 
+@pytest.mark.ml_test_score("monitor1")
 @pytest.mark.parametrize(("table", "column"), [("bookings", "rate_micros"), ("opportunities", "price_micros")])
 def test_prices_times_a_thousand_reject_the_day_with_the_column(
     folder: Path, ingest: Ingest, lake: Lake, table: str, column: str

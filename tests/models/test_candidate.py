@@ -98,6 +98,7 @@ def test_it_is_built_verified_and_registered(platform: Platform) -> None:
     assert version.mlflow_run_id == ""
 
 
+@pytest.mark.ml_test_score("infra1")
 def test_the_same_data_give_the_same_digest(market: Path, platform: Platform, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     shutil.copytree(market, other)
@@ -178,6 +179,7 @@ def test_what_a_person_reads_is_json_without_gaps(platform: Platform) -> None:
     assert json.loads(json.dumps(version.metrics, allow_nan=False)) == version.metrics
 
 
+@pytest.mark.ml_test_score("model5")
 def test_where_the_trees_show_no_gain_their_baseline_serves(platform: Platform) -> None:
     """Forty-five small days show little; what the version says must be what predicts."""
     bundle = read_bundle(platform.blobs, build_candidate(platform, last_day(platform)).digest, platform.keys)

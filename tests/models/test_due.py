@@ -59,6 +59,7 @@ def test_without_a_champion_it_is_due(db: Database, settings: Settings) -> None:
     assert (due.due, due.reason) == (True, "there is no champion yet")
 
 
+@pytest.mark.ml_test_score("monitor4")
 @pytest.mark.parametrize(("age", "expected"), [(1, False), (6, False), (7, True), (8, True)])
 def test_it_is_due_when_the_newest_version_is_old_enough(
     db: Database, settings: Settings, age: int, expected: bool

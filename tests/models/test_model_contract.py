@@ -32,6 +32,7 @@ def scores(model: BidModel, rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.f
     return model.predict(rows)[model.outputs[0]].to_numpy(dtype=float)
 
 
+@pytest.mark.ml_test_score("infra2")
 @EVERY
 def test_it_keeps_to_the_protocol(name: str, fitted: dict[str, BidModel]) -> None:
     assert isinstance(fitted[name], BidModel)
@@ -42,6 +43,7 @@ def test_each_model_has_a_baseline_of_its_own() -> None:
     assert set(MODELS) == {*PAIRS, *(baseline_of(name) for name in PAIRS)}
 
 
+@pytest.mark.ml_test_score("infra1")
 @EVERY
 def test_the_same_rows_in_another_order_give_the_same_bytes(
     name: str, rows: dict[str, pd.DataFrame], fitted: dict[str, BidModel]
@@ -50,6 +52,7 @@ def test_the_same_rows_in_another_order_give_the_same_bytes(
     assert MODELS[name].fit(shuffled, as_of=AS_OF, seed=7).artefacts() == fitted[name].artefacts()
 
 
+@pytest.mark.ml_test_score("infra2")
 @EVERY
 def test_it_reads_back_from_its_artefacts_with_the_same_predictions(
     name: str, rows: dict[str, pd.DataFrame], fitted: dict[str, BidModel]
@@ -96,6 +99,7 @@ def test_it_reads_its_inputs_and_nothing_else(
             model.predict(frame[list(model.inputs)].drop(columns=column))
 
 
+@pytest.mark.ml_test_score("data4")
 @EVERY
 def test_no_outcome_is_among_its_inputs(name: str) -> None:
     later = {"outcome", "outcome_known_at", "net_value_micros", "clicked", "booked", "booking_known_at", "shown"}
@@ -131,6 +135,7 @@ def test_the_mean_prediction_is_the_mean_truth(
     assert scores(fitted[name], frame).mean() == pytest.approx(frame[truth].mean(), rel=0.12)
 
 
+@pytest.mark.ml_test_score("model5")
 @pytest.mark.parametrize("name", list(PAIRS))
 def test_the_model_is_nearer_to_the_truth_than_its_baseline(
     name: str, bookings: pd.DataFrame, offers: pd.DataFrame, fitted: dict[str, BidModel]
@@ -144,6 +149,7 @@ def test_the_model_is_nearer_to_the_truth_than_its_baseline(
     assert ours < np.var(frame[truth])
 
 
+@pytest.mark.ml_test_score("infra2")
 @EVERY
 def test_what_happens_after_the_instant_changes_nothing(
     name: str, bookings: pd.DataFrame, offers: pd.DataFrame

@@ -35,6 +35,7 @@ def market(seed: int = 1, *, each: float = 20.0, deviation: float = 0.5) -> tupl
     return rng.poisson(expected * truth).astype(float), expected, truth
 
 
+@pytest.mark.ml_test_score("model3")
 def test_the_strength_found_is_the_one_that_made_the_counts() -> None:
     rng = np.random.default_rng(3)
     expected = rng.gamma(1.0, 10.0, 4_000)
@@ -84,6 +85,7 @@ def test_a_hotel_in_a_place_never_seen_is_average_and_less_certain_than_any() ->
     assert 1 / shape[0] == pytest.approx(sum(1 / a for a in found.strengths) + 1 / found.total)
 
 
+@pytest.mark.ml_test_score("model7")
 def test_one_giant_does_not_speak_for_the_small_ones() -> None:
     bookings, expected = np.full(HOTELS, 10.0), np.full(HOTELS, 10.0)
     bookings[0], expected[0] = 100_000.0, 50_000.0

@@ -35,6 +35,7 @@ def test_a_model_that_keeps_its_promise_passes_with_an_interval_around_one() -> 
     assert found.days == 28
 
 
+@pytest.mark.ml_test_score("monitor7")
 @pytest.mark.parametrize(("ratio", "side"), [(1.5, "above"), (0.6, "below")])
 def test_a_model_that_promises_too_much_or_too_little_fails(ratio: float, side: str) -> None:
     found = calibration(matured(ratio), seed=1)
@@ -47,6 +48,7 @@ def test_a_slightly_wrong_model_is_no_alarm_while_the_interval_reaches_the_limit
     assert calibration(matured(1.12), seed=1).finding.verdict is Verdict.PASS
 
 
+@pytest.mark.ml_test_score("monitor7")
 @pytest.mark.parametrize("options", [{"rows": 100}, {"days": 3}])
 def test_too_few_rows_or_days_hold(options: dict[str, int]) -> None:
     found = calibration(matured(2.0, **options), seed=1)

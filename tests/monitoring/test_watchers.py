@@ -56,6 +56,7 @@ def test_a_quiet_market_passes(check: str, column: str) -> None:
     assert not finding.moved
 
 
+@pytest.mark.ml_test_score("monitor7")
 @pytest.mark.parametrize(("check", "column", "direction", "make"), [case[:4] for case in CASES])
 def test_what_moves_fails_with_its_direction_and_a_sentence(
     check: str, column: str, direction: int, make: Make

@@ -229,6 +229,7 @@ def live(db: Database, market: Market) -> champion.Champion:
     return found
 
 
+@pytest.mark.ml_test_score("infra4")
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_candidate_is_refused_by_name_and_the_champion_stays(
     db: Database, live: champion.Champion, market: Market, name: str
@@ -241,6 +242,7 @@ def test_a_bad_candidate_is_refused_by_name_and_the_champion_stays(
     assert champion.current(db, "simulator") == live
 
 
+@pytest.mark.ml_test_score("infra4")
 @pytest.mark.parametrize("name", [n for n in BAD if n != "worse than the champion"])
 def test_a_bad_candidate_is_refused_also_where_there_is_no_champion_to_compare_with(
     db: Database, market: Market, name: str

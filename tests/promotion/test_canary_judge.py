@@ -38,6 +38,7 @@ def test_a_harmless_canary_of_few_requests_is_held() -> None:
         assert judge(served(even(1_500, 1), seconds), KEY, policy=RAMP, now=BEGIN).verdict is Verdict.HOLD
 
 
+@pytest.mark.ml_test_score("infra6")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_fails_within_minutes_and_its_gate_is_named(fault: str) -> None:
     found = judge(served(worse(1_500, 2, **FAULTS[fault]), 300), KEY, policy=RAMP, now=BEGIN)
@@ -99,6 +100,7 @@ def test_a_blind_judge_holds_although_all_is_well(name: str) -> None:
     assert found.reason
 
 
+@pytest.mark.ml_test_score("infra6")
 @pytest.mark.parametrize("name", [*list(BLIND)[::6], *CLOCKS])
 def test_a_blind_judge_never_promotes_and_is_rolled_back_in_the_end(name: str) -> None:
     ended = blind(name)

@@ -228,6 +228,7 @@ def test_slow_gates_wait_for_measures_and_then_decide(ledger: Database, clock: F
     assert tend(ledger, clock, **slow).action == "promoted"
 
 
+@pytest.mark.ml_test_score("infra7")
 def test_a_rollback_restores_the_bundle_before_as_a_new_generation_with_its_decision(ledger: Database) -> None:
     with ledger.session() as session:
         done = roll_back(session, MARKET, from_generation=2, why="too high", by="anna", day=DAY, policy=QUICK, at=AT)
@@ -240,6 +241,7 @@ def test_a_rollback_restores_the_bundle_before_as_a_new_generation_with_its_deci
     assert bars.barred(ledger, MARKET, SECOND) is not None
 
 
+@pytest.mark.ml_test_score("infra7")
 def test_the_same_rollback_again_has_no_second_effect(ledger: Database) -> None:
     for expected in (True, False):
         with ledger.session() as session:

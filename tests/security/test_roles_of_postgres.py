@@ -75,6 +75,7 @@ def refused(roles: Roles, role: str, database: str, statement: str) -> str:
 NOT_ALLOWED = {"42501"}  # insufficient privilege
 
 
+@pytest.mark.ml_test_score("data5")
 @pytest.mark.parametrize("database", DATABASES)
 @pytest.mark.parametrize("role", POSTGRES_ROLES)
 def test_a_role_connects_to_its_own_database_and_to_no_other(roles: Roles, role: str, database: str) -> None:

@@ -36,6 +36,7 @@ def refused(buckets: Buckets, user: str, verb: str, place: str) -> bool:
     return False
 
 
+@pytest.mark.ml_test_score("data5")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("verb", ["get", "put", "delete"])
 @pytest.mark.parametrize("user", POLICIES)

@@ -127,6 +127,7 @@ def test_a_batch_of_listings_is_decided_to_the_last_bit_as_each_request_alone(
     assert decide(engine, requests) == [decide(engine, [request])[0] for request in requests]
 
 
+@pytest.mark.ml_test_score("monitor3")
 def test_a_bid_is_what_the_offline_models_and_the_plan_say(bundle: Bundle, searches: dict[str, pd.DataFrame]) -> None:
     """Rows of the market's own data, as candidates: the same p_book and p_click to the last bit."""
     rows = searches["click"].tail(200).reset_index(drop=True)
@@ -192,6 +193,7 @@ def test_where_the_plan_bids_nothing_there_is_no_bid(bundle: Bundle) -> None:
     assert (said.bid_micros, said.score, said.reasons) == ([0], [0.0], [Reason.WORTHLESS])
 
 
+@pytest.mark.ml_test_score("monitor2")
 @pytest.mark.parametrize(
     "fields",
     [{"hotel_id": ""}, {"check_in": None}, {"price_micros": None}, {"check_in": TODAY - timedelta(days=2)}],
@@ -270,6 +272,7 @@ def test_features_past_their_time_to_live_are_not_asked_for(bundle: Bundle) -> N
     assert table.not_before_us == AT_US - 30 * 86_400_000_000
 
 
+@pytest.mark.ml_test_score("monitor5")
 @pytest.mark.parametrize("p", [float("nan"), float("inf"), -0.1, 1.1])
 @pytest.mark.parametrize("which", ["_conversion", "_click"])
 def test_a_probability_that_is_none_gives_a_reason_and_no_bid(bundle: Bundle, which: str, p: float) -> None:

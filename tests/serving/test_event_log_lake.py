@@ -116,6 +116,7 @@ def test_what_is_not_yet_collected_is_found_too_and_the_open_segment_of_a_living
     assert decision(lake, folder, "f" * 32) is None
 
 
+@pytest.mark.ml_test_score("data5")
 def test_segments_are_pruned_some_days_after_they_were_collected(lake: Lake, folder: Path) -> None:
     segment(folder / "0.a-000001.log", some(3))
     gathered(lake, folder)

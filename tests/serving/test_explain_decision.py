@@ -67,6 +67,7 @@ def explained(one: Decision, engine: Engine | None = None) -> Explained:
     return explain_event(decode_event(encode_event(one)), lambda digest, plan: engine or Stub(digest, plan))
 
 
+@pytest.mark.ml_test_score("infra5")
 def test_a_decision_is_made_again_to_the_last_bit_with_each_number_between() -> None:
     found = explained(decided())
     assert (found.same, found.why_not) == (True, "")
@@ -79,6 +80,7 @@ def test_a_decision_is_made_again_to_the_last_bit_with_each_number_between() -> 
     assert found.facts["arm_name"] == "baseline" and found.facts["share"] == 0.05
 
 
+@pytest.mark.ml_test_score("infra5")
 @pytest.mark.parametrize(
     ("field", "spoil"),
     [

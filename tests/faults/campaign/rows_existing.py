@@ -1,7 +1,7 @@
 """Rows that tests and benchmarks of the house carry out already: they are run, and their counts are read.
 
-Each test asserts by itself that its fault happened (an exit by SIGKILL, a process that is stopped, bytes that differ); one that
-skips counts as not injected.
+The proof of a fault is what the test asserts (an exit by SIGKILL, a process that is stopped, rows that are held back); one that skips counts
+as not injected.
 """
 
 from __future__ import annotations
@@ -254,6 +254,7 @@ ROWS = {
         "it holds, and rolls back when patience ends; it never promotes",
         "20 kinds",
         tests(
+            "promotion/test_canary_judge.py::test_a_harmless_canary_passes_once_enough_was_seen",
             "promotion/test_canary_judge.py::test_a_blind_judge_holds_although_all_is_well",
             "promotion/test_canary_judge.py::test_a_blind_judge_never_promotes_and_is_rolled_back_in_the_end",
             "promotion/test_rollout.py::test_a_judge_that_cannot_see_holds_and_rolls_back_when_patience_ends",

@@ -59,8 +59,8 @@ def airflow_killed(ask: Ask, tally: Tally) -> None:
 
 def restored(ask: Ask, tally: Tally) -> None:
     """R27: a backup of the world's ledger and bundles is restored into an empty cluster."""
-    from ml.backup.make import make  # type: ignore[import-not-found, unused-ignore]
-    from ml.backup.restore import restore  # type: ignore[import-not-found, unused-ignore]
+    from ml.backup.make import make
+    from ml.backup.restore import restore
     from ml.lake.local import LocalBlobs
 
     stand, world = ask.stand, ask.stand.world

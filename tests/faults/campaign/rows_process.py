@@ -122,7 +122,11 @@ def clocks(ask: Ask, tally: Tally) -> None:
     for kind, at in INSTANTS.items():
         for number in range(ask.repeats):
             with tally.trial(f"whole process at another time: {kind}") as trial:
-                process = child("ingest", ask.folder / f"{kind}{number}", env=_faked(f"@{at:%Y-%m-%d %H:%M:%S}"))
+                process = child(
+                    "ingest",
+                    ask.folder / f"{kind}{number}",
+                    env=_faked(f"@{at.timestamp():.0f}") | {"FAKETIME_FMT": "%s"},
+                )
                 told, error = process.communicate()
                 lines = told.splitlines()
                 trial.expect(f"it ended with {error[-150:]}", process.returncode == 0)

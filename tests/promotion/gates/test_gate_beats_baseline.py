@@ -25,12 +25,14 @@ def test_passes_on_a_gain_that_is_shown(good: Evidence) -> None:
     assert result.interval == Interval(-0.04, -0.03, -0.02, blocks=14, rows=2_000)
 
 
+@pytest.mark.ml_test_score("model5")
 def test_fails_when_the_baseline_is_shown_to_be_as_good(good: Evidence) -> None:
     result = GATE.judge(with_loss(good, over_baseline=Interval(0.0, 0.01, 0.02, blocks=14, rows=2_000)))
     assert result.verdict is Verdict.FAIL
     assert result.reason.startswith("value: log_loss")
 
 
+@pytest.mark.ml_test_score("model5")
 @pytest.mark.parametrize(
     "interval",
     [

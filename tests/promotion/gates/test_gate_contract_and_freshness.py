@@ -24,6 +24,7 @@ def test_passes_when_data_and_features_reach_the_day(good: Evidence) -> None:
     assert (result.verdict, result.number, result.sample) == (Verdict.PASS, 0.0, 69)
 
 
+@pytest.mark.ml_test_score("monitor4")
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -24,6 +24,7 @@ def test_passes_slices_that_get_what_was_promised(good: Evidence) -> None:
     assert judged(good, field(1.03), field(0.97, label="b")) is Verdict.PASS
 
 
+@pytest.mark.ml_test_score("model7")
 @pytest.mark.parametrize("ratio", [1.4, 0.6])
 def test_fails_a_slice_that_is_shown_to_be_outside_though_the_sum_is_right(good: Evidence, ratio: float) -> None:
     assert judged(good, field(ratio), field(2 - ratio, label="b")) is Verdict.FAIL
@@ -37,6 +38,7 @@ def test_a_slice_that_chance_may_have_put_outside_does_not_hold(good: Evidence) 
     assert judged(good, field(1.2, 0.15)) is Verdict.PASS
 
 
+@pytest.mark.ml_test_score("model6")
 def test_holds_where_half_of_the_market_is_promised_too_much_and_half_too_little(good: Evidence) -> None:
     assert judged(good, field(1.12, 0.01), field(0.88, 0.01, label="b")) is Verdict.HOLD
 

@@ -25,6 +25,7 @@ def test_passes_where_no_slice_loses(good: Evidence) -> None:
     assert judged(good, one("a", -0.02), one("b", 0.01))[0] is Verdict.PASS
 
 
+@pytest.mark.ml_test_score("model6")
 def test_fails_where_one_slice_pays_for_the_gain_of_another_and_names_it(good: Evidence) -> None:
     verdict, reason = judged(good, one("mobile", -0.05), one("desktop", 0.06))
     assert verdict is Verdict.FAIL
@@ -48,6 +49,7 @@ def test_a_slice_without_support_is_told_and_decides_nothing(good: Evidence, thi
     assert (verdict, reason) == (Verdict.PASS, "value: none of 1 slices has support")
 
 
+@pytest.mark.ml_test_score("model6")
 def test_holds_where_slices_were_not_measured_against_a_champion(good: Evidence) -> None:
     assert GATE.judge(replace(good, models=(replace(good.models[0], slices=None),))).verdict is Verdict.HOLD
 

@@ -18,6 +18,7 @@ def test_passes_multipliers_that_believe_a_hotel_as_far_as_its_bookings_justify(
     assert (result.verdict, result.number, result.sample) == (Verdict.PASS, 0.22, 284)
 
 
+@pytest.mark.ml_test_score("model7")
 @pytest.mark.parametrize(
     ("changes", "number"),
     [
@@ -39,6 +40,7 @@ def test_holds_between_what_is_justified_and_what_is_raw(good: Evidence) -> None
     assert GATE.judge(changed(good, "sparse_hotels", follows=0.45)).verdict is Verdict.HOLD
 
 
+@pytest.mark.ml_test_score("model7")
 def test_holds_on_too_few_bookings(good: Evidence) -> None:
     assert GATE.judge(changed(good, "sparse_hotels", bookings=12)).verdict is Verdict.HOLD
 

@@ -80,6 +80,7 @@ def spoiled(value: Any, bad: float, path: str = "") -> Iterator[tuple[str, Any]]
                 yield where, (*value[:place], worse, *value[place + 1 :])
 
 
+@pytest.mark.ml_test_score("monitor5")
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_is_not_finite_holds_wherever_it_stands(good: Evidence, bad: float) -> None:
     """Each float of the evidence in turn, but for those that no gate reads: the baseline's AUC while there is a

@@ -264,6 +264,7 @@ def world(tmp_path: Path, artefacts: Mapping[str, bytes]) -> World:
     return World(tmp_path, artefacts)
 
 
+@pytest.mark.ml_test_score("infra6")
 def test_a_candidate_comes_to_power_by_shadow_and_canary_under_load_and_no_request_is_lost(world: World) -> None:
     candidate = world.bundle("candidate")
     serve = [sys.executable, "-m", "ml.cli", "serve", "--port", "0", "--workers", "1", "--wait", "--json"]
@@ -311,6 +312,7 @@ def test_a_candidate_that_cannot_be_loaded_is_rolled_back_without_waiting_and_an
     assert {answer["step"] for answer in service.load.all()} == {"model"}
 
 
+@pytest.mark.ml_test_score("infra7")
 @pytest.mark.parametrize("step", [SHADOW, CANARY], ids=lambda step: step.name)
 def test_a_candidate_that_fails_five_times_as_often_is_rolled_back_and_barred_and_never_answers_stable_traffic(
     world: World, step: Step
