@@ -24,6 +24,9 @@ _DAY_S: Final = 2700.0
 _QUIET_S: Final = 8.0
 _POLL_S: Final = 2.0
 
+BY_MODEL: Final = frozenset({"model", "defaults"})
+"""Steps of the ladder on which the champion itself answered; with defaults where a market's first day lacks features."""
+
 _QUESTION: Final = """\
 import json, sys
 from datetime import date
@@ -149,7 +152,7 @@ def ask(port: int, secrets: Mapping[str, str], body: Mapping[str, Any], *, patie
                     url, json=body, headers={"Authorization": f"Bearer {secrets['BIDWRIGHT_SERVE_TOKEN']}"}
                 )
                 said = answer.text[:200]
-                if answer.is_success and answer.json()["step"] == "model":
+                if answer.is_success and answer.json()["step"] in BY_MODEL:
                     stranger = http.post(url, json=body)
                     if stranger.status_code != httpx.codes.UNAUTHORIZED:
                         raise StoreUnavailable(f"whoever has no token is answered with {stranger.status_code}")

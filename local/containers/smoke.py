@@ -183,7 +183,7 @@ def _hurt(smoke: Smoke) -> None:
             _stop_and_start(smoke, group, lambda: checks.ask(port, smoke.secrets, body, patience_s=5.0))
     with smoke.step("bids as before, and a step of the day again"):
         after = checks.ask(port, smoke.secrets, body)
-        for name in ("version", "generation", "step"):
+        for name in ("version", "generation"):
             if after[name] != before[name]:
                 raise StoreUnavailable(f"{name} of a bid was {before[name]} and is {after[name]} after the restarts")
         smoke.found["again"] = checks.once_more(smoke.port("AIRFLOW_PORT_HERE"), smoke.secrets, DAY, "settle_outcomes")
@@ -196,8 +196,8 @@ def _stop_and_start(smoke: Smoke, group: Sequence[str], ask: Callable[[], dict[s
     stopped = {one.service for one in compose.containers() if one.state == "exited"}
     if missing := set(group) - stopped:
         raise StoreUnavailable(f"{', '.join(sorted(missing))} did not stop")
-    if group[0] in BIDS_GO_ON_WITHOUT and ask()["step"] != smoke.found["bid"]["step"]:
-        raise StoreUnavailable(f"without {group[0]} the bid service no longer bids with its model")
+    if group[0] in BIDS_GO_ON_WITHOUT and ask()["version"] != smoke.found["bid"]["version"]:
+        raise StoreUnavailable(f"without {group[0]} the bid service no longer bids with the champion")
     compose.run("start", *group, quiet=True)
     wait_until_well(compose, within_s=_AGAIN_S)
     same = [one.service for one in compose.containers() if one.service in group and one.started == began[one.service]]
