@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ml.core.settings import Settings
     from ml.platform import Platform
     from ml.promotion.bundle import Bundle
-    from ml.serving.engine_protocol import Engine, Matrix
+    from ml.serving.engine_protocol import Engine, Matrix, Pacing
     from ml.serving.joints import Parts
     from ml.serving.messages import BidRequest, Scored
 
@@ -120,7 +120,7 @@ class FailingEngine:
         """As the engine within."""
         return self._inner.look_up(requests)
 
-    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> list[Scored]:
+    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: Pacing) -> list[Scored]:
         """As the engine within, unless one of the requests is among those that it fails for."""
         for request in requests:
             if request.key.startswith(_USERS) and zlib.crc32(f"{request.key} {at_us}".encode()) < self._below:

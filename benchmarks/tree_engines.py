@@ -181,6 +181,7 @@ class NoCap:
     digest: str = "0" * 64
     take_share: float = 0.15
     max_bid_micros: int = 10**9
+    has_cells: bool = False
 
     def of(self, cells: Any) -> Any:
         """Nothing is asked of it for listings."""

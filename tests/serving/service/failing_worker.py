@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from ml.core.clock import Clock
 from ml.core.settings import Settings
 from ml.serving import wiring
-from ml.serving.engine_protocol import Engine, Matrix
+from ml.serving.engine_protocol import Engine, Matrix, Pacing
 from ml.serving.joints import Parts
 from ml.serving.messages import BidRequest, Scored
 from ml.serving.worker import main
@@ -32,7 +32,7 @@ class Failing:
         self.digest, self.plan, self.layout = inner.digest, inner.plan, inner.layout
         self.look_up, self.intermediates = inner.look_up, inner.intermediates
 
-    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> list[Scored]:
+    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: Pacing) -> list[Scored]:
         if any(r.key != "warm-up" and zlib.crc32(r.key.encode()) < self._below for r in requests):
             raise RuntimeError("a failure that was planted")
         return self._inner.decide(requests, features, at_us=at_us, pacing=pacing)

@@ -50,7 +50,7 @@ class StubEngine:
     def look_up(self, requests: Sequence[BidRequest]) -> Matrix:
         return np.zeros((sum(len(request.candidates) for request in requests), 1), dtype="<f4")
 
-    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: float) -> list[Scored]:
+    def decide(self, requests: Sequence[BidRequest], features: Matrix, *, at_us: int, pacing: Any) -> list[Scored]:
         self.calls.append(len(requests))
         if self.fails or any(request.key == self.fails_on for request in requests):
             raise RuntimeError("this model is broken")

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.bidding.day_budget import DayBudget
 from ml.bidding.serving_plan import ANY, RETENTION_KEYS, make_plan, write_plan
 from ml.core.clock import SystemClock
 from ml.core.digests import Digest, digest_bytes
@@ -73,8 +74,10 @@ Workers(listener, count=1, home=Path(sys.argv[1]), changed=changed, command=[sys
 class World:
     """A platform with a plan, a champion and candidates: the same models under other digests."""
 
-    def __init__(self, home: Path, artefacts: Mapping[str, bytes]) -> None:
-        self.home, self._artefacts = home, artefacts
+    def __init__(
+        self, home: Path, artefacts: Mapping[str, bytes], *, budgets: Mapping[str, DayBudget] | None = None
+    ) -> None:
+        self.home, self._artefacts, self._budgets = home, artefacts, budgets
         self.platform = Platform(
             load_settings(home=home, market=MARKET, serve_memory=str(home / "memory")), SystemClock()
         )
@@ -126,6 +129,7 @@ class World:
             [pd.DataFrame([cell])], held=[np.zeros(1, dtype=np.bool_)], held_scopes=(),
             retention=pd.DataFrame([dict.fromkeys(RETENTION_KEYS, ANY) | {"retained": 0.8}]), market=MARKET,
             day=self.day, generation=1, take_share=settings.take_share, max_bid_micros=settings.max_bid_micros,
+            budgets=self._budgets,
         )  # fmt: skip
         digest, uri = write_plan(self.platform.blobs, MARKET, data)
         entry = Publication(MARKET, publications.SERVING, self.day, digest_bytes(b""), 1, 1, digest, uri)
