@@ -136,14 +136,14 @@ class _Kept:
         labels: Sequence[str],
     ) -> dict[str, Any]:
         key = ("tally", tuple(numbers.items()), tuple(labels))
-        later = [one for one in lake.days("opportunities") if day < one <= self.last]
+        if key in self._read and first < self._read[key][0]:
+            del self._read[key]  # the weeks of last year begin to be known while the days go by
+        landed = [one for one in lake.days("opportunities") if first <= one <= self.last]
         oldest, whole = self._once(
             key,
             lambda: (
                 first,
-                self._traffic_tally(
-                    lake, day=self.last, days=[*days, *later], first=first, numbers=numbers, labels=labels
-                ),
+                self._traffic_tally(lake, day=self.last, days=landed, first=first, numbers=numbers, labels=labels),
             ),
         )
         start, n = (first - oldest).days, (day - first).days + 1

@@ -15,7 +15,6 @@ from local.supervisor import Service
 from ml.core.errors import PermanentError, StoreUnavailable
 
 _POLL_S = 0.2
-_START_LIMIT_S = 300.0
 
 
 def bring_up(stack: Stack, scenario: Scenario) -> None:
@@ -25,7 +24,7 @@ def bring_up(stack: Stack, scenario: Scenario) -> None:
     history = _history(stack, scenario)
     stack.supervisor.start(history)
     progress_file = stack.home / "run" / "history.json"
-    deadline = time.monotonic() + _START_LIMIT_S
+    deadline = time.monotonic() + stack.start_limit_s
     airflow_started = ready = imported = False
     with screen.StartProgress() as progress, stack.client() as client:
         while not (ready and imported):

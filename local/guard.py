@@ -23,7 +23,7 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def alone(home: Path) -> Iterator[None]:
+def alone(home: Path, command: str = Stack.command) -> Iterator[None]:
     """Hold the folder's lock, so that two of these commands cannot start the same things twice."""
     folder = home / "run"
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def alone(home: Path) -> Iterator[None]:
         except BlockingIOError as error:
             lock.seek(0)
             raise UsageError(
-                f"another command of this kind is at work in {home} (pid {lock.read().strip()})",
+                f"another `{command}` is at work in {home} (pid {lock.read().strip()})",
                 left="nothing was started",
                 next="wait for it, or end it with Ctrl-C in its terminal",
             ) from error

@@ -8,7 +8,6 @@ import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
-
 _OURS = {"bidwright", "pip", "setuptools", "uv", "wheel"}
 """What `make install` installs beside the lock."""
 

@@ -43,6 +43,9 @@ class Stack:
     command = "make demo"
     """By which people start it."""
 
+    start_limit_s = 300.0
+    """Seconds until everything must be up."""
+
     lasting: Collection[str] = ("mailbox", *airflow.COMPONENTS)
     """The names of the services that are to last."""
 

@@ -137,8 +137,10 @@ def campaign(home: Path, *, days: int, seed: int, env: Path = env_file.ENV_FILE)
     scenario = run.story(days)
     scenario = replace(scenario, settings={**scenario.settings, **SMALL})
     cluster = Cluster(home, env)
+    # What is missing is said before anything is started.
+    _ = cluster.secrets, cluster.programs
     began = time.monotonic()
-    with alone(home), ending_on_interrupt(cluster):
+    with alone(home, cluster.command), ending_on_interrupt(cluster):
         try:
             run.raise_up(cluster, scenario)
             beside = _start_undisturbed(home / "undisturbed", scenario)

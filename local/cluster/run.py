@@ -32,7 +32,7 @@ HISTORY_LAST: Final = date(2026, 3, 3)
 QUIET_S: Final = 180.0
 """A scheduler that died is noticed by the other after half a minute; what is asked for meanwhile would run twice."""
 
-_ANSWER_S: Final = 60.0
+_ANSWER_S: Final = 300.0
 _POLL_S: Final = 0.2
 
 
@@ -56,7 +56,7 @@ def run(home: Path, scenario: Scenario, *, once: bool, env: Path = env_file.ENV_
     cluster = Cluster(home, env)
     # What is missing is said before anything is started.
     _ = cluster.secrets, cluster.programs
-    with alone(home), ending_on_interrupt(cluster):
+    with alone(home, cluster.command), ending_on_interrupt(cluster):
         try:
             missing = tell(cluster, scenario)
         finally:

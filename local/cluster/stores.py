@@ -173,7 +173,7 @@ def proxy(program: Path, ports: Ports, log: Path) -> Service:
     return Service("proxy", [str(program), "-db", "-f", str(Path(__file__).with_name("haproxy.cfg"))], env, log)
 
 
-def wait_for(check: Callable[[], bool], service: Started, *, within_s: float = 120.0) -> None:
+def wait_for(check: Callable[[], bool], service: Started, *, within_s: float = 300.0) -> None:
     """Wait until a service that was started answers.
 
     Raises:

@@ -50,6 +50,7 @@ class Cluster(Stack):
     """
 
     command = "make cluster"
+    start_limit_s = 900.0
     lasting = (*STORES, "api-server", *SCHEDULERS, "dag-processor", "triggerer", *WORKERS, *BIDS, "proxy")
 
     def __init__(self, home: Path, env: Path = env_file.ENV_FILE) -> None:
@@ -164,7 +165,7 @@ class Cluster(Stack):
             return httpx.get(url, timeout=_PING_S, trust_env=False).is_success
         return False
 
-    def wait(self, names: Sequence[str], *, within_s: float = 120.0) -> None:
+    def wait(self, names: Sequence[str], *, within_s: float = 600.0) -> None:
         """Wait until these services, which were started, answer. StoreUnavailable, with the log to read, if one does not."""
         started = self.supervisor.started()
         for name in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -12,9 +13,12 @@ from local import env_file
 from local.containers import images
 from local.containers.compose import Compose
 from local.containers.engine import NoEngine
+from local.guard import Interrupted
 from ml.core.errors import BidwrightError, UsageError
 
 PROJECT: Final = "bidwright"
+_INTERRUPTED: Final = 130
+
 CANNOT_RUN: Final = 3
 """Exit code where no engine is at hand: nothing was shown, neither that it works nor that it does not."""
 
@@ -22,14 +26,23 @@ CANNOT_RUN: Final = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit code 0 done, 1 it failed, 2 the call was wrong, 3 there is no engine."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(options)
+    except (Interrupted, KeyboardInterrupt):
+        return _INTERRUPTED
     except NoEngine as error:
         sys.stderr.write(f"bidwright: cannot run here: {error}\n")
         return CANNOT_RUN
     except BidwrightError as error:
         sys.stderr.write(f"bidwright: {error}\n")
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _interrupt(*_: object) -> None:
+    # As Ctrl-C does: children are ended, and what was started is taken down.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Interrupted
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -160,7 +160,7 @@ def _use(smoke: Smoke) -> None:
     first, last = HISTORY
     with smoke.step("history imported"):
         smoke.compose.exec(
-            "worker-default", "bidwright", "history", "--first", str(first), "--last", str(last), "--json"
+            "worker-default", "bidwright", "history", "--from", str(first), "--to", str(last), "--json"
         )
     with smoke.step("market day through Airflow"):
         smoke.found["day"] = checks.live_through(smoke.port("AIRFLOW_PORT_HERE"), smoke.secrets, DAY)

@@ -7,11 +7,13 @@ folder, else from its default here. Constructing `Settings` reads; it creates no
 from __future__ import annotations
 
 import os
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_serializer, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,12 +24,16 @@ from pydantic_settings import (
 
 from ml.core.alerting import Address, Route, WebhookUrl, parse_hours
 from ml.core.errors import UsageError
+from ml.core.hidden import hidden
 from ml.core.upkeep_settings import UpkeepSettings
 
 SETTINGS_FILE = "bidwright.toml"
 
 SECRETS_OF_THE_ENVIRONMENT = frozenset({"webhooks"})
 """Settings that a file may not hold."""
+
+ADDRESSES = ("database_url", "lake_url", "blobs_url", "s3_endpoint", "mlflow_url", "redis", "data", "spark_options")
+"""Settings that may carry a password among other things."""
 
 CurrencyPair = Annotated[str, Field(pattern="^[A-Z]{3}/[A-Z]{3}$")]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -249,6 +255,29 @@ class Settings(UpkeepSettings):
         (), description="what happens to the simulated market, such as site_bug@2026-03-04; see docs/simulator.md"
     )
 
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _nobody_in_the_endpoint(cls, endpoint: str) -> str:
+        # boto3 writes it into every error.
+        if "@" in endpoint:
+            raise ValueError(
+                "an endpoint holds no user and no password; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        return endpoint
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """For logs and tracebacks: addresses without their passwords, and no keys, among which somebody may have put a secret one."""
+        for name, value in super().__repr_args__():
+            yield name, f"{len(value)} keys" if name == "trusted_keys" else hidden(value)
+
+    @field_serializer("trusted_keys", when_used="json")
+    def _counted(self, keys: tuple[str, ...]) -> str:
+        return f"{len(keys)} keys"
+
+    @field_serializer(*ADDRESSES, when_used="json")
+    def _without_passwords(self, value: Any) -> Any:
+        return hidden(value)
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
@@ -359,6 +388,10 @@ def load_settings(**overrides: object) -> Settings:
         raise UsageError(
             f"the setting {name!r} is wrong: {first['msg']}",
             next=f"correct BIDWRIGHT_{str(first['loc'][0]).upper()} or {SETTINGS_FILE}",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"{SETTINGS_FILE} is not TOML: {error}", next="correct it at the line that is named"
         ) from error
     except SettingsError as error:
         raise UsageError(

@@ -15,7 +15,7 @@ from tests.faults.campaign.core import Ask, Row, Tally, carry_out
 from tests.faults.campaign.rows import ROWS
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("R5", "R8", "R16", "R27")
+QUICK = ("R5", "R8", "R16")
 
 
 def done(run: Any, **given: Any) -> dict[str, Any]:

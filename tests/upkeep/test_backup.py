@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from ml.backup.make import make
 from ml.backup.manifest import MANIFEST, SIGNATURE
 from ml.backup.restore import restore
 from ml.bidding.publish import publish_table
+from ml.cli.app import app
 from ml.core.digests import Digest, digest_bytes
 from ml.core.errors import BidwrightError, CorruptArtefact, UsageError
 from ml.lake.blobs import BlobStore, open_blobs
@@ -347,3 +350,29 @@ def test_bids_that_were_published_after_the_backup_stay_where_only_the_ledger_wa
     again = Platform(old.settings, old.clock)
     assert restore(again, LocalBlobs(tmp_path / "b"))["kept"] == [key]
     assert again.blobs.get(key) == b"newer"
+
+
+def test_the_commands_say_what_was_backed_up_left_out_and_restored(
+    new: New, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, fresh = new("files"), new("files")
+    furnish(old)
+
+    def run(platform: Platform, *words: str) -> Result:
+        monkeypatch.setattr(Platform, "from_environment", classmethod(lambda _: platform))
+        return CliRunner().invoke(app, list(words))
+
+    first = run(old, "backup", "--to", str(tmp_path / "one"), "--json")
+    assert first.exit_code == 0
+    told = json.loads(first.stdout)
+    assert (told["to"], told["bundles"], told["left_out"]) == (str(tmp_path / "one"), 2, [])
+    back = run(fresh, "restore", "--from", str(tmp_path / "one"), "--json")
+    assert json.loads(back.stdout)["champions"] == told["champions"]
+    again = run(fresh, "restore", "--from", str(tmp_path / "one"))
+    assert isinstance(again.exception, UsageError)
+    spare = write_bundle(old.blobs, artefacts={"value/model.txt": b"1", "golden.json": b"{}"}, meta={}, keys=old.keys)
+    versions.register(old.db, versions.Version(spare, "m0", DAY, "u", spare, DAY, {}, ""), NOW)
+    old.blobs.put(f"bundles/{spare}/value/model.txt", b"2")
+    second = run(old, "backup", "--to", str(tmp_path / "two"))
+    assert second.exit_code == 1
+    assert f"left out: bundles/{spare}" in second.stdout

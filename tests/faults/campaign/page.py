@@ -13,7 +13,7 @@ from benchmarks.common import machine
 _HEAD = """# Faults
 
 Written by `make faults` (minutes) and `make faults FULL=1` (hours); each row has the numbers of its own last run, which
-`docs/faults.json` keeps. Nothing here is written by hand.
+`docs/faults.json` keeps.
 
 A repetition counts as held if its fault was proven to have happened, and everything that was expected afterwards holds. A row
 whose fault did not happen is "not injected", which is a failure. The servers are real: PostgreSQL 15 that syncs its
