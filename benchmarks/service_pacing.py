@@ -162,28 +162,30 @@ def days(
     return found
 
 
+def always(times: float) -> Callable[[int, float], float]:
+    """So many searches over those expected, at any hour of any day."""
+    return lambda _, __: times
+
+
 def measure(given: argparse.Namespace) -> dict[str, Figure]:
     """Days at once, twice and five times the expected traffic, each with the same day unpaced beside it."""
     found: dict[str, Figure] = {}
-    with TemporaryDirectory(prefix="bidwright-service-pacing-") as name:
-
-        def many(label: str, times: float, count: int, **more: float) -> list[Day]:
-            return [
+    with TemporaryDirectory(prefix="bidwright-service-pacing-") as folder:
+        asked = {"usual": (1.0, 1 / SLACK), "exact": (1.0, 1.0), "twice": (2.0, 1.0), "five_times": (5.0, 1.0)}
+        for name, (times, expected) in asked.items():
+            got = [
                 day
                 for seed in range(given.seeds)
-                for day in days(Path(name) / f"{label}-{seed}", lambda _, __: times, count=count, seed=seed, **more)  # type: ignore[arg-type]
+                for day in days(
+                    Path(folder) / f"{name}-{seed}", always(times), count=2, expected=expected, seed=seed, killed=0.002
+                )
             ]
-
-        usual = many("usual", 1.0, 2)
-        found["usual_spend"] = _of(
-            [day.spent / day.wanted for day in usual], "of what would be spent unpaced", limit=1.0
-        )
-        exact = many("exact", 1.0, 2, expected=1.0)
-        found["exact_spend"] = _of([day.spent for day in exact], "of the budget", limit=1.0)
-        for times in (2.0, 5.0):
-            busy = many(f"times{times:g}", times, 2, expected=1.0, killed=0.002)
-            found[f"times_{times:g}_spend"] = _of([day.spent for day in busy], "of the budget", limit=1.05)
-            found[f"times_{times:g}_evening"] = _of([day.in_the_evening for day in busy], "of the spend, from 18:00")
+            found[f"{name}_unpaced"] = _of([day.wanted for day in got], "of the budget, had no bid been paced")
+            found[f"{name}_spend"] = _of([day.spent for day in got], "of the budget", limit=1.05)
+            found[f"{name}_kept"] = _of(
+                [day.spent / min(day.wanted, 1.0) for day in got], "of what the budget has room for"
+            )
+            found[f"{name}_evening"] = _of([day.in_the_evening for day in got], "of the spend, from 18:00")
     found["expected_evening"] = Figure(round(float(curve()[72:].sum()), 4), "of the searches, from 18:00")
     return found
 
