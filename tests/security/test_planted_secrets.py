@@ -1,4 +1,4 @@
-"""S3: planted secrets are found in no log, error, traceback, report, mail, XCom, run or HTTP body: 0 of 50."""
+"""S3: planted secrets are found in no log, error, traceback or file of a command that fails: 0 of 52."""
 
 from __future__ import annotations
 
