@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 SHOWN = "***"
 
@@ -16,6 +16,10 @@ _IN_OPTION = re.compile(
 _NAME = re.compile(r"password|passwd|secret|token|credential|access[._-]?key", re.I)
 
 
+@overload
+def hidden(value: str, name: str = "") -> str: ...
+@overload
+def hidden(value: Any, name: str = "") -> Any: ...
 def hidden(value: Any, name: str = "") -> Any:
     """The value without its passwords; what is no text, list or mapping of texts stays as it is.
 

@@ -11,7 +11,7 @@ from ml.core.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 10.0
 _KEEP_S = 10
 
 _LOGIN = ("refused the login", "check the user and the password in BIDWRIGHT_REDIS")

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from ml.core.errors import BidwrightError, StoreUnavailable
+from ml.core.hidden import hidden
 from ml.ledger import failures, schema
 from ml.ledger.engine import LOCK_TIMEOUT_S, READING, make_engine, parse_url
 
@@ -41,12 +42,12 @@ class Database:
         return cls(parsed, make_engine(parsed))
 
     def __repr__(self) -> str:
-        return f"Database({self._url.render_as_string()!r})"
+        return f"Database({hidden(self._url.render_as_string())!r})"
 
     @property
     def shown(self) -> str:
         """Its address for a person, without the password."""
-        return self._url.render_as_string() if self.kind != "sqlite" else f"sqlite:///{self._url.database}"
+        return hidden(self._url.render_as_string()) if self.kind != "sqlite" else f"sqlite:///{self._url.database}"
 
     @property
     def kind(self) -> str:

@@ -41,6 +41,10 @@ def parse_url(text: str) -> URL:
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise UsageError("the database URL cannot be read", next=_HOW) from error
     if kind in {"postgresql", "postgres"}:
+        if "@" in (url.host or ""):  # it would be told as a part of the host's name
+            raise UsageError("the database URL has an @ in its password", next="write it as %40")
+        if "password" in url.query:
+            raise UsageError("the database URL has its password behind the ?", next="write it as user:password@host")
         return url.set(drivername=_POSTGRESQL_DRIVER)
     if kind != "sqlite":
         raise UsageError(f"the platform database cannot be {kind}", next=_HOW)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import URL
 
 from ml.core.errors import StoreUnavailable
+from ml.core.hidden import hidden
 
 MIGRATE = "run: bidwright migrate"
 _NOTHING_WRITTEN = "nothing of this step was written"
@@ -77,7 +78,7 @@ _WHILE_CONNECTING: Mapping[str, str] = {
 
 def describe(url: URL) -> str:
     """Name a database in a sentence, without its password."""
-    return f"the platform database {url.database if url.get_backend_name() == 'sqlite' else url.render_as_string()}"
+    return f"the platform database {url.database if url.get_backend_name() == 'sqlite' else hidden(url.render_as_string())}"
 
 
 def absent(url: URL) -> StoreUnavailable:

@@ -14,9 +14,9 @@ _CLOSED = "127.0.0.1:1"
 
 @dataclass(frozen=True)
 class Planted:
-    """A secret: the text that must not be seen, and the environment or settings file that holds it."""
+    """A secret: the setting that holds it, the text that must not be seen, and the environment or settings file it is in."""
 
-    name: str
+    setting: str
     core: str
     environment: Mapping[str, str]
     file: str = ""
@@ -37,7 +37,7 @@ def planted() -> list[Planted]:
             found.append(Planted(f"{name} in the file", core, more, f"{name.lower()} = {text}\n"))
         else:
             key = name if name.startswith("AWS_") else f"BIDWRIGHT_{name}"
-            found.append(Planted(f"{name} {form}", core, {key: text, **more}))
+            found.append(Planted(name, core, {key: text, **more}))
 
     for password in ("CORE", "CORE@x", "x@CORE", "CORE/x", "CORE:x", "x%40CORE", "CORE'x", 'CORE"x', "CORE x", "üCORE"):
         add("DATABASE_URL", f"postgresql://bidwright:{password}@{_CLOSED}/bidwright")

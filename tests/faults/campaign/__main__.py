@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.render:
         page.keep(given.render, {})
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end with us
     logging.disable(logging.WARNING)  # what servers and clients complain of here is meant
     for name in [name for name in os.environ if name.startswith("BIDWRIGHT_") and name != "BIDWRIGHT_CODE_VERSION"]:
         del os.environ[name]
