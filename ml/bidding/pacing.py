@@ -124,9 +124,11 @@ class Pacer:
         if plan.roas_floor is not None:
             chosen = min(chosen, self.roas_multiplier)
         expected, left = self.rate_at_one * share * chosen**tuning.elasticity, self.left
-        if expected > left:
+        if left <= 0:
+            chosen = 0.0
+        elif expected > left:
             # The last money of the day buys a part of a step.
-            chosen *= (max(left, 0.0) / expected) ** (1 / tuning.elasticity)
+            chosen *= (left / expected) ** (1 / tuning.elasticity)
             chosen = 0.0 if chosen < tuning.low else chosen
         self._flying.append((share, chosen, True))
         self._next = step + 1

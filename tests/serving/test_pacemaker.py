@@ -206,6 +206,18 @@ def test_a_restart_of_the_whole_service_forgets_nothing_while_the_memory_is_ther
     assert (paced.total, paced.withheld) == (spent, 0)
 
 
+def test_a_restart_after_the_budget_was_spent_gives_nothing_back(tmp_path: Path) -> None:
+    one = service(tmp_path)
+    for _ in range(3):
+        exhausted(one, 0)
+        exhausted(one, 1)
+        one.look()
+    again = restarted(one)
+    again.look()
+    assert again.pacemaker.paced["google"].total >= MOST
+    assert exhausted(again, 0) == 0
+
+
 def test_a_restart_of_the_machine_finds_on_disk_what_was_spent(tmp_path: Path) -> None:
     one = service(tmp_path)
     one.now_us += 10 * 3_600_000_000
