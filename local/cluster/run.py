@@ -32,6 +32,8 @@ HISTORY_LAST: Final = date(2026, 3, 3)
 QUIET_S: Final = 180.0
 """A scheduler that died is noticed by the other after half a minute; what is asked for meanwhile would run twice."""
 
+_ASKED: Final = 20
+"""Candidates of a question."""
 _ANSWER_S: Final = 300.0
 _POLL_S: Final = 0.2
 
@@ -136,29 +138,45 @@ def ask(cluster: Cluster, platform: Platform, day: date) -> dict[str, Any]:
             said = str(error)
         else:
             said = answer.text[:200]
-            if answer.is_success and answer.json()["step"] != "no_bid":
+            if answer.is_success and answer.json()["version"] and bids_in(answer.json()):
                 found: dict[str, Any] = answer.json()
                 return found
         time.sleep(_POLL_S)
     raise StoreUnavailable(f"the bid services gave no bid: {said}", next=f"read {cluster.logs / 'bid-1.log'}")
 
 
+def bids_in(answer: Mapping[str, Any]) -> int:
+    """How many candidates of an answer of the bid service have a bid."""
+    return sum(one["bid_micros"] > 0 for one in answer["bids"])
+
+
 def question(platform: Platform, day: date) -> dict[str, Any]:
-    """A search such as was made on a market day."""
-    try:
-        row = platform.lake.read("opportunities", day).iloc[0]
-    except IndexError as error:
-        raise NoData(f"{day} has no opportunities") from error
-    check_in = str(row["check_in"])[:10]
-    return {
-        "key": "cluster",
-        "user": {"partner": row["partner"], "market": row["market"], "device": row["device"],
-                 "country": row["user_country"]},
-        "candidates": [
-            {"id": "a", "hotel_id": row["hotel_id"], "check_in": check_in, "los_nights": int(row["los_nights"]),
-             "price_micros": int(row["price_micros"])}
-        ],
-    }  # fmt: skip
+    """A search for stays such as were searched for on a market day, each as far ahead of now as it lay of that day.
+
+    The service goes by the real clock, by which a simulated market day is long past: features of that day count as absent
+    (`step` is `defaults`), and stays of that time could not be bid for.
+    """
+    searches = platform.lake.read("opportunities", day).head(_ASKED)
+    if searches.empty:
+        raise NoData(f"{day} has no opportunities")
+    today, first = platform.clock.now().date(), searches.iloc[0]
+    candidates = [
+        {
+            "id": str(number),
+            "hotel_id": row["hotel_id"],
+            "check_in": str(today + (date.fromisoformat(str(row["check_in"])[:10]) - day)),
+            "los_nights": int(row["los_nights"]),
+            "price_micros": int(row["price_micros"]),
+        }
+        for number, row in enumerate(searches.to_dict("records"))
+    ]
+    user = {
+        "partner": first["partner"],
+        "market": first["market"],
+        "device": first["device"],
+        "country": first["user_country"],
+    }
+    return {"key": "cluster", "user": user, "candidates": candidates}
 
 
 def _closing(cluster: Cluster, answer: Mapping[str, Any], missing: Sequence[str], *, seconds: float) -> None:

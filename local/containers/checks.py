@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from local.client import AirflowClient, DagRun
+from local.cluster.run import bids_in
 from local.containers.compose import Compose
 from local.days import DAG_OF_STAGE
 from local.ports import LOOPBACK
@@ -25,7 +26,7 @@ _QUIET_S: Final = 8.0
 _POLL_S: Final = 2.0
 
 BY_MODEL: Final = frozenset({"model", "defaults"})
-"""Steps of the ladder on which the champion itself answered; with defaults where a market's first day lacks features."""
+"""Steps of the ladder on which the champion itself answered; with defaults, since features of a simulated day are long out of date."""
 
 _QUESTION: Final = """\
 import json, sys
@@ -152,7 +153,7 @@ def ask(port: int, secrets: Mapping[str, str], body: Mapping[str, Any], *, patie
                     url, json=body, headers={"Authorization": f"Bearer {secrets['BIDWRIGHT_SERVE_TOKEN']}"}
                 )
                 said = answer.text[:200]
-                if answer.is_success and answer.json()["step"] in BY_MODEL:
+                if answer.is_success and answer.json()["step"] in BY_MODEL and bids_in(answer.json()):
                     stranger = http.post(url, json=body)
                     if stranger.status_code != httpx.codes.UNAUTHORIZED:
                         raise StoreUnavailable(f"whoever has no token is answered with {stranger.status_code}")

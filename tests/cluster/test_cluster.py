@@ -99,12 +99,13 @@ def test_bids_are_answered_by_the_champion_and_go_on_when_one_of_the_two_service
 ) -> None:
     before = run.ask(lived.cluster, platform, DAY)
     assert before["step"] in {"model", "defaults"} and before["generation"] == 1
+    assert run.bids_in(before)
     assert lived.cluster.kill("bid-1")
     ports = lived.cluster.ports()
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://{LOOPBACK}:{ports.bid_1}/livez", trust_env=False)
     after = run.ask(lived.cluster, platform, DAY)
-    assert after["generation"] == 1
+    assert after["generation"] == 1 and run.bids_in(after)
     assert lived.cluster.revive() == ["bid-1"]
     until(lambda: lived.cluster.answers("bid-1"))
 

@@ -80,6 +80,6 @@ def test_the_stack_lives_through_a_market_day_in_real_containers_and_through_the
     run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     seen = json.loads(run.stdout)
-    assert seen["bid"]["step"] in {"model", "defaults"}
+    assert seen["bid"]["step"] in {"model", "defaults"} and any(one["bid_micros"] > 0 for one in seen["bid"]["bids"])
     assert seen["again"] == "success"
     assert {"ingest_market", "train_bid_model", "promote_bid_model", "publish_bids"} <= {*seen["day"]["runs"]}

@@ -151,6 +151,7 @@ def test_a_bucket_that_does_not_exist_is_said_and_is_over_once_it_does(
 ) -> None:
     where = {"lake_url": "s3://not-there-yet/lake", "blobs_url": "s3://not-there-yet/blobs"}
     mine = Platform(servers.settings.model_copy(update=where), SystemClock())
+    mine.__dict__["db"] = servers.db  # which the fixture closes
     with pytest.raises(
         StoreUnavailable, match="the bucket not-there-yet does not exist; nothing was written; create it"
     ):
@@ -193,6 +194,7 @@ def test_a_bucket_that_may_only_be_read_is_said_and_nothing_is_half_written(
     servers: Platform, policy: Callable[[list[str]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = Platform(servers.settings, SystemClock())
+    mine.__dict__["db"] = servers.db  # which the fixture closes
     policy(["s3:GetObject", "s3:ListBucket"])
     assert mine.blobs.list("") == [], "it may be read"
     with pytest.raises(
