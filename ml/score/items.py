@@ -20,6 +20,7 @@ ITEMS: Mapping[str, str] = {
     "data7": "all code of features is tested",
     "model1": "every model's code is a reviewed commit",
     "model2": "offline measures go with what is earned",
+    "model3": "hyper-parameters are tuned",
     "model4": "what an old model costs is known",
     "model5": "a simpler model is not better",
     "model6": "quality holds in every slice",

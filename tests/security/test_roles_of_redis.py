@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from tests.security.conftest import RedisUsers
 
@@ -41,7 +42,6 @@ RULES: dict[str, tuple[Any, ...]] = {
     "MODULE": ("LIST",),
     "MONITOR": (),
     "CLIENT KILL": ("ID", "1"),
-    "EVAL": ("return 1", 0),
     "FUNCTION LIST": (),
 }
 OF_THE_BROKER = b"default"
@@ -91,6 +91,19 @@ def test_the_broker_user_reaches_no_feature(redis_users: RedisUsers) -> None:
 @pytest.mark.parametrize("user", ["airflow", "bidwright", "bidwright_reader", "health"])
 def test_no_user_rules_the_server(redis_users: RedisUsers, user: str, command: str) -> None:
     assert refused(redis_users.connect(user), command, *RULES[command])
+
+
+@pytest.mark.parametrize("user", ["bidwright", "bidwright_reader", "health"])
+def test_no_user_but_the_brokers_runs_a_script(redis_users: RedisUsers, user: str) -> None:
+    assert refused(redis_users.connect(user), "EVAL", "return 1", 0)
+
+
+def test_a_script_of_the_broker_reaches_no_more_than_its_user(redis_users: RedisUsers) -> None:
+    """Celery gives its lock back by one."""
+    broker = redis_users.connect("airflow")
+    for call in ("redis.call('HGETALL', KEYS[1])", "redis.call('CONFIG', 'GET', 'dir')", "redis.call('FLUSHALL')"):
+        with pytest.raises(ResponseError, match=r"can't run this command|no permissions|not allowed"):
+            broker.eval(f"return {call}", 1, KEY)
 
 
 def test_who_does_not_say_who_he_is_may_do_nothing_and_a_health_check_may_ping(redis_users: RedisUsers) -> None:
