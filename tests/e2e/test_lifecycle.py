@@ -139,6 +139,7 @@ def test_the_page_in_the_web_ui_shows_champion_days_and_evidence(demo: Any, page
         assert frame.locator(f"a:has-text('{day}')").count() >= 1
     for figure in ("Spend", "Bookings", "Profit", "Share of O2"):
         drawn = frame.get_by_role("img", name=f"{figure}:")
+        drawn.locator("canvas").wait_for()  # the script draws after the page has come
         assert drawn.is_visible() and drawn.locator("canvas").count() == 1
     frame.locator(f"a:has-text('decision {live.decision_id}')").first.click()
     frame.locator(f"h1:has-text('Decision {live.decision_id}')").wait_for()
