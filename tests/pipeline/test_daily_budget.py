@@ -69,7 +69,7 @@ def open_world(home: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> 
     found = decisions.record(db, decision, AT)
     champion.move(db, market, digest=LIVE, expected_generation=0, decision_id=found, day=day, at=AT)
     monkeypatch.setattr("ml.promotion.bundle.read_bundle", lambda *_: Bundle(LIVE, {}, {}))
-    monkeypatch.setattr("ml.promotion.bundle.load_models", lambda _: {"value": "the model"})
+    monkeypatch.setattr("ml.promotion.bundle.load_models", lambda _, **_types: {"value": "the model"})
     monkeypatch.setattr(publish, "build_bids", world.build)
     monkeypatch.setattr(switched, "build_bids", world.build)
     return world

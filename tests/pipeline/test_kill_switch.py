@@ -123,7 +123,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     it.promote(LIVE, it.days[0])
     models = {"value": "the model", "value_baseline": "the baseline"}
     monkeypatch.setattr("ml.promotion.bundle.read_bundle", lambda *_: Bundle(LIVE, {}, {}))
-    monkeypatch.setattr("ml.promotion.bundle.load_models", lambda _: dict(models))
+    monkeypatch.setattr("ml.promotion.bundle.load_models", lambda _, **_types: dict(models))
     monkeypatch.setattr(publish, "build_bids", it.build)
     monkeypatch.setattr(switched, "build_bids", it.build)
     return it
