@@ -43,7 +43,7 @@ class Lived:
     """The pid that trained."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lived() -> Iterator[Lived]:
     """`make cluster` through a market day, in which the worker that trains is killed while it trains."""
     try:
