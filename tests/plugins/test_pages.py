@@ -240,6 +240,24 @@ def test_a_check_without_a_report_says_so(api: Any, lived: Platform) -> None:
     assert "left no HTML report" in page.text
 
 
+def test_the_largest_kinds_of_space_stand_on_the_overview(
+    api: Any, lived: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml import status
+
+    told = status.overview(lived, days=7)
+    kinds = {
+        name: {"files": 1, "bytes": size} for name, size in (("clicks", 3), ("bookings", 1), ("hotels", 2), ("runs", 4))
+    }
+    kinds = {name: {**figures, "bytes": figures["bytes"] * 1_000_000} for name, figures in kinds.items()}
+    space = {"at": "2026-03-02T05:30:00+00:00", "bytes": 10_000_000, "kinds": kinds}
+    monkeypatch.setattr(status, "overview", lambda *_, **__: told | {"space": space})
+    page = re.sub(r"\s+", " ", api.get(f"{BASE}/").text)
+    assert "10 MB" in page
+    assert "runs 4.0, clicks 3.0, hotels 2.0" in page
+    assert "bookings 1.0" not in page
+
+
 def test_a_mistake_of_ours_shows_no_details(api: Any, empty: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     from ml import status
 
