@@ -103,5 +103,5 @@ def test_two_markets_share_a_redis_under_names_of_their_own(settings: Settings, 
 
 def test_a_redis_that_does_not_answer_is_said_in_one_sentence(built: Lake, settings: Settings) -> None:
     store = opened(settings, built, 1)
-    with pytest.raises(StoreUnavailable, match="the Redis 127.0.0.1:1 cannot be used"):
+    with pytest.raises(StoreUnavailable, match=r"the Redis 127\.0\.0\.1:1 cannot be used"):
         store.materialize(LAST, LAST)
