@@ -41,7 +41,7 @@ def keep_secrets(folder: Path) -> Secrets:
             session=secrets.token_urlsafe(48),
             password=secrets.token_urlsafe(12),
         )
-        _write_private(file, json.dumps(asdict(made)))
+        write_private(file, json.dumps(asdict(made)))
         return made
 
 
@@ -55,7 +55,7 @@ def environment(home: Path, *, port: int) -> dict[str, str]:
     folder = home / "airflow"
     kept = keep_secrets(folder)
     passwords = folder / "passwords.json"
-    _write_private(passwords, json.dumps({USER: kept.password}))
+    write_private(passwords, json.dumps({USER: kept.password}))
     return surroundings() | {
         "AIRFLOW_HOME": str(folder),
         "BIDWRIGHT_HOME": str(home),
@@ -138,7 +138,8 @@ def airflow_argv(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "airflow", *arguments]
 
 
-def _write_private(file: Path, text: str) -> None:
+def write_private(file: Path, text: str) -> None:
+    """Write a file that its owner alone may read, in place of one that is there: whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(file.name + ".new")
     temporary.unlink(missing_ok=True)

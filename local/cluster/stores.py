@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from local.airflow import REPOSITORY
+from local.airflow import REPOSITORY, write_private
 from local.cluster.places import BUCKET, Ports
 from local.ports import LOOPBACK
 from local.supervisor import Service, Started, is_running
@@ -138,8 +138,8 @@ def prepare_redis(folder: Path, ports: Ports, secrets: Mapping[str, str]) -> Non
     """Write Redis' settings and the users of docker/redis/users.acl.template, for its owner's eyes only."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     acl = folder / "users.acl"
-    _private(acl, Template(REDIS_USERS.read_text()).substitute(secrets))
-    _private(folder / "redis.conf", _REDIS_CONF.format(host=LOOPBACK, port=ports.redis, folder=folder, acl=acl))
+    write_private(acl, Template(REDIS_USERS.read_text()).substitute(secrets))
+    write_private(folder / "redis.conf", _REDIS_CONF.format(host=LOOPBACK, port=ports.redis, folder=folder, acl=acl))
 
 
 def redis(program: Path, folder: Path, log: Path) -> Service:
@@ -205,12 +205,3 @@ def _postgres_program(name: str) -> Path | None:
     """From Debian's folder of the newest version, else from PATH."""
     newest = max(_DEBIAN.glob(f"*/bin/{name}"), key=lambda path: float(path.parent.parent.name), default=None)
     return newest or _which(name)
-
-
-def _private(file: Path, text: str) -> None:
-    temporary = file.with_name(file.name + ".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-    temporary.replace(file)

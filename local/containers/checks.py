@@ -133,7 +133,7 @@ def _by_dag(runs: list[DagRun]) -> dict[str, int]:
 def question(compose: Compose, day: date) -> dict[str, Any]:
     """A search such as was made on a market day, from the lake."""
     answer: dict[str, Any] = json.loads(
-        compose.exec("worker-default", "python", "-c", _QUESTION, day.isoformat()).strip().splitlines()[-1]
+        compose.run_in("worker-default", "python", "-c", _QUESTION, day.isoformat()).strip().splitlines()[-1]
     )
     return answer
 
@@ -201,7 +201,7 @@ def refused(compose: Compose) -> list[str]:
         StoreUnavailable: it could.
     """
     for service, what, code in FORBIDDEN:
-        if compose.exec(service, "python", "-c", _TRY.format(code=code)).strip() != "refused":
+        if compose.run_in(service, "python", "-c", _TRY.format(code=code)).strip() != "refused":
             raise StoreUnavailable(f"the container {service} can {what}")
     return [f"{service}: {what}" for service, what, _ in FORBIDDEN]
 

@@ -101,7 +101,7 @@ class Compose:
         argv += [part for profile in self.profiles for part in ("--profile", profile)]
         return _run([*argv, *arguments], self.environment(), quiet=quiet, check=check)
 
-    def exec(self, service: str, *arguments: str) -> str:
+    def run_in(self, service: str, *arguments: str) -> str:
         """The output of a command in a service's container, with the service's own settings."""
         return self.run("exec", "-T", service, "with-settings", *arguments, quiet=True)
 

@@ -159,7 +159,9 @@ def _use(smoke: Smoke) -> None:
     """Import a history, live through one market day, ask for a bid, look at the pages."""
     first, last = HISTORY
     with smoke.step("history imported"):
-        smoke.compose.exec("worker-default", "bidwright", "history", "--from", str(first), "--to", str(last), "--json")
+        smoke.compose.run_in(
+            "worker-default", "bidwright", "history", "--from", str(first), "--to", str(last), "--json"
+        )
     with smoke.step("market day through Airflow"):
         smoke.found["day"] = checks.live_through(smoke.port("AIRFLOW_PORT_HERE"), smoke.secrets, DAY)
     with smoke.step("bid through the proxy"):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ml.backup.manifest import BLOBS_LISTING, LAKE_LISTING, MANIFEST, SIGNATURE, File, Left, Manifest, Table
+from ml.backup.manifest import BLOBS_LISTING, LAKE_LISTING, MANIFEST, SIGNATURE, Left, Manifest, Table
 from ml.core.code import source_digest
 from ml.core.digests import canonical_json, digest_bytes
 from ml.core.errors import CorruptArtefact, NoData, UsageError
@@ -18,6 +18,7 @@ from ml.ledger.inventory import Inventory, inventory
 from ml.ledger.publications import SERVING, Publication
 from ml.ledger.upkeep import EVERY_MARKET, Upkeep
 from ml.promotion.bundle import read_bundle
+from ml.promotion.manifest import Entry
 
 if TYPE_CHECKING:
     from ml.lake.blobs import BlobStore
@@ -31,7 +32,7 @@ _ATTEMPTS = 3
 class _Draft:
     """What has been copied so far."""
 
-    files: dict[str, File] = field(default_factory=dict)
+    files: dict[str, Entry] = field(default_factory=dict)
     left_out: list[Left] = field(default_factory=list)
     bundles: list[str] = field(default_factory=list)
     moved: bool = False
@@ -140,7 +141,7 @@ def _bundle(platform: Platform, place: BlobStore, digest: str, draft: _Draft) ->
         for key in copied:
             place.delete(key)
         return
-    draft.files |= {key: File(digest_bytes(data), len(data)) for key, data in copied.items()}
+    draft.files |= {key: Entry(digest_bytes(data), len(data)) for key, data in copied.items()}
     draft.bundles.append(digest)
 
 
@@ -200,4 +201,4 @@ def _packed(data: bytes) -> bytes:
 
 def _put(place: BlobStore, name: str, data: bytes, draft: _Draft) -> None:
     place.put(name, data)
-    draft.files[name] = File(digest_bytes(data), len(data))
+    draft.files[name] = Entry(digest_bytes(data), len(data))

@@ -10,6 +10,7 @@ from typing import Any
 from ml.core.digests import canonical_json
 from ml.core.errors import CorruptArtefact
 from ml.lake.blobs import check_key
+from ml.promotion.manifest import Entry
 
 MANIFEST = "backup.json"
 SIGNATURE = "backup.signature.json"
@@ -18,14 +19,6 @@ MAX_MANIFEST_BYTES = 64 << 20
 LAKE_LISTING, BLOBS_LISTING = "listing/lake.jsonl.gz", "listing/blobs.jsonl.gz"
 
 _WHAT = "bidwright backup"
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of the backup: the SHA-256 of its bytes, and how many they are."""
-
-    sha256: str
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ class Manifest:
     tables: Mapping[str, Table]
     parts: Mapping[str, tuple[str, ...]]
     bundles: tuple[str, ...]
-    files: Mapping[str, File]
+    files: Mapping[str, Entry]
     left_out: tuple[Left, ...]
 
     def to_bytes(self) -> bytes:
@@ -89,7 +82,7 @@ class Manifest:
                 raise refused(f"{MANIFEST} is not that of a backup")
             if (version := said.pop("format_version")) != FORMAT_VERSION:
                 raise refused(f"it has the format version {version!r}; this code reads {FORMAT_VERSION}")
-            files = {check_key(name): File(**entry) for name, entry in said.pop("files").items()}
+            files = {check_key(name): Entry(**entry) for name, entry in said.pop("files").items()}
             tables = {name: Table(dict(columns), int(rows)) for name, columns, rows in said.pop("tables")}
             parts = {name: tuple(names) for name, names in said.pop("parts").items()}
             left = tuple(Left(**one) for one in said.pop("left_out"))
