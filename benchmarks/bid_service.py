@@ -66,6 +66,8 @@ def rate(asked: Asked) -> dict[str, Figure]:
             load = open_loop(service.address, service.requests(), steady((RATE, asked.lasts(600, quick=3))))
         logged = service.drained()["logged"] - before
     answered = load.statuses.get(200, 0)
+    late = int(((load.status == 200) & (load.latency_ms > asked.deadline_ms)).sum())
+    sys.stderr.write(f"rate: answers by status {load.statuses}\n")
     return {
         "rate_p50": figure([load.percentile_ms(0.5)], "ms", limit=0.6),
         "rate_p99": figure([load.percentile_ms(0.99)], "ms", limit=5.0),
@@ -73,6 +75,7 @@ def rate(asked: Asked) -> dict[str, Figure]:
         "rate_max": figure([load.percentile_ms(1.0)], "ms"),
         "rate_requests": figure([len(load.due)], "requests"),
         "rate_errors": figure([load.errors()], "requests", limit=0.0),
+        "rate_late": figure([late], "answers after the deadline"),
         "rate_events_lost": figure([answered - logged], "events", limit=0.0),
     }
 

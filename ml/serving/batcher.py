@@ -23,7 +23,7 @@ from ml.serving.limits import Limits
 from ml.serving.messages import BidRequest, decode_request
 from ml.serving.metrics import Counters
 from ml.serving.shadow import Shadow
-from ml.serving.shedding import Shedding, is_one_request
+from ml.serving.shedding import PlainRequests, Shedding
 from ml.serving.spans import tell
 from ml.serving.spending import Spending
 
@@ -70,6 +70,8 @@ class Batcher:
         self._now_us = now_us
         self._queue: deque[Exchange] = deque()
         self._due = False
+        self._before: tuple[int, float] | None = None
+        self._plain = PlainRequests(_START)
         self._traces = Traces()
         self._traced = tracing.on()
 
@@ -96,7 +98,7 @@ class Batcher:
 
         Nobody is asked for credentials here: who has none learns only that there is much to do.
         """
-        if self.shedding.admits(len(self._queue), now) or not is_one_request(data, _START):
+        if self.shedding.admits(len(self._queue), now) or not self._plain.is_one(data):
             return None
         self._counters.shed += 1
         self._counters.answered(429)
@@ -105,18 +107,26 @@ class Batcher:
     def _flush(self) -> None:
         queue = self._queue
         began = monotonic()
+        if self._before is not None:
+            # Who waits, waits for what was read and refused between two batches, too.
+            self.shedding.decided(self._before[0], began - self._before[1])
         batch = [queue.popleft() for _ in range(min(len(queue), self._limits.batch))]
+        decided = 0
         try:
-            self._decide(batch, began)
+            decided = self._decide(batch, began)
         finally:
             if queue:
                 # The loop reads the connections in between: what came meanwhile may be shed at once.
+                self._before = (decided, began) if decided else None
                 self._loop.call_soon(self._flush)
             else:
-                self._due = False
+                self._due, self._before = False, None
+                if decided:
+                    self.shedding.decided(decided, monotonic() - began)
                 self.shedding.empty(began)
 
-    def _decide(self, batch: list[Exchange], began: float) -> None:
+    def _decide(self, batch: list[Exchange], began: float) -> int:
+        """Decide, log and answer; how many were decided."""
         live, deadline_s = self.live, self._limits.deadline_s
         asked: list[tuple[Exchange, BidRequest]] = []
         requests: list[BidRequest] = []
@@ -160,10 +170,9 @@ class Batcher:
             self._events.append(decisions)
         for exchange, body in answers:
             exchange.reply(200, body)
-        if requests:
-            self.shedding.decided(len(requests), monotonic() - began)
-            if live.shadow is not None:
-                self.shadow.offer(live, decisions[: len(requests)])
+        if requests and live.shadow is not None:
+            self.shadow.offer(live, decisions[: len(requests)])
+        return len(requests)
 
     def _told(
         self,
