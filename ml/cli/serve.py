@@ -30,6 +30,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, wait: bool
         UsageError: there are no credentials to tell callers by, TLS is set half, or the port cannot be had.
     """
     from ml.serving import auth
+    from ml.serving.follower import following
     from ml.serving.pacemaker import pacing
     from ml.serving.workers import Workers, listen
 
@@ -54,7 +55,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, wait: bool
                 told = True
                 _show(url, state, settings, token=bool(guard.token), as_json=as_json)
 
-        with pacing(settings, platform.clock) as paced:
+        with following(settings), pacing(settings, platform.clock) as paced:
             Workers(listener, count=count, home=settings.home, paced=paced, changed=tell).run()
 
 

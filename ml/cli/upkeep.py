@@ -1,4 +1,4 @@
-"""The commands that keep the platform itself in order: migrate, doctor, backup, restore and clean-up."""
+"""The commands that keep the platform itself in order: migrate, doctor, backup, restore, clean-up and copy-online."""
 
 from __future__ import annotations
 
@@ -89,6 +89,20 @@ def clean_up(
     output.show_json(result) if json else output.show_mapping("would be removed" if dry_run else "removed", result)
 
 
+def copy_online(json: Json = False) -> None:
+    """Copy the online features from Redis to this machine, where they changed; `bidwright serve` does so by itself."""
+    from ml.features.online_copy import copy_online as use
+
+    platform = open_platform()
+    copied = use(platform.settings, platform.lake)
+    if json:
+        output.show_json({"redis": copied.redis, "written": copied.written, "entities": dict(copied.entities)})
+    elif not copied.entities:
+        output.show_line(f"nothing new in Redis {copied.redis}")
+    else:
+        output.show_mapping(f"copied from Redis {copied.redis}", copied.entities)
+
+
 def _open(platform: Any, place: str, cache: str) -> Any:
     from ml.lake.blobs import open_blobs
 
@@ -113,6 +127,7 @@ COMMANDS = (
     ("doctor", doctor, "bidwright doctor"),
     ("backup", backup, "bidwright backup --to s3://backups/2026-03-02 --json"),
     ("clean-up", clean_up, "bidwright clean-up --dry-run --json"),
+    ("copy-online", copy_online, "bidwright copy-online --json"),
     ("restore", restore, "bidwright restore --from s3://backups/2026-03-02 --json"),
 )
 """Name, function and example of each."""

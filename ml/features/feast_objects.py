@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from ml.core.digests import digest_bytes
 from ml.core.errors import StoreUnavailable
 from ml.features.build import market_views
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureView
 from ml.features.feast_import import light_import
+from ml.features.redis_check import project_of
 from ml.lake.lake import Lake
 from ml.lake.local import LocalBlobs
 
@@ -45,7 +45,7 @@ def feast_config(home: Path, market: str, *, redis: str = "", writer: str = "") 
     if redis:
         # Feast would leave out a row that is not later than what is there, so that a correction of the same day never came
         # through. What reaches the store here is the newest of each entity, never of the future, from one writer a view.
-        values["project"] = f"{values['project']}_{digest_bytes(market.encode())[:12]}"  # several markets may share it
+        values["project"] = project_of(market)
         values["online_store"] = {"type": "redis", "connection_string": _patient(redis), "skip_dedup": True}
         del values["batch_engine"]
     folder = registry.parent

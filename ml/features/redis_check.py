@@ -1,8 +1,10 @@
-"""Whether the Redis that the settings name takes a write, before anything rests on it; in one sentence where it does not."""
+"""The Redis that the settings name, beside Feast: whether it takes a write, how often features were written, and its errors."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ml.core.digests import digest_bytes
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 10.0
 _KEEP_S = 10
+_MARK = "mark."
 
 _LOGIN = ("refused the login", "check the user and the password in BIDWRIGHT_REDIS")
 _REPLICA = ("is a replica that takes no writes", "name the primary in BIDWRIGHT_REDIS, or promote this one")
@@ -50,15 +53,39 @@ def check_redis(connection: str, market: str) -> str:
     Raises:
         StoreUnavailable: it cannot be reached, refuses the login, or takes no writes.
     """
+    with redis_client(connection) as (client, where):
+        client.set(f"probe.{project_of(market)}", b"1", ex=_KEEP_S)
+    return f"Redis {where} takes writes"
+
+
+def project_of(market: str) -> str:
+    """The market's name in a Redis that several may share: Feast's keys end with it."""
+    return f"bidwright_{digest_bytes(market.encode())[:12]}"
+
+
+def note_written(connection: str, market: str) -> None:
+    """Say that features were written: whoever keeps a copy fetches them (`ml.features.online_copy`); errors as `check_redis`."""
+    with redis_client(connection) as (client, _):
+        client.incr(_MARK + project_of(market))
+
+
+def times_written(connection: str, market: str) -> int:
+    """How often `note_written` was called, 0 in a Redis that knows nothing of it; errors as `check_redis`."""
+    with redis_client(connection) as (client, _):
+        return int(client.get(_MARK + project_of(market)) or 0)
+
+
+@contextmanager
+def redis_client(connection: str) -> Iterator[tuple[Any, str]]:
+    """A client of the first node, and where that is; its errors become StoreUnavailable, in one sentence."""
     from redis import Redis, RedisError
 
     host, options = _parse(connection)
     where = f"{host['host']}:{host['port']}"
-    client = Redis(
-        **host, **options, socket_connect_timeout=_TIMEOUT_S, socket_timeout=_TIMEOUT_S, single_connection_client=False
-    )
+    patience = {"socket_connect_timeout": _TIMEOUT_S, "socket_timeout": _TIMEOUT_S}
+    client = Redis(**host, **(patience | options))
     try:
-        client.set(f"probe.bidwright_{digest_bytes(market.encode())[:12]}", b"1", ex=_KEEP_S)
+        yield client, where
     except RedisError as error:
         what, advice = _meaning(error)
         raise StoreUnavailable(
@@ -66,7 +93,6 @@ def check_redis(connection: str, market: str) -> str:
         ) from error
     finally:
         client.close()
-    return f"Redis {where} takes writes"
 
 
 def _meaning(error: Exception) -> tuple[str, str]:

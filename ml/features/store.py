@@ -23,7 +23,7 @@ from ml.features.build import market_views
 from ml.features.definitions import CREATED_TIMESTAMP, EVENT_TIMESTAMP, FeatureView
 from ml.features.feast_import import light_import
 from ml.features.feast_objects import feast_config, feast_objects, mirror
-from ml.features.redis_check import check_redis
+from ml.features.redis_check import check_redis, note_written
 from ml.lake.lake import Lake
 
 with light_import():
@@ -90,6 +90,8 @@ class FeatureStore:
             self._refuse_future(view, first=start, last=last)
         with _clear_errors():
             self._feast.materialize(start_date=known_by(start), end_date=known_by(last), feature_views=names)
+        if self._redis:
+            note_written(self._redis, self._lake.market)
 
     def read_online(self, view: str, entities: pd.DataFrame, *, day: date | None = None) -> pd.DataFrame:
         """The online features of entities.
