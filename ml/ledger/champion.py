@@ -60,13 +60,13 @@ def move(
             champion.
     """
     with writing(store) as session:
-        if (done := _moved_by(session, decision_id)) is not None:
+        if (done := moved_by(session, decision_id)) is not None:
             return _same(done, market, digest)
         _justify(session, market, digest, expected_generation, decision_id)
         _keep_history(session, market, expected_generation, day)
         if not _compare_and_set(session, market, expected_generation):
             # A copy of this very task may have committed between the first look and the write.
-            if (done := _moved_by(session, decision_id)) is not None:
+            if (done := moved_by(session, decision_id)) is not None:
                 return _same(done, market, digest)
             raise StaleGeneration(
                 f"the champion of {market} is no longer at generation {expected_generation}",
@@ -108,7 +108,8 @@ def _first(session: Session, query: Select[PromotionRow]) -> Champion | None:
     return None if row is None else _champion(row)
 
 
-def _moved_by(session: Session, decision_id: int) -> Champion | None:
+def moved_by(session: Session, decision_id: int) -> Champion | None:
+    """The champion that a decision made, whether or not it still is; None where the decision moved nothing."""
     return _first(session, select(PromotionRow).where(PromotionRow.decision_id == decision_id))
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from ml.core.digests import Digest
-from ml.core.errors import StaleGeneration, UsageError
+from ml.core.errors import PermanentError, StaleGeneration, UsageError
 from ml.ledger import bars, champion, decisions
 from ml.ledger.database import Store, reading, writing
 from ml.ledger.rollout_tables import RolloutEventRow, RolloutMeasureRow, RolloutRow
@@ -113,6 +113,9 @@ def enqueue(store: Store, *, decision_id: int, policy_digest: Digest, at: dateti
     """Let the candidate of a decision wait for its turn. The same decision again returns its rollout as it stands.
 
     Candidates of the market that still wait are superseded: the newest is the one worth trying.
+
+    Raises:
+        PermanentError: the decision has moved the champion already; there is nothing left to try.
     """
     with writing(store) as session:
         decision = decisions.get(session, decision_id)
@@ -128,6 +131,13 @@ def enqueue(store: Store, *, decision_id: int, policy_digest: Digest, at: dateti
         query = select(RolloutRow).where(RolloutRow.first_decision_id == decision_id)
         rollout = _rollout(session.scalars(query).one())
         if added:
+            if champion.moved_by(session, decision_id) is not None:
+                raise PermanentError(
+                    f"decision {decision_id} made {decision.candidate[:12]} champion of {decision.market} already",
+                    left="no rollout was begun",
+                    next="judge the candidate again if it is to be tried once more: bidwright promote --day "
+                    f"{decision.day.isoformat()}",
+                )
             _event(session, rollout, at)
             for other in queued(session, decision.market):
                 if other.id != rollout.id:

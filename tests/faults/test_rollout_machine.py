@@ -83,7 +83,8 @@ class Rollouts(RuleBasedStateMachine):
     @precondition(lambda self: self.decided)
     @rule(data=st.data())
     def start(self, data: st.DataObject) -> None:
-        enqueue(self.db, decision_id=data.draw(st.sampled_from(self.decided)), policy=QUICK, at=self.clock.now())
+        with suppress(PermanentError):  # a decision that moved the champion has been carried out
+            enqueue(self.db, decision_id=data.draw(st.sampled_from(self.decided)), policy=QUICK, at=self.clock.now())
 
     @precondition(lambda self: self.decided)
     @rule(data=st.data())
@@ -199,6 +200,25 @@ def test_the_invariants_hold_whatever_happens_in_whatever_order(template: Path) 
             max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_a_decision_that_moved_the_champion_begins_no_rollout(template: Path, tmp_path: Path) -> None:
+    """Promoted at once, rolled back, and offered to a canary by the same decision: that decision has had its effect."""
+    shutil.copyfile(template, tmp_path / "ledger.db")
+    db = Database.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    digest = digest_json(["candidate", 0])
+    versions.register(db, versions.Version(digest, MARKET, DAY, "blob", digest, DAY, {}, ""), AT)
+    decision = judge_candidate(
+        db, market=MARKET, day=DAY, candidate=digest, evidence=Evidence(DAY, digest, 2), policy=POLICY,
+        approval="never", at=AT,
+    )  # fmt: skip
+    decision_id = int(decision.id or 0)
+    move_champion(db, decision_id=decision_id, day=DAY, at=AT)
+    with pytest.raises(PermanentError, match="champion of machine already"):
+        enqueue(db, decision_id=decision_id, policy=QUICK, at=AT)
+    assert rollouts.queued(db, MARKET) == []
+    assert invariants(db, MARKET) == []
+    db.close()
 
 
 def test_a_third_automatic_rollback_freezes_the_market_until_a_person_lifts_it(template: Path, tmp_path: Path) -> None:
