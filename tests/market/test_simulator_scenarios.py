@@ -240,9 +240,11 @@ def test_scenarios_add_up(calm: Resolved) -> None:
     assert both.outcomes["conversion"].mean() == pytest.approx(0.7 * war.outcomes["conversion"].mean(), rel=1e-3)
 
 
-def test_the_shock_day_is_a_price_war() -> None:
+def test_the_shock_day_is_a_price_war(tmp_path: Path) -> None:
     day = ONSET.isoformat()
-    shock, war = load_settings(simulator_shock_day=day), load_settings(simulator_scenarios=[f"price_war@{day}"])
+    # In a folder of its own: that of a demo has settings of this kind.
+    shock = load_settings(home=tmp_path, simulator_shock_day=day)
+    war = load_settings(home=tmp_path, simulator_scenarios=[f"price_war@{day}"])
     assert scenarios_of(shock) == scenarios_of(war) != ()
 
 
