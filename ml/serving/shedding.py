@@ -79,9 +79,9 @@ class Shedding:
 class PlainRequests:
     """Tells exactly one plain request that begins with `start`, so that it can be answered unparsed.
 
-    To parse a request only to refuse it would cost half of what refusing costs; even to look through its head costs a quarter, and callers
-    send the same head again, so those of late are known. Anything out of the ordinary (another framing than one Content-Length, a wish about
-    the connection, an odd line end) is left to the parser.
+    To parse a request only to refuse it would cost half of what refusing costs; even to look through its head costs a quarter,
+    and callers send the same head again, so those of late are known. Anything out of the ordinary (another framing than one
+    Content-Length, a wish about the connection, an odd line end) is left to the parser.
 
     >>> plain = PlainRequests(b"POST /x ")
     >>> plain.is_one(b"POST /x HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\n{}")
@@ -97,7 +97,9 @@ class PlainRequests:
     def is_one(self, data: bytes) -> bool:
         """Whether the bytes are that, and nothing more."""
         end = data.find(b"\r\n\r\n")
-        head = data[:end] if end >= 0 else b""
+        if end < 0:
+            return False
+        head = data[:end]
         length = self._known.get(head)
         if length is None:
             length = _length(head, self._start)

@@ -142,7 +142,7 @@ def clocks(ask: Ask, tally: Tally) -> None:
     tests(
         "faults/test_rollout_machine.py::test_the_invariants_hold_whatever_happens_in_whatever_order",
         "promotion/test_rollout.py::test_time_that_nobody_watched_is_no_time_of_a_step",
-        "features/test_redis.py::test_a_row_of_the_future_does_not_reach_redis",
+        "features/on_redis/test_store.py::test_a_row_of_the_future_does_not_reach_redis",
         proof="the clock that was handed in jumped, or the row was dated in the future",
     )(ask, tally)
 

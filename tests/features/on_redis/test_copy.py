@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,45 +10,28 @@ from redis import Redis
 
 from ml.core.errors import NoData, StoreUnavailable, UsageError
 from ml.core.settings import Settings
-from ml.core.units import days_between
-from ml.features.build import build_days, market_views
-from ml.features.definitions import FEATURE_VIEWS
 from ml.features.feast_online import EmbeddedOnlineStore
 from ml.features.online_copy import copy_online, last_copy
 from ml.features.online_place import direct_reader
 from ml.features.store import FeatureStore
 from ml.lake.lake import Lake
 from ml.market.tables import TABLES
-from tests.features.online.feast_repo import redis_server, why_no_redis
+from tests.features.on_redis.conftest import LAST, VIEW, needs_redis, opened
 
-Copy = Callable[[Path, Path], Lake]
-FIRST, LAST = date(2024, 2, 8), date(2024, 2, 12)
-VIEW = FEATURE_VIEWS["hotel_traffic"]
-
-pytestmark = pytest.mark.skipif(why_no_redis() is not None, reason=why_no_redis() or "")
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as found:
-        yield found
+pytestmark = needs_redis
 
 
 @pytest.fixture
-def writing(landed_folder: Path, copy_lake: Copy, tmp_path: Path, settings: Settings, port: int) -> FeatureStore:
+def lake(built: Lake) -> Lake:
+    """What is materialised from."""
+    return built
+
+
+@pytest.fixture
+def writing(lake: Lake, settings: Settings, port: int) -> FeatureStore:
     """The store of the machine that materialises; its Redis is empty at first."""
     Redis("127.0.0.1", port).flushall()
-    lake = copy_lake(landed_folder, tmp_path)
-    build_days(lake, market_views(lake).values(), days_between(FIRST, LAST))
-    store = FeatureStore.open(settings.model_copy(update={"redis": f"127.0.0.1:{port}"}), lake)
-    store.apply()
-    return store
-
-
-@pytest.fixture
-def lake(writing: FeatureStore) -> Lake:
-    """What it materialises from."""
-    return writing._lake
+    return opened(settings, lake, port)
 
 
 @pytest.fixture

@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pandas as pd
 import pytest
 
 from ml.core.errors import CorruptArtefact, StoreUnavailable
 from ml.core.settings import Settings
-from ml.core.units import days_between
-from ml.features.build import build_days, market_views
-from ml.features.definitions import FEATURE_VIEWS
 from ml.features.feast_objects import feast_config
 from ml.features.store import FeatureStore
 from ml.lake.lake import Lake
-from tests.features.online.feast_repo import redis_server, why_no_redis
+from tests.features.on_redis.conftest import FIRST, LAST, VIEW, needs_redis, opened
 
-Copy = Callable[[Path, Path], Lake]
-FIRST, LAST = date(2024, 2, 8), date(2024, 2, 12)
-VIEW = FEATURE_VIEWS["hotel_traffic"]
-
-pytestmark = pytest.mark.skipif(why_no_redis() is not None, reason=why_no_redis() or "")
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as found:
-        yield found
-
-
-@pytest.fixture
-def built(landed_folder: Path, copy_lake: Copy, tmp_path: Path) -> Lake:
-    lake = copy_lake(landed_folder, tmp_path)
-    build_days(lake, market_views(lake).values(), days_between(FIRST, LAST))
-    return lake
-
-
-def opened(settings: Settings, lake: Lake, port: int) -> FeatureStore:
-    store = FeatureStore.open(settings.model_copy(update={"redis": f"127.0.0.1:{port}"}), lake)
-    store.apply()
-    return store
+pytestmark = needs_redis
 
 
 def served(store: FeatureStore, lake: Lake) -> pd.DataFrame:
