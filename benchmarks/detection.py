@@ -6,6 +6,7 @@ alarm rests; stock Evidently is asked of the same days.
 
     python -m benchmarks.detection --json
     python -m benchmarks.detection --seeds 20 --quiet-days 365 --keep RUNS --bases MARKETS --write docs/detection.md
+    python -m benchmarks.detection --first-seed 107 --quiet-days 365 --write docs/detection.md   # adds a seed to the page
     python -m benchmarks.detection --only price_war,tracking_outage --quiet-days 0
 """
 
@@ -16,22 +17,38 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks.common import ROOT, Figure, run
 from benchmarks.detection_page import page
-from benchmarks.detection_summary import Found, figures, judge, quiet_table, table
+from benchmarks.detection_summary import Alarm, Found, Quiet, figures, judge, quiet, quiet_table, table
 from benchmarks.detection_truth import QUIET
-from benchmarks.detection_world import QUIET_PARTS, YEAR, Size, Watched
+from benchmarks.detection_world import BASE, QUIET_PARTS, WATCHED, YEAR, Size, Watched
 
 SEEDS, FIRST_SEED, QUIET_DAYS = 1, 101, 90
 WORKERS = 2
 """Of the default run, about a quarter of an hour on two quiet cores; the full campaign has 20 seeds and 365 quiet days."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One seed: what became of each scenario, and the parts of its quiet year."""
+
+    found: Mapping[str, Found]
+    years: Sequence[Quiet]
+
+    @classmethod
+    def of_json(cls, told: Mapping[str, Any]) -> Outcome:
+        """Read back what `asdict` made."""
+        years = [Quiet(one["days"], [Alarm(**alarm) for alarm in one["alarms"]], one["calls"]) for one in told["years"]]
+        return cls({name: Found(**one) for name, one in told["found"].items()}, years)
+
 
 Runs = Mapping[str, Mapping[int, Watched]]
 """By job and seed what was watched."""
@@ -45,11 +62,15 @@ def measure(given: argparse.Namespace) -> Mapping[str, Figure]:
     )
     with _folder(given.keep) as keep, _folder(given.bases) as bases:
         runs = campaign(names, seeds, size, keep=keep, bases=bases, workers=given.workers)
-    found, years = outcome(runs)
+    outcomes = {seed: outcome(runs, seed) for seed in seeds}
+    if given.write:
+        kept = given.write.with_suffix(".json")
+        outcomes = added(kept, outcomes, size)
+        found, years = together(outcomes)
+        given.write.write_text(page(found, years, seeds=list(outcomes), size=size, argv=sys.argv[1:], name=kept.name))
+    found, years = together(outcomes)
     told = "\n\n".join([table(found), *([quiet_table(years)] if years else [])])
     sys.stderr.write(f"{told}\n")
-    if given.write:
-        given.write.write_text(page(found, years, seeds=list(seeds), size=size, argv=sys.argv[1:]))
     return figures(found, years)
 
 
@@ -66,46 +87,74 @@ def chosen(only: Sequence[str] | None) -> list[str]:
 def campaign(names: Sequence[str], seeds: Iterable[int], size: Size, *, keep: Path, bases: Path, workers: int) -> Runs:
     """Watch every job on every seed, `workers` at once; what `keep` holds already of the same size is not watched again."""
     jobs = [QUIET, *names, *(f"{YEAR}{part}" for part in range(QUIET_PARTS if size.quiet_days else 0))]
-    runs: dict[str, dict[int, Watched]] = {name: {} for name in jobs}
-    todo = [(name, seed) for seed in seeds for name in jobs if not _file(keep, name, seed, size).exists()]
+    todo = {seed: [name for name in jobs if not _file(keep, name, seed, size).exists()] for seed in seeds}
+    asked = [seed for seed, missing in todo.items() if missing]
+    each = -(
+        -workers // max(1, len(asked))
+    )  # a process does several jobs of a seed: to import the platform takes a while
+    parts = [(seed, todo[seed][part::each]) for seed in asked for part in range(each)]
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda seed: _child("base", seed, bases, size), sorted({seed for _, seed in todo})))
-        list(pool.map(lambda job: _watch(keep, bases, job[0], job[1], size), todo))
-    for seed in seeds:
-        for name in jobs:
-            runs[name][seed] = Watched(**json.loads(_file(keep, name, seed, size).read_text()))
-    return runs
+        list(pool.map(lambda seed: _child([BASE], seed, bases, size, lambda *_: None), asked))
+        list(pool.map(lambda part: _watch(keep, bases, part[1], part[0], size), parts))
+    return {
+        name: {seed: Watched(**json.loads(_file(keep, name, seed, size).read_text())) for seed in todo} for name in jobs
+    }
 
 
-def outcome(runs: Runs) -> tuple[dict[str, list[Found]], list[Watched]]:
-    """Each scenario on each seed, held against the quiet market of the same seed; and the quiet years."""
-    years = [watched for name, of_seed in runs.items() if name.startswith(YEAR) for watched in of_seed.values()]
+def outcome(runs: Runs, seed: int) -> Outcome:
+    """Each scenario on a seed, held against the quiet market of the same seed; and its quiet year."""
+    years = [quiet(of_seed[seed]) for name, of_seed in runs.items() if name.startswith(YEAR)]
     names = [name for name in runs if name != QUIET and not name.startswith(YEAR)]
-    found = {name: [judge(name, watched, runs[QUIET][seed]) for seed, watched in runs[name].items()] for name in names}
-    return found, years
+    return Outcome({name: judge(name, runs[name][seed], runs[QUIET][seed]) for name in names}, years)
 
 
-def _watch(keep: Path, bases: Path, name: str, seed: int, size: Size) -> None:
-    told = _child(name, seed, bases, size)
-    path = _file(keep, name, seed, size)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(told)
-    unfinished.replace(path)
-    sys.stderr.write(f"seed {seed} {name}: {json.loads(told)['seconds']:.0f} s\n")
+def together(outcomes: Mapping[int, Outcome]) -> tuple[dict[str, list[Found]], list[Quiet]]:
+    """By scenario what became of it on each seed, and the parts of all quiet years."""
+    names = dict.fromkeys(name for one in outcomes.values() for name in one.found)
+    found = {name: [one.found[name] for one in outcomes.values() if name in one.found] for name in names}
+    return found, [part for one in outcomes.values() for part in one.years]
 
 
-def _child(name: str, seed: int, bases: Path, size: Size) -> str:
+def added(path: Path, new: Mapping[int, Outcome], size: Size) -> dict[int, Outcome]:
+    """The outcomes that a file holds with new ones in their places, by seed, and written back; of another size it is begun anew."""
+    held = json.loads(path.read_text()) if path.exists() else {}
+    every = dict(new)
+    if held.get("size") == asdict(size):
+        every |= {int(seed): Outcome.of_json(one) for seed, one in held["seeds"].items() if int(seed) not in new}
+    every = dict(sorted(every.items()))
+    told = {"size": asdict(size), "seeds": {str(seed): asdict(one) for seed, one in every.items()}}
+    path.write_text(f"{json.dumps(told, separators=(',', ':'))}\n".replace('"},', '"},\n'))
+    return every
+
+
+def _watch(keep: Path, bases: Path, names: Sequence[str], seed: int, size: Size) -> None:
+    def watched(name: str, told: str) -> None:
+        path = _file(keep, name, seed, size)
+        unfinished = path.with_suffix(".part")
+        unfinished.write_text(told)
+        unfinished.replace(path)
+        sys.stderr.write(f"seed {seed} {name}: {json.loads(told)['seconds']:.0f} s\n")
+
+    _child(names, seed, bases, size, watched)
+
+
+def _child(names: Sequence[str], seed: int, bases: Path, size: Size, watched: Callable[[str, str], None]) -> None:
+    """Do these jobs in a process of their own; `watched` is told the name of each, and what it watched, when it is done."""
     base = bases / f"{seed}-{digest_of(replace(size, days=0, quiet_days=0, peer_every=0))}"
-    command = [sys.executable, "-m", "benchmarks.detection_world", name, str(seed), str(base)]
-    done = subprocess.run(
+    command = [sys.executable, "-m", "benchmarks.detection_world", ",".join(names), str(seed), str(base)]
+    with subprocess.Popen(
         [*command, json.dumps(asdict(size))],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
-    )
-    return (done.stdout.strip().splitlines() or [""])[-1]
+    ) as child:
+        for line in child.stdout or ():
+            name, told, watching = line.partition(WATCHED)
+            if told:
+                watched(name, watching.strip())
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {child.returncode}; what was watched is kept")
 
 
 def _file(keep: Path, name: str, seed: int, size: Size) -> Path:
@@ -157,7 +206,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder for the markets themselves, which a change of the judgement leaves as they are",
     )
-    parser.add_argument("--write", type=Path, help="write the page of the docs to this file")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        help="write the page of the docs to this file; beside it, as .json, are the seeds of all runs",
+    )
 
 
 if __name__ == "__main__":

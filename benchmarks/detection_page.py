@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from benchmarks.common import machine
-from benchmarks.detection_summary import Found, quiet_table, table
-from benchmarks.detection_world import QUIET_PARTS, SETTLING_DAYS, Size, Watched
+from benchmarks.detection_summary import Found, Quiet, quiet_table, table
+from benchmarks.detection_world import QUIET_PARTS, SETTLING_DAYS, Size
 
 _PAGE = """# How soon it is noticed
 
@@ -15,7 +15,8 @@ Made by
 
     {command}
 
-on {cpus} cores and {memory} GiB, seeds {seeds}, {opportunities} searches a day. Misses stay in the tables.
+on {cpus} cores and {memory} GiB; {opportunities} searches a day. Seeds: {seeds}. A run adds its seeds to those of runs before it, which
+`{name}` holds. Misses stay in the tables.
 
 ## The scenarios
 
@@ -53,21 +54,23 @@ Features are built in bulk, so that what is served online is compared nowhere he
 
 def page(
     found: Mapping[str, Sequence[Found]],
-    years: Sequence[Watched],
+    years: Sequence[Quiet],
     *,
     seeds: Sequence[int],
     size: Size,
     argv: Sequence[str],
+    name: str,
 ) -> str:
-    """The page of these outcomes, made by this command line."""
+    """The page of these outcomes, made by this command line, with the name of the file that has them."""
     from benchmarks.detection_truth import RIGHT
 
     here, absent = machine(), [f"`{name}`" for name in RIGHT if name not in found]
     return _PAGE.format(
         command=f"python -m benchmarks.detection {shlex.join(argv)}".rstrip(),
+        name=name,
         cpus=here["cpus"],
         memory=here["memory_gib"],
-        seeds=f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]),
+        seeds=", ".join(map(str, seeds)),
         opportunities=f"{size.opportunities:,}",
         settling=SETTLING_DAYS,
         days=size.days,

@@ -1,8 +1,9 @@
-"""Rows that are read once for many days of judging; a part of `benchmarks.detection`.
+"""Rows that are read once for many days of judging, and predicted once; a part of `benchmarks.detection`.
 
 The product reads a day's rows, and those of the months before it, for that day alone. A campaign judges the days one after
-another: here each table is read once up to the last of them, and every day is handed what was known by its end. What is
-judged, and how, is the product's own; a test holds that the answers are the same.
+another: here each table is read once up to the last of them, and every day is handed what was known by its end. What a
+champion says of a row it says once, since a row's prediction does not depend on which others are there. What is judged, and
+how, is the product's own; a test holds that the answers are the same.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pandas as pd
 
 from ml.core.units import day_start, known_by
 
 _FACTS_DAYS = 63
+_NUMBER = "number_in_campaign"
+"""A column that numbers the rows of all kept tables, each another number."""
 
 
 @contextmanager
@@ -32,6 +36,9 @@ def read_once(first: date, last: date) -> Iterator[None]:
         stack.enter_context(patch("ml.evaluation.rows.traffic_share", kept.traffic_share))
         stack.enter_context(patch("ml.features.tally.ranges", kept.ranges))
         stack.enter_context(patch("ml.steps.watch_series.read_facts", kept.read_facts))
+        said = _Said()
+        stack.enter_context(patch("ml.promotion.bundle.load_models", said.load_models))
+        stack.enter_context(patch("ml.models.base.Task.predict", _as_method(said.predict)))
         yield
 
 
@@ -45,7 +52,7 @@ class _Kept:
         import ml.steps.watch_series
 
         rows, series = ml.features.training_set, ml.steps.watch_series
-        self.first, self.last, self._read = first, last, dict[Any, Any]()
+        self.first, self.last, self._read, self._rows = first, last, dict[Any, Any](), 0
         self._decision_rows, self._outcome_events = rows.decision_rows, rows.outcome_events
         self._opportunity_rows, self._click_rows = rows.opportunity_rows, rows.click_rows
         self._traffic_tally, self._read_facts = rows.traffic_tally, series.read_facts
@@ -55,6 +62,17 @@ class _Kept:
         if key not in self._read:
             self._read[key] = read()
         return self._read[key]
+
+    def _numbered(self, key: Any, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """As `_once`, each row with a number that no other row of any table has."""
+
+        def numbered() -> pd.DataFrame:
+            rows = read()
+            begin, self._rows = self._rows, self._rows + len(rows)
+            return rows.assign(**{_NUMBER: np.arange(begin, self._rows)})
+
+        found: pd.DataFrame = self._once(key, numbered)
+        return found
 
     def _span(self, last: date) -> date:
         """The last day that is asked for while the judged days go by, where `last` is what the first of them asks for."""
@@ -71,7 +89,7 @@ class _Kept:
         views: Collection[str] | None = None,
     ) -> pd.DataFrame:
         key = ("decisions", None if views is None else tuple(views))
-        rows = self._once(key, lambda: self._decision_rows(lake, market=market, last=self.last, views=views))
+        rows = self._numbered(key, lambda: self._decision_rows(lake, market=market, last=self.last, views=views))
         return _known_between(rows, first, last, exclude_days)
 
     def outcome_events(
@@ -94,7 +112,7 @@ class _Kept:
     ) -> pd.DataFrame:
         given: dict[str, Any] = {"views": views, "share": share, "eligible": eligible}
         until = self._span(_before(last, as_of))
-        rows = self._once(
+        rows = self._numbered(
             ("opportunities", None if views is None else tuple(views), share, eligible, until, first is None),
             lambda: self._opportunity_rows(lake, as_of=known_by(self.last), first=first, last=until, **given),
         )
@@ -113,7 +131,7 @@ class _Kept:
         views: Collection[str] | None = None,
     ) -> pd.DataFrame:
         until = self._span(_before(last, as_of))
-        rows = self._once(
+        rows = self._numbered(
             ("clicks", None if views is None else tuple(views), until, first is None),
             lambda: self._click_rows(lake, as_of=known_by(self.last), first=first, last=until, views=views),
         )
@@ -166,6 +184,56 @@ class _Kept:
     def read_facts(self, lake: Any, first: date, last: date, odd: Collection[date] = ()) -> Any:  # noqa: ARG002
         oldest = min(first, self.first - timedelta(days=_FACTS_DAYS))
         return self._once(("facts", oldest, frozenset(odd)), lambda: self._read_facts(lake, oldest, self.last, odd))
+
+
+def _as_method(function: Callable[[Any, pd.DataFrame], pd.DataFrame]) -> Any:
+    """A function that a class hands its instance to; a bound method would not be."""
+
+    def method(self: Any, rows: pd.DataFrame) -> pd.DataFrame:
+        return function(self, rows)
+
+    return method
+
+
+class _Said:
+    """What champions said of rows, by the numbers of the rows."""
+
+    def __init__(self) -> None:
+        import ml.models.base
+        import ml.promotion.bundle
+
+        self._predict, self._load = ml.models.base.Task.predict, ml.promotion.bundle.load_models
+        self._loaded = dict[Any, Any]()
+        self._said = dict[Any, dict[str, Any]]()
+
+    def load_models(self, bundle: Any) -> Any:
+        """The models of a bundle, the same objects each time."""
+        if bundle.digest not in self._loaded:
+            self._loaded[bundle.digest] = self._load(bundle)
+        return self._loaded[bundle.digest]
+
+    def predict(self, task: Any, rows: pd.DataFrame) -> pd.DataFrame:
+        """The outputs for each row; those of rows without a number, and of a model that is not kept, are computed."""
+        if (
+            _NUMBER not in rows
+            or rows.empty
+            or not any(task is one for ms in self._loaded.values() for one in ms.values())
+        ):
+            return self._predict(task, rows)
+        at = rows[_NUMBER].to_numpy()
+        on_top = "position" in rows and bool((rows["position"] == 1).all())  # auctions are asked about as if won
+        said = self._said.setdefault(
+            (id(task), on_top), {name: np.empty(0) for name in task.outputs} | {"": np.empty(0)}
+        )
+        if (short := int(at.max()) + 1 - len(said[""])) > 0:
+            said |= {name: np.concatenate([one, np.zeros(short)]) for name, one in said.items()}
+        new = said[""][at] == 0
+        if new.any():
+            answers = self._predict(task, rows[new])
+            for name in task.outputs:
+                said[name][at[new]] = answers[name].to_numpy(dtype=np.float64)
+            said[""][at[new]] = 1
+        return pd.DataFrame({name: said[name][at] for name in task.outputs}, index=rows.index)
 
 
 def _known_between(

@@ -51,6 +51,21 @@ class Found:
     peer: int | None
 
 
+@dataclass(frozen=True)
+class Quiet:
+    """What was told of a part of a quiet year: how many days it has, the alarms, and on which days stock Evidently called."""
+
+    days: int
+    alarms: Sequence[Alarm]
+    calls: Sequence[bool]
+
+
+def quiet(watched: Watched) -> Quiet:
+    """The part of a quiet year that was watched."""
+    calls = [share >= PEER_SHARE for share in watched.peer if share is not None]
+    return Quiet(len(watched.days), alarms(watched), calls)
+
+
 def alarms(watched: Watched) -> list[Alarm]:
     """Every alarm, in the order of the days."""
     found, before = [], watched.before
@@ -103,7 +118,7 @@ def _hours(watched: Watched, causes: Sequence[str]) -> float | None:
     return min(since, default=None)
 
 
-def figures(found: Mapping[str, Sequence[Found]], years: Sequence[Watched]) -> dict[str, Figure]:
+def figures(found: Mapping[str, Sequence[Found]], years: Sequence[Quiet]) -> dict[str, Figure]:
     """Of each scenario the share of seeds on which it was found, the days, the names and the money; then the quiet year.
 
     The peer is stock Evidently on the same days. What was never found has no days.
@@ -128,14 +143,14 @@ def figures(found: Mapping[str, Sequence[Found]], years: Sequence[Watched]) -> d
         made[f"{name}_lost"] = Figure(median(lost), "micros until the first alarm", runs=lost)
     if years:
         critical = _monthly(years, "critical")
-        calls = [share >= PEER_SHARE for year in years for share in year.peer if share is not None]
+        calls = [call for year in years for call in year.calls]
         peer = round(DAYS_A_MONTH * sum(calls) / len(calls), 3) if calls else None
         made["quiet_critical"] = Figure(
             round(sum(critical) / len(critical), 3), "a month", peer=peer, limit=CRITICAL_A_MONTH, runs=critical
         )
         warned = _monthly(years, "warning")
         made["quiet_warnings"] = Figure(round(sum(warned) / len(warned), 3), "a month", runs=warned)
-        made["quiet_days"] = Figure(float(sum(len(year.days) for year in years)), "days")
+        made["quiet_days"] = Figure(float(sum(year.days for year in years)), "days")
     return made
 
 
@@ -171,11 +186,11 @@ def table(found: Mapping[str, Sequence[Found]]) -> str:
     return "\n".join(lines)
 
 
-def quiet_table(years: Sequence[Watched]) -> str:
+def quiet_table(years: Sequence[Quiet]) -> str:
     """The quiet year in Markdown: a row per cause that raised an alarm, and the sums."""
-    every = [alarm for year in years for alarm in alarms(year)]
-    months = sum(len(year.days) for year in years) / DAYS_A_MONTH
-    calls = [share >= PEER_SHARE for year in years for share in year.peer if share is not None]
+    every = [alarm for year in years for alarm in year.alarms]
+    months = sum(year.days for year in years) / DAYS_A_MONTH
+    calls = [call for year in years for call in year.calls]
     lines = ["| quiet days | critical a month | warnings a month |", "|---|---:|---:|"]
     for cause in sorted({alarm.cause for alarm in every}):
         counts = [sum(a.cause == cause and a.severity == grade for a in every) for grade in ("critical", "warning")]
@@ -187,10 +202,9 @@ def quiet_table(years: Sequence[Watched]) -> str:
     return "\n".join(lines)
 
 
-def _monthly(years: Sequence[Watched], severity: str) -> tuple[float, ...]:
+def _monthly(years: Sequence[Quiet], severity: str) -> tuple[float, ...]:
     return tuple(
-        round(DAYS_A_MONTH * sum(alarm.severity == severity for alarm in alarms(year)) / len(year.days), 3)
-        for year in years
+        round(DAYS_A_MONTH * sum(alarm.severity == severity for alarm in year.alarms) / year.days, 3) for year in years
     )
 
 

@@ -32,6 +32,9 @@ QUIET_PARTS = 4
 YEAR = "year-"
 """Jobs of this name and a number judge the parts of the quiet year."""
 
+BASE, WATCHED = "base", " watched "
+"""The job that builds the base, and what stands between the name of a market and what was watched of it."""
+
 _ONSETS = (370, 405, 440, 475)
 """Days of history before the onset, by seed: another part of the year each, with its weeks of the last year known."""
 
@@ -312,19 +315,19 @@ def _instants(platform: Any, days: Sequence[date]) -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """A child: build a base, or watch one market; the last line of its output is what it watched."""
-    what, seed, base, told = arguments[0], int(arguments[1]), Path(arguments[2]), arguments[3]
+    """A child: build a base, or watch some markets; a line for each with its name, `WATCHED`, and what it watched."""
+    names, seed, base, told = arguments[0], int(arguments[1]), Path(arguments[2]), arguments[3]
     size = Size(**json.loads(told))
-    if what == "base":
+    for what in names.split(",") if names != BASE else ():
+        with TemporaryDirectory(prefix="watch-", dir=base) as folder:
+            home = Path(folder) / "home"
+            if what.startswith(YEAR):
+                watched = watch_quiet(base, home, int(what.removeprefix(YEAR)), seed, size)
+            else:
+                watched = watch_scenario(base, home, what, seed, size)
+        print(f"{what}{WATCHED}{json.dumps(watched.__dict__)}", flush=True)
+    if names == BASE:
         build_base(base, seed, size)
-        return 0
-    with TemporaryDirectory(prefix="watch-", dir=base) as folder:
-        home = Path(folder) / "home"
-        if what.startswith(YEAR):
-            watched = watch_quiet(base, home, int(what.removeprefix(YEAR)), seed, size)
-        else:
-            watched = watch_scenario(base, home, what, seed, size)
-    print(json.dumps(watched.__dict__))
     return 0
 
 

@@ -127,17 +127,16 @@ def _promised(platform: Platform, day: date, live: Champion | None, models: Mapp
     p_book = models["conversion"].predict(rows)["p_book"].to_numpy(dtype=float)
     clicked = _days_since(rows["click_known_at"], first)
     booked = _days_since(rows["booking_known_at"], first)
+    leaf, scopes = _leaves(rows)
     sums: dict[str, dict[tuple[date, Scope], float]] = {name: {} for name in names}
     for n, one in enumerate(days_between(first, day)):
         there = clicked < n + 1
         upper = completion.at(np.maximum(n + 1 - clicked[there], 0.0))
         lower = np.where(n > clicked[there], completion.at(np.maximum(n - clicked[there], 0.0)), 0.0)
-        due = np.where(there, 0.0, 0.0)
-        due[there] = p_book[there] * (upper - lower)
-        came = ((booked >= n) & (booked < n + 1)).astype(float)
-        today = np.array([one] * len(rows), dtype=object)
-        for name, value in zip(names, (due, came), strict=True):
-            sums[name] |= _by_leaf(rows, today, value)
+        due = np.bincount(leaf[there], p_book[there] * (upper - lower), len(scopes))
+        came = np.bincount(leaf[(booked >= n) & (booked < n + 1)], minlength=len(scopes))
+        for name, values in zip(names, (due, came), strict=True):
+            sums[name] |= {(one, scope): float(value) for scope, value in zip(scopes, values, strict=True)}
     return Extras(sums=sums)
 
 
@@ -152,10 +151,17 @@ def _days_since(instants: pd.Series[Any], first: date) -> Any:
 def _by_leaf(rows: pd.DataFrame, days: Any, values: Any) -> dict[tuple[date, Scope], float]:
     import pandas as pd
 
+    leaf, scopes = _leaves(rows)
     table = pd.DataFrame(
-        {"day": np.asarray(days, dtype=object), "partner": rows["partner"].to_numpy(dtype=object),
-         "point": rows["user_country"].to_numpy(dtype=object), "value": np.asarray(values, dtype=float)}
-    )  # fmt: skip
-    found = table.groupby(["day", "partner", "point"], sort=False)["value"].sum().reset_index()
-    columns = (found[name].tolist() for name in ("day", "partner", "point", "value"))
-    return {(one, Scope(partner, point)): value for one, partner, point, value in zip(*columns, strict=True)}
+        {"day": np.asarray(days, dtype=object), "leaf": leaf, "value": np.asarray(values, dtype=float)}
+    )
+    found = table.groupby(["day", "leaf"], sort=False)["value"].sum().reset_index()
+    columns = (found[name].tolist() for name in ("day", "leaf", "value"))
+    return {(one, scopes[at]): value for one, at, value in zip(*columns, strict=True)}
+
+
+def _leaves(rows: pd.DataFrame) -> tuple[Any, list[Scope]]:
+    """The partner and point of sale of each row, as a number of shape (n,), and what the numbers stand for."""
+    groups = rows.groupby(["partner", "user_country"], sort=False, dropna=False)
+    firsts = rows.loc[~groups.cumcount().astype(bool), ["partner", "user_country"]]
+    return groups.ngroup().to_numpy(), [Scope(*one) for one in firsts.itertuples(index=False)]

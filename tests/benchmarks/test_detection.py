@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import date, timedelta
@@ -18,8 +19,8 @@ from benchmarks import detection, detection_world
 from benchmarks.common import run
 from benchmarks.detection_page import page
 from benchmarks.detection_peer import stock_drift
-from benchmarks.detection_rows import read_once
-from benchmarks.detection_summary import Alarm, alarms, figures, judge, quiet_table, table
+from benchmarks.detection_rows import _NUMBER, _Said, read_once
+from benchmarks.detection_summary import Alarm, alarms, figures, judge, quiet, quiet_table, table
 from benchmarks.detection_truth import RIGHT, expected_profit_micros, likely, names_rightly
 from benchmarks.detection_world import BARE, QUIET_PARTS, Size, Watched, build_base, watch_scenario
 from ml.ledger import reports
@@ -85,11 +86,11 @@ def test_every_critical_alarm_of_a_season_counts_against_the_limit_of_none() -> 
 
 
 def test_quiet_days_count_by_the_month() -> None:
-    told = figures({}, [WAR, CALM])
+    told = figures({}, [quiet(WAR), quiet(CALM)])
     assert told["quiet_critical"].ours == pytest.approx(365.25 / 12 / 6, abs=0.01)
     assert told["quiet_critical"].peer == pytest.approx(365.25 / 12 * 3 / 6, abs=0.01)
     assert told["quiet_critical"].limit == 1.0
-    assert "| `drift:rivals` | 5.07 | 5.07 |" in quiet_table([WAR, CALM])
+    assert "| `drift:rivals` | 5.07 | 5.07 |" in quiet_table([quiet(WAR), quiet(CALM)])
 
 
 def test_every_scenario_has_causes_that_name_it() -> None:
@@ -170,6 +171,34 @@ def test_rows_read_once_for_many_days_give_each_day_the_numbers_that_its_own_row
         assert ours["score"] == pytest.approx(theirs["score"], abs=0.01, nan_ok=True)
 
 
+class _Half:
+    """A model that halves a rate, and counts the rows that it was asked about."""
+
+    outputs = ("p",)
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        self.asked += len(rows)
+        return pd.DataFrame({"p": rows["rate"] / 2 / rows["position"]}, index=rows.index)
+
+
+def test_a_champion_is_asked_once_about_each_row_and_anew_where_the_place_is_another() -> None:
+    said, model = _Said(), _Half()
+    said._predict = lambda task, rows: task.predict(rows)
+    said._loaded["digest"] = {"half": model}
+    rows = pd.DataFrame({"rate": [2.0, 4.0, 8.0, 16.0], "position": [1, 2, 1, 4], _NUMBER: range(4)})
+    first, second = rows.iloc[:3], rows.iloc[[3, 1, 2]]
+    assert said.predict(model, first)["p"].tolist() == [1.0, 1.0, 4.0]
+    pd.testing.assert_frame_equal(said.predict(model, second), model.predict(second))
+    assert model.asked == 4 + len(second), "three rows, the fourth, and what this test asked itself"
+    assert said.predict(model, rows.assign(position=1))["p"].tolist() == [1.0, 2.0, 4.0, 8.0]
+    other = _Half()
+    assert said.predict(other, first)["p"].tolist() == [1.0, 1.0, 4.0]
+    assert other.asked == 3, "a model that is not kept is asked itself"
+
+
 def _files(folder: Path) -> list[tuple[Path, bytes]]:
     return sorted((path, path.read_bytes()) for path in folder.rglob("*.parquet"))
 
@@ -186,9 +215,12 @@ def _given(folder: Path, **others: Any) -> argparse.Namespace:
 def test_the_command_watches_each_job_once_and_writes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, int]] = []
 
-    def stand_in(name: str, seed: int, *_: Any) -> str:
-        asked.append((name, seed))
-        return json.dumps(asdict(WAR if name == "price_war" else CALM))
+    def stand_in(
+        names: Sequence[str], seed: int, _bases: Path, _size: Size, watched: Callable[[str, str], None]
+    ) -> None:
+        for name in names:
+            asked.append((name, seed))
+            watched(name, json.dumps(asdict(WAR if name == "price_war" else CALM)))
 
     monkeypatch.setattr(detection, "_child", stand_in)
     told = detection.measure(_given(tmp_path / "keep"))
@@ -198,10 +230,32 @@ def test_the_command_watches_each_job_once_and_writes_its_page(tmp_path: Path, m
     assert sum(name == "base" for name, _ in asked) == 2
     text = (tmp_path / "keep" / "page.md").read_text()
     assert "| `price_war` | 2 of 2 |" in text
-    assert "seeds 301 to 302" in text
+    assert "Seeds: 301, 302." in text
     asked.clear()
     assert detection.measure(_given(tmp_path / "keep")) == told
     assert asked == []
+
+
+def test_a_run_adds_its_seeds_to_those_that_were_watched_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_in(
+        names: Sequence[str], _seed: int, _bases: Path, _size: Size, watched: Callable[[str, str], None]
+    ) -> None:
+        for name in names:
+            watched(name, json.dumps(asdict(WAR if name == "price_war" else CALM)))
+
+    monkeypatch.setattr(detection, "_child", stand_in)
+    told = detection.measure(_given(tmp_path))
+    again = detection.measure(_given(tmp_path, first_seed=302, seeds=3))
+    assert (len(told["price_war_days"].runs), len(again["price_war_days"].runs)) == (2, 4)
+    assert again["quiet_days"].ours == 2 * told["quiet_days"].ours
+    assert again["quiet_critical"].peer == told["quiet_critical"].peer
+    text = (tmp_path / "page.md").read_text()
+    assert "| `price_war` | 4 of 4 |" in text
+    assert "Seeds: 301, 302, 303, 304." in text
+    other = detection.measure(_given(tmp_path, first_seed=305, seeds=1, days=2))
+    assert len(other["price_war_days"].runs) == 1, "markets of another size are another campaign"
 
 
 def test_a_scenario_that_does_not_exist_is_one_sentence() -> None:
@@ -211,6 +265,6 @@ def test_a_scenario_that_does_not_exist_is_one_sentence() -> None:
 
 def test_a_run_without_a_quiet_year_says_so() -> None:
     found = {"price_war": [judge("price_war", WAR, CALM)]}
-    told = page(found, [], seeds=[101], size=Size(), argv=["--json"])
+    told = page(found, [], seeds=[101], size=Size(), argv=["--json"], name="page.json")
     assert "Not watched in this run." in told
     assert "Not watched in this run: `season_up`, `season_down`, `rival_bid_cut`" in told
