@@ -20,10 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import policy_scenarios
 from benchmarks.common import ROOT, Figure, run
+
+if TYPE_CHECKING:
+    from ml.core.settings import Settings
 
 JUDGED_DAYS = 15
 HISTORY = 60
@@ -122,16 +125,22 @@ def _run(home: Path, seed: int, days: int) -> tuple[Any, date]:
 
 def open_platform(home: Path, seed: int, **settings: Any) -> tuple[Any, DayClock]:
     """A platform of its own on a simulated market, and the clock that it reads."""
-    from ml.core.settings import load_settings
     from ml.evaluation.tracking import prepare
     from ml.platform import Platform
 
-    loaded = load_settings(source="simulator", home=home, seed=seed, mail_to="", **settings)
+    loaded = settings_of(home, seed, **settings)
     clock = DayClock()
     platform = Platform(loaded, clock)
     platform.db.migrate()
     prepare(loaded)
     return platform, clock
+
+
+def settings_of(home: Path, seed: int, **settings: Any) -> Settings:
+    """The settings of such a platform: a simulated market, and nobody who gets mail."""
+    from ml.core.settings import load_settings
+
+    return load_settings(source="simulator", home=home, seed=seed, mail_to="", **settings)
 
 
 def market_day(platform: Any, day: date, *, imported: bool = False, watched: bool = False) -> None:

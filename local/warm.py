@@ -6,6 +6,8 @@ check comes to its work three seconds sooner, other steps one. Feast is not amon
 
 from __future__ import annotations
 
+import gc
+
 
 def warm_up() -> None:
     """Import them, through the modules that own them."""
@@ -21,3 +23,4 @@ def warm_up() -> None:
 
     lightgbm_text.library()
     drift.warm_up()
+    gc.freeze()  # what is imported stays: a fork that searched it for garbage would copy its pages, too

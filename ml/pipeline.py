@@ -12,6 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from ml.core import tracing
+from ml.core.collector import rare_collections
 from ml.core.errors import DayRejected, NoData, PermanentError, SchemaBreak
 
 if TYPE_CHECKING:
@@ -335,7 +336,7 @@ def _cause(stage: str, error: BaseException | str) -> str:
 
 def _stage(platform: Platform, stage: str, day: date, work: Callable[[], Result], *, run_id: str) -> Result:
     """Run a step, record what became of it under its key, and send the mail it caused."""
-    with tracing.span(stage, market=platform.market, day=day.isoformat(), run_id=run_id):
+    with rare_collections(), tracing.span(stage, market=platform.market, day=day.isoformat(), run_id=run_id):
         return _worked(platform, stage, day, work, run_id)
 
 
