@@ -19,11 +19,11 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from lifecycle import LIFECYCLE, cleaning_calendar
+from lifecycle import CALENDAR, cleaning_calendar
 from lifecycle.stages import open_platform
 
 
-@dag(schedule=cleaning_calendar(), doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=cleaning_calendar(), doc_md=__doc__, **CALENDAR)
 def clean_up() -> None:
     """Remove what nobody needs any more, and measure the space."""
 

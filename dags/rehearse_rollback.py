@@ -18,11 +18,11 @@ from typing import Any
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from lifecycle import LIFECYCLE, rehearsal_calendar
+from lifecycle import CALENDAR, rehearsal_calendar
 from lifecycle.stages import open_platform
 
 
-@dag(schedule=rehearsal_calendar(), doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=rehearsal_calendar(), doc_md=__doc__, **CALENDAR)
 def rehearse_rollback() -> None:
     """Rehearse the rollback."""
 

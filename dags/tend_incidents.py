@@ -17,11 +17,11 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from lifecycle import LIFECYCLE, tending_calendar
+from lifecycle import CALENDAR, tending_calendar
 from lifecycle.stages import open_platform
 
 
-@dag(schedule=tending_calendar(), doc_md=__doc__, **LIFECYCLE)
+@dag(schedule=tending_calendar(), doc_md=__doc__, **CALENDAR)
 def tend_incidents() -> None:
     """Look after incidents and the mails about them."""
 

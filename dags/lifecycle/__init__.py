@@ -2,6 +2,7 @@
 
 from lifecycle.assets import CANDIDATE, CHAMPION, DRIFT_CHECKED, FEATURES, MARKET_DAY
 from lifecycle.settings import (
+    CALENDAR,
     HEAVY_QUEUE,
     LIFECYCLE,
     ONLINE_QUEUE,
@@ -18,6 +19,7 @@ from lifecycle.signing import signing_settings
 from lifecycle.stages import market_day, run_stage
 
 __all__ = [
+    "CALENDAR",
     "CANDIDATE",
     "CHAMPION",
     "DRIFT_CHECKED",

@@ -53,6 +53,9 @@ LIFECYCLE: Final[dict[str, Any]] = {
 }
 """Arguments of every lifecycle DAG. One run at a time, so that days follow one another."""
 
+CALENDAR: Final[dict[str, Any]] = LIFECYCLE | {"start_date": None}
+"""Arguments of a DAG that the calendar alone wakes: it waits for its next slot, where one with a start begins with the slot before."""
+
 
 def deadline(*, more_hours: float = 0.0) -> list[DeadlineAlert]:
     """When a run that was queued must be over: after the setting `deadline_hours`, and `more_hours` for people.

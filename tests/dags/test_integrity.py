@@ -74,6 +74,24 @@ def test_the_calendar_runs_each_day_for_the_day_before(monkeypatch: pytest.Monke
     assert info.partition_key == "2026-02-28"
 
 
+@pytest.mark.parametrize("dag_id", ["clean_up", "rehearse_rollback"])
+def test_a_new_platform_does_not_begin_with_the_cleaning_of_this_morning(
+    dag_id: str, dagbag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.timetables.base import TimeRestriction
+    from airflow.timetables.trigger import CronTriggerTimetable as Core
+    from pendulum import datetime
+
+    dag = dagbag.get_dag(dag_id)
+    noon = datetime(2026, 3, 4, 12)
+    monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: noon)
+    first = Core(dag.timetable.expression, timezone="UTC").next_dagrun_info(
+        last_automated_data_interval=None,
+        restriction=TimeRestriction(earliest=dag.start_date, latest=None, catchup=dag.catchup),
+    )
+    assert first.run_after > noon
+
+
 def test_without_a_calendar_no_run_starts_by_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from lifecycle.settings import market_calendar
 
