@@ -72,7 +72,8 @@ class Smoke:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time a step and say when it is over."""
+        """Time a step, and say when it begins and when it is over."""
+        say(f"{name} ...")
         began = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - began, 1)
@@ -111,8 +112,7 @@ def run(*, schedulers: int = 1, keep: bool = False) -> dict[str, Any]:
         smoke = _prepare(Path(scratch), host)
         compose = smoke.compose
         try:
-            with smoke.step("images"):
-                _images(host)
+            _images(smoke, host)
             _down(compose)
             with smoke.step("containers up and healthy"):
                 compose.run(
@@ -148,11 +148,14 @@ def _prepare(scratch: Path, host: str) -> Smoke:
     return Smoke(compose, env_file.read(scratch / ".env"))
 
 
-def _images(host: str) -> None:
-    images.make_bases(host)
-    images.fetch_wheels()
+def _images(smoke: Smoke, host: str) -> None:
+    with smoke.step("base images"):
+        images.make_bases(host)
+    with smoke.step("wheels"):
+        images.fetch_wheels()
     images.publish_dags()
-    images.build(("platform", "s3-local"), host, local=True)
+    with smoke.step("images"):
+        images.build(("platform", "s3-local"), host, local=True)
 
 
 def _use(smoke: Smoke) -> None:
