@@ -91,11 +91,11 @@ check: install debian
 	MYPYPATH=dags:plugins .venv/bin/mypy --explicit-package-bases --allow-untyped-decorators --allow-subclassing-any dags plugins
 	$(PY) -m pytest $(TESTS)
 
-# The browser of the end-to-end test, the Redis of the online store's, and the servers of the cluster's. Where they cannot be
+# The browser of the end-to-end test, the Redis of the online store's, the servers of the cluster's, the Prometheus of the dashboard's. Where they cannot be
 # installed these tests skip and say so. The packages start no server: each test starts its own.
-DEBIAN := chromium redis-server postgresql-15 haproxy git libfaketime
+DEBIAN := chromium redis-server postgresql-15 haproxy git libfaketime prometheus
 debian:
-	@{ command -v chromium && command -v redis-server && command -v haproxy && ls /usr/lib/postgresql/*/bin/initdb /usr/lib/*/faketime/libfaketime.so.1; } > /dev/null 2>&1 \
+	@{ command -v chromium && command -v redis-server && command -v haproxy && command -v prometheus && ls /usr/lib/postgresql/*/bin/initdb /usr/lib/*/faketime/libfaketime.so.1; } > /dev/null 2>&1 \
 	  || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update -qq \
 	  && { mkdir -p /etc/postgresql-common; test -e /etc/postgresql-common/createcluster.conf \
 	    || echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf; } \
