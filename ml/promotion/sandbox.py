@@ -26,6 +26,8 @@ COMMAND = (sys.executable, "-P", "-m", "ml.promotion.child")
 """`-P`: the working folder is no place to import from."""
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR")
+_NUMERIC = ("OPENBLAS_", "NPY_", "MKL_", "GLIBC_TUNABLES")
+"""Beginnings of the variables that choose how sums and exponentials are computed, and so their last bits."""
 
 
 def verify_in_child(bundle: Bundle, *, timeout_s: float = TIMEOUT_S, command: Sequence[str] = COMMAND) -> None:
@@ -67,9 +69,9 @@ def packed(bundle: Bundle) -> bytes:
 
 
 def environment() -> dict[str, str]:
-    """What an interpreter needs to start; no secrets, one thread."""
+    """What an interpreter needs to start and to compute as this one does; no secrets, one thread."""
     root = str(Path(__file__).parents[2])
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_NUMERIC)}
     return {**kept, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

@@ -21,6 +21,8 @@ from ml.core.settings import load_settings
 from ml.platform import Platform
 
 ROOT = Path(__file__).parents[2]
+SERVE_TOKEN = "Zq-of-the-bid-service-8c1f4e7a90d2b365"
+"""Planted in the environment of every service and task, to be searched for in what they write."""
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Demo:
 
     def env(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "BIDWRIGHT"))}
-        return kept | {"BIDWRIGHT_HOME": str(self.home)}
+        return kept | {"BIDWRIGHT_HOME": str(self.home), "BIDWRIGHT_SERVE_TOKEN": SERVE_TOKEN}
 
     @property
     def stack(self) -> Stack:

@@ -85,6 +85,15 @@ def test_a_reader_sees_no_secret_of_theenvironment(monkeypatch: pytest.MonkeyPat
     assert "BIDWRIGHT" not in str(error.value)
 
 
+def test_a_reader_computes_as_its_parent_was_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the last bits of its sums would be those of another kernel, and no candidate would be served as it was judged."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "AVX512F")
+    found = environment()
+    assert (found["OPENBLAS_CORETYPE"], found["NPY_DISABLE_CPU_FEATURES"]) == ("Prescott", "AVX512F")
+    assert found["OPENBLAS_NUM_THREADS"] == "1"
+
+
 def test_the_installed_child_judges_with_the_models_of_the_platform() -> None:
     with pytest.raises(CorruptArtefact, match="no model is called 'strange'"):
         verify_in_child(Bundle(Digest("e" * 64), {"strange/model.txt": b"1", "golden.json": b"{}"}, {}))
