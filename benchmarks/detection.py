@@ -122,8 +122,8 @@ def added(path: Path, new: Mapping[int, Outcome], size: Size) -> dict[int, Outco
     if held.get("size") == asdict(size):
         every |= {int(seed): Outcome.of_json(one) for seed, one in held["seeds"].items() if int(seed) not in new}
     every = dict(sorted(every.items()))
-    told = {"size": asdict(size), "seeds": {str(seed): asdict(one) for seed, one in every.items()}}
-    path.write_text(f"{json.dumps(told, separators=(',', ':'))}\n".replace('"},', '"},\n'))
+    lines = ",\n".join(f'"{seed}":{json.dumps(asdict(one), separators=(",", ":"))}' for seed, one in every.items())
+    path.write_text(f'{{"size":{json.dumps(asdict(size))},"seeds":{{\n{lines}\n}}}}\n')
     return every
 
 
