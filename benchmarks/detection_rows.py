@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ml.core.units import day_start, known_by
+from ml.features.decisions import last_day_before
 
 _FACTS_DAYS = 63
 _NUMBER = "number_in_campaign"
@@ -63,20 +64,28 @@ class _Kept:
             self._read[key] = read()
         return self._read[key]
 
-    def _numbered(self, key: Any, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """As `_once`, each row with a number that no other row of any table has."""
+    def _numbered(self, key: Any, read: Callable[[], pd.DataFrame], first: date | None = None) -> pd.DataFrame:
+        """As `_once`, each row with a number that no other row of any table has; anew where `first` is earlier than it was."""
 
         def numbered() -> pd.DataFrame:
             rows = read()
             begin, self._rows = self._rows, self._rows + len(rows)
             return rows.assign(**{_NUMBER: np.arange(begin, self._rows)})
 
+        if first is not None and first < self._once((key, "first"), lambda: first):
+            del self._read[key]
+            self._read[key, "first"] = first
         found: pd.DataFrame = self._once(key, numbered)
         return found
 
-    def _span(self, last: date) -> date:
-        """The last day that is asked for while the judged days go by, where `last` is what the first of them asks for."""
-        return self.last if last >= self.first else self._once("past", lambda: last + (self.last - self.first))
+    def _until(self, last: date, as_of: datetime) -> date:
+        """The last day that will be asked for while the judged days go by, where one of them asks for those up to `last`.
+
+        What is known by the end of a judged day moves with it, also where it is asked about a year before. What was known
+        earlier, such as when the champion was trained, stays.
+        """
+        judged = last_day_before(as_of)
+        return last if judged < self.first else self.last - (judged - last)
 
     def decision_rows(
         self,
@@ -111,10 +120,11 @@ class _Kept:
         eligible: bool = False,
     ) -> pd.DataFrame:
         given: dict[str, Any] = {"views": views, "share": share, "eligible": eligible}
-        until = self._span(_before(last, as_of))
+        until = self._until(_before(last, as_of), as_of)
         rows = self._numbered(
             ("opportunities", None if views is None else tuple(views), share, eligible, until, first is None),
             lambda: self._opportunity_rows(lake, as_of=known_by(self.last), first=first, last=until, **given),
+            first,
         )
         rows = _known_between(rows, first, _before(last, as_of), exclude_days)
         unknown = ~(rows["clicked_known_at"] < as_of)
@@ -130,10 +140,11 @@ class _Kept:
         exclude_days: Sequence[date] = (),
         views: Collection[str] | None = None,
     ) -> pd.DataFrame:
-        until = self._span(_before(last, as_of))
+        until = self._until(_before(last, as_of), as_of)
         rows = self._numbered(
             ("clicks", None if views is None else tuple(views), until, first is None),
             lambda: self._click_rows(lake, as_of=known_by(self.last), first=first, last=until, views=views),
+            first,
         )
         rows = _known_between(rows, first, _before(last, as_of), exclude_days)
         unknown = ~(rows["booking_known_at"] < as_of)
@@ -252,8 +263,6 @@ def _known_between(
 
 
 def _before(last: date | None, as_of: datetime) -> date:
-    from ml.features.decisions import last_day_before
-
     return min(last or date.max, last_day_before(as_of))
 
 

@@ -19,10 +19,11 @@ from benchmarks import detection, detection_world
 from benchmarks.common import run
 from benchmarks.detection_page import page
 from benchmarks.detection_peer import stock_drift
-from benchmarks.detection_rows import _NUMBER, _Said, read_once
+from benchmarks.detection_rows import _NUMBER, _Kept, _Said, read_once
 from benchmarks.detection_summary import Alarm, alarms, figures, judge, quiet, quiet_table, table
 from benchmarks.detection_truth import RIGHT, expected_profit_micros, likely, names_rightly
 from benchmarks.detection_world import BARE, QUIET_PARTS, Size, Watched, build_base, watch_scenario
+from ml.core.units import known_by
 from ml.ledger import reports
 from ml.market.simulator.day import resolve
 from ml.market.simulator.scenarios import SCENARIOS, parse_scenarios
@@ -169,6 +170,15 @@ def test_rows_read_once_for_many_days_give_each_day_the_numbers_that_its_own_row
     for ours, theirs in zip(again["columns"], alone["columns"], strict=True):
         assert (ours["name"], ours["past_windows"]) == (theirs["name"], theirs["past_windows"])
         assert ours["score"] == pytest.approx(theirs["score"], abs=0.01, nan_ok=True)
+
+
+def test_rows_of_a_year_before_move_with_the_judged_day_and_those_of_the_champion_s_training_stay() -> None:
+    """Else a campaign read the clicks of last year for those that the champion had learned from, and none were there."""
+    kept = _Kept(date(2026, 3, 19), date(2026, 3, 29))
+    day, trained = date(2026, 3, 19), date(2026, 3, 4)
+    assert kept._until(day, known_by(day)) == date(2026, 3, 29)
+    assert kept._until(day - timedelta(days=364), known_by(day)) == date(2026, 3, 29) - timedelta(days=364)
+    assert kept._until(trained, known_by(trained)) == trained
 
 
 class _Half:
