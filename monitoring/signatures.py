@@ -11,7 +11,8 @@ ranks by bid and price, so at the same bid and the same gap a place is won less 
 price rule takes no part in the ranking: where a partner charges in another way, places stay and the cost of a click moves.
 Bookings that are lost to a tag and not to the guest turn up without a click. A wrong price spreads our prices
 out, and guests pay another rate than they were shown; a price that we mean to ask moves all prices alike, and is kept. A model that
-is wrong moves nothing in the market but what comes over what was promised.
+is wrong moves nothing in the market but what comes over what was promised. Where guests stop booking with us, partners that rank by what
+becomes of a click show us lower after some days.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ auction       | clicks are not what is paid  |    |    |    |     |    |     |(*
 auction       | another price rule           |    |    |    |     |    |     |     | *  |    |    |    |(*)  |    |    |    |    |    |    |    |     |(*) |(+)
 auction       | another list                 |    |    |    |     |    |     |     |(*) |    |    |    | *   |(*) |    |    |    |    |(*) |    |     |(*) |(+)
 model         | conversions, nothing else    |    |    |    |     |    |     |     |    |    |    |    |     | -  |    |    |    |(*) |(-) |    |     |(*) |
+model         | conversions, and rank by them|    |    |    |     |    |     | -   |(+) |    |    |    |(*)  | -  |    |    |    |(*) |(-) |    |     |(*) |
 model         | promises, nothing else       |    |    |    |     |    |     |     |    |    |    |    |     |(*) |    |    |    |(*) | *  |    |     |(*) |
 model         | predictions, nothing else    |    |    |    |     |    |     |     |    |    |    |    |     |    |    |    |    | *  |(*) |    |     |(*) |
 """

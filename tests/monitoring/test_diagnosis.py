@@ -60,6 +60,7 @@ CASES: dict[str, tuple[str, Make]] = {
     "bids in another unit": ("auction", lambda s: times(s, 3.0, "bids", "spend", "clicked_bids", last=1, partner="trivago")),
     "a commission": ("auction", lambda s: times(s, 0.0, "spend", last=2, partner="trivago")),
     "conversions alone": ("model", lambda s: times(s, 0.62, "day0", "late", "bookings", "champion_bookings", last=12)),
+    "conversions, and places for it": ("model", lambda s: times(times(s, 0.62, "day0", "late", "bookings", "champion_bookings", last=12), 0.8, "places", last=3)),
     "promises alone": ("model", lambda s: times(s, 1.6, "expected_bookings", last=40)),
 }  # fmt: skip
 
