@@ -175,7 +175,7 @@ def _folder(chosen: Path | None) -> Iterator[Path]:
     """The folder, made where it is not there; a temporary one where none was chosen."""
     if chosen is not None:
         chosen.mkdir(parents=True, exist_ok=True)
-        yield chosen
+        yield chosen.resolve()
         return
     with TemporaryDirectory(prefix="bidwright-detection-") as temporary:
         yield Path(temporary)

@@ -56,7 +56,7 @@ def escalate(store: Store, settings: Settings, *, market: str, at: datetime) -> 
             if incident is None or incident.alarmed_at is None:
                 continue
             minutes = int((at - incident.alarmed_at).total_seconds() // 60)
-            lead = f"Nobody has acknowledged this critical incident for {minutes:,} minutes."
+            lead = f"Not acknowledged for {minutes:,} minutes."
             notice = incident_notice(incident, settings, day=incident.last_day, state="escalated", lead=lead)
             event = f"escalated-{int(incident.alarmed_at.timestamp())}"
             tell(session, settings, incident, notice, to=to, event=event, at=at)

@@ -67,7 +67,7 @@ def test_no_value_that_tasks_hand_to_one_another_is_a_secret(demo: Any, secrets:
 def test_no_page_and_no_answer_of_its_api_shows_a_secret(demo: Any, secrets: dict[str, bytes]) -> None:
     with demo.client() as client:
         client.runs("2026-03-02")  # signs in
-        for path in (*PAGES, *(f"api/{page or 'overview'}" for page in PAGES)):
+        for path in (*PAGES, *(f"api/{page}".rstrip("/") for page in PAGES)):
             answer = client._http.get(f"/bid-models/{path}", headers={"Authorization": f"Bearer {client._token}"})
             assert answer.status_code == 200, (path, answer.status_code)
             assert found_in(answer.content, secrets) == [], path

@@ -195,7 +195,7 @@ NOTICES: Mapping[str, Callable[[], Notice]] = {
     "opened": drift,
     "worsened": lambda: drift("worsened"),
     "reopened": lambda: drift("reopened", "warning"),
-    "escalated": lambda: drift("escalated", lead="Nobody has acknowledged this critical incident for 60 minutes."),
+    "escalated": lambda: drift("escalated", lead="Not acknowledged for 60 minutes."),
     "resolved": resolved,
     "approval": approval,
     "promoted": lambda: decision("promoted"),
