@@ -316,6 +316,9 @@ def _instants(platform: Any, days: Sequence[date]) -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """A child: build a base, or watch some markets; a line for each with its name, `WATCHED`, and what it watched."""
+    import pandas as pd
+
+    pd.options.mode.copy_on_write = True  # a tenth of the time went into copies that nobody writes to
     names, seed, base, told = arguments[0], int(arguments[1]), Path(arguments[2]), arguments[3]
     size = Size(**json.loads(told))
     for what in names.split(",") if names != BASE else ():
