@@ -94,11 +94,15 @@ class _Kept:
         market: str,
         first: date | None = None,
         last: date | None = None,
+        due: tuple[date, date] | None = None,
         exclude_days: Sequence[date] = (),
         views: Collection[str] | None = None,
     ) -> pd.DataFrame:
         key = ("decisions", None if views is None else tuple(views))
         rows = self._numbered(key, lambda: self._decision_rows(lake, market=market, last=self.last, views=views))
+        if due is not None:
+            ends = self._once((key, "ends"), lambda: rows["check_in"] + pd.to_timedelta(rows["los_nights"], unit="D"))
+            rows = rows[((ends >= day_start(due[0])) & (ends < day_start(due[1] + timedelta(days=1)))).to_numpy()]
         return _known_between(rows, first, last, exclude_days)
 
     def outcome_events(

@@ -30,7 +30,7 @@ from ml.features.decisions import (
     without_days,
 )
 from ml.features.engine import engine, open_canonical
-from ml.features.facts import OUTCOMES, first_known
+from ml.features.facts import OUTCOMES, day_number, first_known
 from ml.features.queries import recorded
 from ml.features.traffic_rows import click_rows, opportunity_rows, traffic_tally
 from ml.lake.lake import Lake
@@ -50,6 +50,9 @@ __all__ = [
     "traffic_tally",
     "with_outcomes",
 ]
+
+Due = tuple[date, date] | None
+"""The first and last day on which stays were to end; None for any."""
 
 Positions = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
@@ -98,15 +101,17 @@ def booking_rows(
     market: str,
     as_of: datetime,
     first: date | None = None,
+    due: Due = None,
     exclude_days: Sequence[date] = (),
     views: Views = None,
 ) -> pd.DataFrame:
     """Every booking known before `as_of`, with features as known when it was made and its outcome as known by `as_of`.
 
-    The columns of `decision_rows` and of `with_outcomes`. `first` is the first market day of bookings to take.
+    The columns of `decision_rows` and of `with_outcomes`. `first` is the first market day of bookings to take, and `due`
+    are the first and last day on which their stays were to end.
     """
     last = last_day_before(as_of)
-    rows = decision_rows(lake, market=market, first=first, last=last, exclude_days=exclude_days, views=views)
+    rows = decision_rows(lake, market=market, first=first, last=last, due=due, exclude_days=exclude_days, views=views)
     events = outcome_events(lake, market=market, last=last, exclude_days=exclude_days)
     return with_outcomes(rows, events, as_of=as_of)
 
@@ -117,6 +122,7 @@ def decision_rows(
     market: str,
     first: date | None = None,
     last: date | None = None,
+    due: Due = None,
     exclude_days: Sequence[date] = (),
     views: Views = None,
 ) -> pd.DataFrame:
@@ -127,6 +133,7 @@ def decision_rows(
         market: the market, to be the lake's.
         first: first market day of bookings; None for all.
         last: last market day of bookings; None for all.
+        due: the first and last day on which their stays were to end; None for all.
         exclude_days: market days of which nothing is taken.
         views: feature views to join; None for all that describe bookings.
 
@@ -141,7 +148,7 @@ def decision_rows(
         rows = _decided(open_canonical(backend, lake, "bookings", first=None, last=last))
         rows = without_days(rows if first is None else rows.filter(rows["known_at"] >= day_start(first)), exclude_days)
         wanted = chosen_views(views, source="bookings")
-        return with_features(backend, lake, rows, views=wanted, last=last, order=_ORDER)
+        return with_features(backend, lake, _due(rows, due), views=wanted, last=last, order=_ORDER)
 
 
 def bookings_by_id(lake: Lake, *, market: str, ids: Sequence[str], last: date, views: Views = None) -> pd.DataFrame:
@@ -199,3 +206,12 @@ def _newest(place: Positions, wanted: Flags, *, rows: int) -> Positions:
 def _decided(bookings: Any) -> Any:
     columns = [name for name in TABLES["bookings"].names if name not in {"booking_id", "known_at"}]
     return decided(first_known(bookings, "booking_id", *columns), time="booked_at")
+
+
+def _due(rows: Any, due: Due) -> Any:
+    """Of the rows, those whose stays were to end on these days."""
+    if due is None:
+        return rows
+    first, last = ((day - date(1970, 1, 1)).days for day in due)
+    ends = day_number(rows["check_in"]) + rows["los_nights"]
+    return rows.filter(ends.between(first, last))

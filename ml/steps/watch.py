@@ -219,10 +219,11 @@ def _matured(platform: Platform, day: date, live: Champion | None, models: Model
         raise CorruptArtefact(
             f"the champion {live.digest[:12]} is not registered", next=f"bidwright explain {live.digest[:12]}"
         )
-    bookings = booking_rows(
-        platform.lake, market=platform.market, as_of=known_by(day), exclude_days=_others_held(platform, day)
-    )
     first = max(version.trained_through + timedelta(days=1), day - timedelta(days=MATURED_DAYS))
-    due = due_bookings(bookings, first=first, last=day - timedelta(days=1))
+    last, held = day - timedelta(days=1), _others_held(platform, day)
+    bookings = booking_rows(
+        platform.lake, market=platform.market, as_of=known_by(day), due=(first, last), exclude_days=held
+    )
+    due = due_bookings(bookings, first=first, last=last)
     expected = models["value"].predict(due.rows)["net_value_micros"].to_numpy(dtype=float)
     return pd.DataFrame({"day": due.block, "expected_micros": expected, "realised_micros": due.value_micros})

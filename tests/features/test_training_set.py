@@ -229,6 +229,18 @@ def test_nothing_is_taken_from_an_excluded_day(built: Lake) -> None:
     assert set(everything["outcome_known_at"].dropna().dt.date) >= set(held)
 
 
+@pytest.mark.parametrize("days", [0, 9, -1])
+def test_bookings_whose_stay_was_to_end_on_some_days_are_the_same_rows(built: Lake, days: int) -> None:
+    """Also where these are no days at all, as on the day after a champion was trained."""
+    everything = booking_rows(built, market="m", as_of=AS_OF)
+    ends = everything["check_in"] + pd.to_timedelta(everything["los_nights"], unit="D")
+    first = ends.quantile(0.5).date()
+    last = first + timedelta(days=days)
+    same = everything[ends.dt.date.between(first, last)].reset_index(drop=True)
+    assert same.empty == (days < 0)
+    pd.testing.assert_frame_equal(booking_rows(built, market="m", as_of=AS_OF, due=(first, last)), same)
+
+
 def test_the_digest_is_of_the_rows(built: Lake) -> None:
     one, again = (TrainingSet(booking_rows(built, market="m", as_of=AS_OF)) for _ in range(2))
     assert one.digest == again.digest
