@@ -125,9 +125,9 @@ def watch_scenario(base: Path, home: Path, name: str, seed: int, size: Size) -> 
     if not landed.exists():
         with _appearing(landed) as unfinished:
             fork(base / BARE, unfinished)
-            _land(*_open(unfinished, seed, size, **happens), days)
+            _land(*_open(unfinished, seed, size, trains=False, **happens), days)
     fork(landed, home)
-    platform, clock = _open(home, seed, size, **happens)
+    platform, clock = _open(home, seed, size, trains=False, **happens)
     before, opened, named = judge_days(platform, clock, days)
     asked = size.peer_every > 0
     peer = [stock_drift(platform.lake, day, seed=seed).share if asked else None for day in days]
@@ -142,7 +142,7 @@ def watch_quiet(base: Path, home: Path, part: int, seed: int, size: Size) -> Wat
 
     begin = time.perf_counter()
     fork(base / whole_of(size), home)
-    platform, clock = _open(home, seed, size)
+    platform, clock = _open(home, seed, size, trains=False)
     days = quiet_days(part, size)
     before, opened, named = judge_days(platform, clock, days)
     peer = [
@@ -246,12 +246,11 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def _open(home: Path, seed: int, size: Size, **settings: Any) -> tuple[Any, Any]:
+def _open(home: Path, seed: int, size: Size, *, trains: bool = True, **settings: Any) -> tuple[Any, Any]:
     from benchmarks.policy_regret import open_platform
 
-    return open_platform(
-        home, seed, simulator_opportunities_per_day=size.opportunities, simulator_hotels=size.hotels, **settings
-    )
+    market = {"simulator_opportunities_per_day": size.opportunities, "simulator_hotels": size.hotels}
+    return open_platform(home, seed, trains=trains, **market, **settings)
 
 
 def _first_day() -> date:

@@ -123,8 +123,8 @@ def _run(home: Path, seed: int, days: int) -> tuple[Any, date]:
     return platform, clock.day
 
 
-def open_platform(home: Path, seed: int, **settings: Any) -> tuple[Any, DayClock]:
-    """A platform of its own on a simulated market, and the clock that it reads."""
+def open_platform(home: Path, seed: int, *, trains: bool = True, **settings: Any) -> tuple[Any, DayClock]:
+    """A platform of its own on a simulated market, and the clock that it reads; MLflow is prepared where it `trains`."""
     from ml.evaluation.tracking import prepare
     from ml.platform import Platform
 
@@ -132,7 +132,8 @@ def open_platform(home: Path, seed: int, **settings: Any) -> tuple[Any, DayClock
     clock = DayClock()
     platform = Platform(loaded, clock)
     platform.db.migrate()
-    prepare(loaded)
+    if trains:
+        prepare(loaded)
     return platform, clock
 
 
