@@ -205,7 +205,7 @@ def child(seed: int, home: Path, name: str, days: int) -> Outcome:
     with TemporaryDirectory(prefix="bidwright-scenario-") as folder:
         # MLflow's records name the folder that they were made in, and nothing that is measured reads them.
         copy = Path(shutil.copytree(home, Path(folder) / "home", ignore=shutil.ignore_patterns("mlflow")))
-        happens = {} if name == QUIET else {"simulator_scenarios": (f"{name}@{onset.isoformat()}",)}
+        happens: dict[str, Any] = {} if name == QUIET else {"simulator_scenarios": (f"{name}@{onset.isoformat()}",)}
         platform, clock = open_platform(copy, seed, **happens)
         before = {one.id for one in incidents.all_incidents(platform.db, platform.market, 1000)}
         standing = platform.source.publications.standing(onset)
