@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -335,6 +335,17 @@ def mail(json: Json = False) -> None:
     output.show_json(result) if json else output.show_mapping("mail", result)
 
 
+_FULL: Final = ("the disk refused a write", "free space")
+_REFUSALS: Final = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EROFS: ("the disk refused a write", "mount it for writing, or choose another working folder"),
+    errno.EACCES: ("this user has no right to it", "correct the permissions"),
+}
+"""What the system said no to, and the remedy, by the number of the error."""
+
+
 def main() -> None:
     """Run the command; every failure is one clear sentence unless --debug is given."""
     try:
@@ -344,14 +355,16 @@ def main() -> None:
     except BidwrightError as error:
         _complain(error, code=1)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EFBIG}:
+        refused = _REFUSALS.get(error.errno or 0)
+        if refused is None:
             _complain_unexpected(error)
+        what, remedy = refused
         where = f" ({error.filename})" if error.filename else ""
         _complain(
             BidwrightError(
-                f"the disk refused a write: {error.strerror}{where}",
+                f"{what}: {error.strerror}{where}",
                 left="nothing was half written",
-                next="free space or correct the permissions, then run the same command again",
+                next=f"{remedy}, then run the same command again",
             ),
             code=1,
             cause=error,
@@ -360,14 +373,14 @@ def main() -> None:
         _complain_unexpected(error)
 
 
-def _complain(error: BidwrightError, *, code: int, cause: BaseException | None = None) -> None:
+def _complain(error: BidwrightError, *, code: int, cause: BaseException | None = None) -> NoReturn:
     if _debug:
         raise cause or error
     sys.stderr.write(f"bidwright: {error}\n")
     raise SystemExit(code)
 
 
-def _complain_unexpected(error: BaseException) -> None:
+def _complain_unexpected(error: BaseException) -> NoReturn:
     if _debug:
         raise error
     first = str(error).splitlines()[0] if str(error) else ""

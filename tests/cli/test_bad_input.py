@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
+from ml.cli import app
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,3 +137,28 @@ def test_the_doctor_finds_the_silent_mail_server_and_says_what_to_do(tmp_path: P
 def test_help_of_every_command_ends_with_an_example(tmp_path: Path) -> None:
     run = bidwright(tmp_path, "backtest", "--help")
     assert "Example: bidwright backtest --source hotel_bookings" in " ".join(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "remedy"),
+    [
+        (errno.ENOSPC, "the disk refused a write", "free space"),
+        (errno.EROFS, "the disk refused a write", "mount it for writing"),
+        (errno.EACCES, "this user has no right to it", "correct the permissions"),
+    ],
+)
+def test_what_the_system_refuses_is_said_with_its_own_remedy(
+    number: int, what: str, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the refusal was no write: a program that may not be run, a key that may not be read."""
+
+    def refuse() -> None:
+        raise OSError(number, os.strerror(number), "/a/file")
+
+    monkeypatch.setattr(app, "app", refuse)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert said.startswith(f"bidwright: {what}: {os.strerror(number)} (/a/file); nothing was half written; {remedy}")
+    assert said.count("\n") == 1
