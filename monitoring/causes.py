@@ -32,7 +32,9 @@ class Cause:
 
 _HELD = "Nothing of the day reaches training. The champion and the bids published before stay in force."
 
-_RETRAIN = "A retrain is due, and its candidate has to pass every gate. Until then the champion stays and goes on bidding."
+_RETRAIN = (
+    "A retrain is due, and its candidate has to pass every gate. Until then the champion stays and goes on bidding."
+)
 _NO_RETRAIN = "No retrain is due for it: a model trained on these days would learn the fault."
 
 DRIFT_CAUSES: Mapping[str, Cause] = {
