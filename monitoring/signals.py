@@ -23,6 +23,9 @@ CRITICAL_RATIO = 2.0
 STAKE_CRITICAL = 0.25
 """A shift that costs this share of the usual profit is critical."""
 
+HOUR_CRITICAL = 1.25
+"""So many times the evidence needed makes a dear hour critical; one on the edge is chance once in two years, and wakes nobody."""
+
 GRAVE = frozenset({"tracking", "feed"})
 """Causes that are critical whatever they cost so far: what is learned or bid on them is wrong."""
 
@@ -145,10 +148,11 @@ def _gravity(observed: Observed, moved: Signal | None) -> Severity:
     """How bad: by what it costs; demand alone is nobody's fault and wakes nobody."""
     lead = observed.diagnoses[0]
     share = observed.impact.share if observed.impact else None
-    velocity = any(f.column == "hourly_spend" and f.verdict is Verdict.FAIL for f in observed.findings)
-    if lead.cause == "demand" and not velocity:
+    hours = [f.evidence or 0.0 for f in observed.findings if f.column == "hourly_spend" and f.verdict is Verdict.FAIL]
+    burning = max(hours, default=0.0) >= HOUR_CRITICAL
+    if lead.cause == "demand" and not burning:
         return "warning"
-    if lead.cause in GRAVE or velocity or (share is not None and share >= STAKE_CRITICAL):
+    if lead.cause in GRAVE or burning or (share is not None and share >= STAKE_CRITICAL):
         return "critical"
     return moved.severity or "warning" if moved and share is None else "warning"
 

@@ -12,7 +12,7 @@ import pytest
 
 from ml.core.verdict import Verdict
 from monitoring import judgement
-from monitoring.diagnosis import CAUSES
+from monitoring.diagnosis import CAUSES, Diagnosis
 from monitoring.drift import DriftResult
 from monitoring.findings import held, reasons_of
 from monitoring.judgement import judge_day
@@ -210,6 +210,20 @@ def test_demand_alone_wakes_nobody(market: Any, day: Any) -> None:
         lambda s: times(s, 0.3, "eligible", "impressions", "places", "places_expected", "priced", "bids", last=3)
     )
     assert told_of(market, day, seen)["drift:demand"].severity == "warning"
+
+
+@pytest.mark.parametrize("cause", ["auction", "demand"])
+@pytest.mark.parametrize(("evidence", "severity"), [(1.05, "warning"), (1.4, "critical")])
+def test_a_dear_hour_wakes_somebody_where_it_is_beyond_doubt(
+    market: Any, day: Any, cause: str, evidence: float, severity: str
+) -> None:
+    """On the edge, seventeen clicks of a dear hotel are chance: that is told, and can wait for the morning."""
+    hour = Watched(
+        "spend", "google", "hourly_spend", Verdict.FAIL, 6.5, 2.5, "the hour from 07:00 UTC cost 6.5 x its forecast",
+        scope=Scope(partner="google"), effect=1.9, evidence=evidence, moved=True,
+    )  # fmt: skip
+    seen = Observed([hour], [Diagnosis(cause, 0.6, [hour.reason])], None, quiet())
+    assert told_of(market, day, seen)[f"drift:{cause}"].severity == severity
 
 
 def test_an_outage_is_critical_whatever_it_costs_and_says_when_it_was_noticed(market: Any, day: Any) -> None:
