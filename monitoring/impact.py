@@ -38,7 +38,8 @@ class Impact:
         spend: change of what the clicks cost.
         profit: change of what the clicks are expected to earn, less spend.
         at_stake: what is lost a day while nothing is done; under a tracking outage what is not credited.
-        usual: profit of such a day in the reference weeks, to hold the others against.
+        usual: profit of such a day in the reference weeks, of the whole market whatever part moved, to hold the others against:
+            half of the profit of a country that earns a hundredth is no emergency.
         sentences: how each of them comes about.
     """
 
@@ -52,7 +53,7 @@ class Impact:
 
     @property
     def share(self) -> float | None:
-        """What is at stake as a share of the usual profit; infinite where there is none; None where it cannot be told."""
+        """What is at stake as a share of the market's usual profit; infinite where there is none; None where it cannot be told."""
         if self.at_stake is None or self.usual is None:
             return None
         return self.at_stake / self.usual if self.usual > 0 else float("inf") if self.at_stake else 0.0
@@ -109,7 +110,7 @@ def impact(
         books = 1.0 if lead.cause in BLIND else _booked(findings, scope)
         earned = worth * (day["clicks"] * books * kept - usual["clicks"]) * eligible
         profit = earned - spend
-        normal = (worth * usual["clicks"] - usual["spend"]) * eligible
+        normal = _usual_profit(series, now, before)
         why = " and ".join([*["fewer of them book"] * (books < 1), *["fewer bookings last"] * (kept < 1)])
         said.append(
             f"What clicks earn is expected to be {_change(earned, currency)} a day{why and f' ({why})'},"
@@ -126,6 +127,15 @@ def impact(
         None if x is None else Micros(round(float(x))) for x in amounts
     )
     return Impact(value_, bids_, spend_, profit_, at_stake_, usual_, said)
+
+
+def _usual_profit(series: MarketSeries, now: Any, before: Any) -> float | None:
+    """Profit of the whole market's day in the reference weeks, at the traffic of the judged days."""
+    each = {name: _rates(series, name, MARKET, now, before) for name in ("spend", "booking_value")}
+    spend, value = each["spend"], each["booking_value"]
+    if series.take_share is None or spend is None or value is None:
+        return None
+    return (series.take_share * value[1] - spend[1]) * _mean(series.sum("eligible", MARKET), now)
 
 
 def _rates(series: MarketSeries, name: str, scope: Scope, now: Any, before: Any) -> tuple[float, float] | None:

@@ -205,6 +205,16 @@ def test_money_is_said_with_its_currency_and_its_direction() -> None:
     assert all("EUR" in sentence for sentence in sentences)
 
 
+def test_what_is_at_stake_in_a_part_is_held_against_the_profit_of_the_whole_market() -> None:
+    """Half of the profit of a country that earns a hundredth wakes nobody."""
+    part, whole = watched(dear_clicks), watched(lambda s: times(s, 1 / 0.6, "spend", last=2))
+    assert part.diagnoses[0].scope == Scope(partner="google")
+    assert whole.diagnoses[0].scope == MARKET
+    assert part.impact and whole.impact
+    assert part.impact.usual == pytest.approx(whole.impact.usual)
+    assert 0 < (part.impact.share or 0.0) < (whole.impact.share or 0.0)
+
+
 def test_demand_alone_wakes_nobody(market: Any, day: Any) -> None:
     seen = watched(
         lambda s: times(s, 0.3, "eligible", "impressions", "places", "places_expected", "priced", "bids", last=3)
