@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -207,9 +207,11 @@ class World:
         log = self.home / "serve.log"
         with log.open("a") as told, on_core(cores()[0]):
             process = subprocess.Popen(command, env=whole, stdout=subprocess.PIPE, stderr=told)
-        with process, ExitStack() as ends:
-            ends.callback(stop, process)
-            yield Service(_address(process, log, patience), process, self)
+        with process:
+            try:
+                yield Service(_address(process, log, patience), process, self)
+            finally:
+                stop(process)
 
 
 @dataclass(frozen=True)

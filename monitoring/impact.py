@@ -110,7 +110,7 @@ def impact(
         books = 1.0 if lead.cause in BLIND else _booked(findings, scope)
         earned = worth * (day["clicks"] * books * kept - usual["clicks"]) * eligible
         profit = earned - spend
-        normal = _usual_profit(series, now, before)
+        normal = _usual_profit(series, series.take_share, now, before)
         why = " and ".join([*["fewer of them book"] * (books < 1), *["fewer bookings last"] * (kept < 1)])
         said.append(
             f"What clicks earn is expected to be {_change(earned, currency)} a day{why and f' ({why})'},"
@@ -129,13 +129,12 @@ def impact(
     return Impact(value_, bids_, spend_, profit_, at_stake_, usual_, said)
 
 
-def _usual_profit(series: MarketSeries, now: Any, before: Any) -> float | None:
+def _usual_profit(series: MarketSeries, take_share: float, now: Any, before: Any) -> float | None:
     """Profit of the whole market's day in the reference weeks, at the traffic of the judged days."""
-    each = {name: _rates(series, name, MARKET, now, before) for name in ("spend", "booking_value")}
-    spend, value = each["spend"], each["booking_value"]
-    if series.take_share is None or spend is None or value is None:
+    spend, value = (_rates(series, name, MARKET, now, before) for name in ("spend", "booking_value"))
+    if spend is None or value is None:
         return None
-    return (series.take_share * value[1] - spend[1]) * _mean(series.sum("eligible", MARKET), now)
+    return (take_share * value[1] - spend[1]) * _mean(series.sum("eligible", MARKET), now)
 
 
 def _rates(series: MarketSeries, name: str, scope: Scope, now: Any, before: Any) -> tuple[float, float] | None:

@@ -24,7 +24,7 @@ STAKE_CRITICAL = 0.25
 """A shift that costs this share of the usual profit is critical."""
 
 HOUR_CRITICAL = 1.25
-"""So many times the evidence needed makes a dear hour critical; one on the edge is chance once in two years, and wakes nobody."""
+"""So many times the evidence needed makes a dear hour critical: on the edge a few clicks of dear hotels are enough, which can wait for the morning."""
 
 GRAVE = frozenset({"tracking", "feed"})
 """Causes that are critical whatever they cost so far: what is learned or bid on them is wrong."""

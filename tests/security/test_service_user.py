@@ -19,6 +19,7 @@ import pytest
 
 from benchmarks.bid_service_world import PATH, SERVE, Service, World, make_world
 from local import env_file
+from ml.promotion.keyring import development_key_file, keep_secret
 from ml.promotion.signature import Kind, SecretKey
 from tests.faults.campaign.stand import environment
 from tests.security.conftest import ROOT, Roles
@@ -94,11 +95,9 @@ def stack(roles: Roles) -> Iterator[Stack]:
         folder.chmod(0o711)
         world, trusted = _world(folder / "world", roles)
         _opened(folder / "world")
-        secrets = [folder / "env", folder / "world" / "home" / "keys" / "development.key"]
+        secrets = [folder / "env", development_key_file(world.home)]
         env_file.write(secrets[0])
-        secrets[1].parent.mkdir(exist_ok=True)
-        secrets[1].touch(0o600)
-        secrets[1].write_text(SecretKey.generate(Kind.DEVELOPMENT).reveal())
+        assert keep_secret(secrets[1], SecretKey.generate(Kind.DEVELOPMENT))
         own = [folder / "own", world.home / "events"]
         for one in own:
             one.mkdir(0o700)
