@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache, lru_cache
 from typing import Any
 from unittest.mock import patch
 
@@ -42,6 +43,13 @@ class Stock:
 
     drifted: bool
     share: float
+
+
+class Once:
+    """A lake that reads a table's day once, for days that are looked at again and again and that nobody writes meanwhile."""
+
+    def __init__(self, lake: Any) -> None:
+        self.days, self.read = cache(lake.days), lru_cache(maxsize=len(NUMBERS) * (REFERENCE_DAYS + 8))(lake.read)
 
 
 def stock_drift(lake: Any, day: date, *, seed: int) -> Stock:

@@ -10,26 +10,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ml.core.units import day_start, known_by
 from ml.features.decisions import last_day_before
+from ml.features.tally import Tally
 
 _FACTS_DAYS = 63
 _NUMBER = "number_in_campaign"
 """A column that numbers the rows of all kept tables, each another number."""
 
 
+@dataclass
+class Before:
+    """What markets have in common: the days before `day`, on which their ways part. What was read of those days is kept.
+
+    Attributes:
+        day: the first day that may differ.
+        read: what was read of the days before it, by what was asked for.
+    """
+
+    day: date
+    read: dict[Any, Any] = field(default_factory=dict)
+
+
 @contextmanager
-def read_once(first: date, last: date) -> Iterator[None]:
-    """Read rows once while the days from `first` to `last` are judged, of one market whose days have all landed."""
-    kept = _Kept(first, last)
+def read_once(first: date, last: date, before: Before | None = None) -> Iterator[None]:
+    """Read rows once while the days from `first` to `last` are judged, of one market whose days have all landed.
+
+    Args:
+        first: the first day to be judged.
+        last: the last one.
+        before: what this market has in common with those judged before it and after it; None where it stands alone.
+    """
+    kept = _Kept(first, last, before)
     names = ("decision_rows", "outcome_events", "opportunity_rows", "click_rows", "traffic_tally")
     with ExitStack() as stack:
         for name in names:
@@ -46,7 +68,7 @@ def read_once(first: date, last: date) -> Iterator[None]:
 class _Kept:
     """What was read, by what was asked for; each method has the signature of the function that it stands in for."""
 
-    def __init__(self, first: date, last: date) -> None:
+    def __init__(self, first: date, last: date, before: Before | None = None) -> None:
         import ml.evaluation.rows
         import ml.features.tally
         import ml.features.training_set
@@ -54,6 +76,7 @@ class _Kept:
 
         rows, series = ml.features.training_set, ml.steps.watch_series
         self.first, self.last, self._read, self._rows = first, last, dict[Any, Any](), 0
+        self._before = before
         self._decision_rows, self._outcome_events = rows.decision_rows, rows.outcome_events
         self._opportunity_rows, self._click_rows = rows.opportunity_rows, rows.click_rows
         self._traffic_tally, self._read_facts = rows.traffic_tally, series.read_facts
@@ -99,11 +122,22 @@ class _Kept:
         views: Collection[str] | None = None,
     ) -> pd.DataFrame:
         key = ("decisions", None if views is None else tuple(views))
-        rows = self._numbered(key, lambda: self._decision_rows(lake, market=market, last=self.last, views=views))
+        read = partial(self._decision_rows, lake, market=market, views=views)
+        rows = self._numbered(key, lambda: self._decided(read, key))
         if due is not None:
             ends = self._once((key, "ends"), lambda: rows["check_in"] + pd.to_timedelta(rows["los_nights"], unit="D"))
             rows = rows[((ends >= day_start(due[0])) & (ends < day_start(due[1] + timedelta(days=1)))).to_numpy()]
         return _known_between(rows, first, last, exclude_days)
+
+    def _decided(self, read: Callable[..., pd.DataFrame], key: Any) -> pd.DataFrame:
+        """All bookings; those of the days that markets have in common are read once for all of them."""
+        if self._before is None or not self._before.day <= self.last:
+            return read(last=self.last)
+        part, kept = self._before.day, self._before.read
+        if key not in kept:
+            kept[key] = read(last=part - timedelta(days=1))
+        rows: pd.DataFrame = pd.concat([kept[key], read(first=part, last=self.last)], ignore_index=True)
+        return rows.sort_values(["booked_at", "booking_id"], ignore_index=True)
 
     def outcome_events(
         self, lake: Any, *, market: str, last: date | None = None, exclude_days: Sequence[date] = ()
@@ -172,17 +206,25 @@ class _Kept:
         if key in self._read and first < self._read[key][0]:
             del self._read[key]  # the weeks of last year begin to be known while the days go by
         landed = [one for one in lake.days("opportunities") if first <= one <= self.last]
-        oldest, whole = self._once(
-            key,
-            lambda: (
-                first,
-                self._traffic_tally(lake, day=self.last, days=landed, first=first, numbers=numbers, labels=labels),
-            ),
-        )
+        tally = partial(self._traffic_tally, lake, numbers=numbers, labels=labels)
+        oldest, whole = self._once(key, lambda: (first, self._tally(tally, key, first, landed)))
         start, n = (first - oldest).days, (day - first).days + 1
         asked = {(one - first).days for one in days}
         absent = [number for number in range(n) if number not in asked]
         return {name: _cut(one, start, n, absent) for name, one in whole.items()}
+
+    def _tally(
+        self, tally: Callable[..., dict[str, Tally]], key: Any, first: date, days: list[date]
+    ) -> dict[str, Tally]:
+        """The tally of these days; those that markets have in common are counted once for all of them."""
+        if self._before is None or not first < self._before.day <= self.last:
+            return tally(day=self.last, days=days, first=first)
+        part, kept = self._before.day, self._before.read
+        if (key, first) not in kept:
+            last = part - timedelta(days=1)
+            kept[key, first] = tally(day=last, days=[day for day in days if day < part], first=first)
+        after = tally(day=self.last, days=[day for day in days if day >= part], first=part)
+        return {name: _joined(one, after[name]) for name, one in kept[key, first].items()}
 
     def traffic_share(self, platform: Any, day: date, *, days: int, rows: int) -> float:
         share: float = self._once(
@@ -268,6 +310,25 @@ def _known_between(
 
 def _before(last: date | None, as_of: datetime) -> date:
     return min(last or date.max, last_day_before(as_of))
+
+
+def _joined(one: Tally, then: Tally) -> Tally:
+    """A tally of days, and that of the days after them."""
+    labels = tuple(sorted({*one.labels, *then.labels}))
+    return Tally(
+        np.concatenate([part.counts if part.values is not None else _under(labels, part) for part in (one, then)]),
+        np.concatenate([one.missing, then.missing]),
+        np.concatenate([one.nonfinite, then.nonfinite]),
+        one.values,
+        labels,
+    )
+
+
+def _under(labels: Sequence[str], one: Tally) -> npt.NDArray[np.int64]:
+    """The counts of a tally, in columns of these labels."""
+    counts = np.zeros((len(one.counts), len(labels)), dtype=np.int64)
+    counts[:, [labels.index(label) for label in one.labels]] = one.counts
+    return counts
 
 
 def _cut(one: Any, start: int, n: int, absent: Sequence[int]) -> Any:

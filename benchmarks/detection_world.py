@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.detection_truth import QUIET
+
+if TYPE_CHECKING:
+    from benchmarks.detection_rows import Before
 
 HISTORY = 150
 """Days before the quiet year: enough for every window and its past."""
@@ -109,12 +112,13 @@ def build_base(home: Path, seed: int, size: Size) -> None:
         (home / whole_of(size) / DONE).touch()
 
 
-def watch_scenario(base: Path, home: Path, name: str, seed: int, size: Size) -> Watched:
+def watch_scenario(base: Path, home: Path, name: str, seed: int, size: Size, before: Before | None = None) -> Watched:
     """Days from the onset on: landed one by one, their features built; then judged one by one.
 
     To judge a day is to look at what was known by its end, so that it makes no difference that later ones are there.
+    `before` keeps, from one scenario of a seed to the next, what was read of the days before the onset.
     """
-    from benchmarks.detection_peer import stock_drift
+    from benchmarks.detection_peer import Once, stock_drift
     from benchmarks.detection_truth import profits
 
     begin = time.perf_counter()
@@ -128,25 +132,26 @@ def watch_scenario(base: Path, home: Path, name: str, seed: int, size: Size) -> 
             _land(*_open(unfinished, seed, size, trains=False, **happens), days)
     fork(landed, home)
     platform, clock = _open(home, seed, size, trains=False, **happens)
-    before, opened, named = judge_days(platform, clock, days)
-    asked = size.peer_every > 0
-    peer = [stock_drift(platform.lake, day, seed=seed).share if asked else None for day in days]
+    stood, opened, named = judge_days(platform, clock, days, before)
+    asked, lake = size.peer_every > 0, Once(platform.lake)
+    peer = [stock_drift(lake, day, seed=seed).share if asked else None for day in days]
     profit = profits(platform.source, days)
     taken = round(time.perf_counter() - begin, 1)
-    return Watched([str(day) for day in days], before, opened, named, _instants(platform, days), profit, peer, taken)
+    return Watched([str(day) for day in days], stood, opened, named, _instants(platform, days), profit, peer, taken)
 
 
 def watch_quiet(base: Path, home: Path, part: int, seed: int, size: Size) -> Watched:
     """One of the `QUIET_PARTS` of a year in which nothing but the season happens; stock Evidently is asked on some days."""
-    from benchmarks.detection_peer import stock_drift
+    from benchmarks.detection_peer import Once, stock_drift
 
     begin = time.perf_counter()
     fork(base / whole_of(size), home)
     platform, clock = _open(home, seed, size, trains=False)
     days = quiet_days(part, size)
     before, opened, named = judge_days(platform, clock, days)
+    lake = Once(platform.lake)
     peer = [
-        stock_drift(platform.lake, day, seed=seed).share if size.peer_every and n % size.peer_every == 0 else None
+        stock_drift(lake, day, seed=seed).share if size.peer_every and n % size.peer_every == 0 else None
         for n, day in enumerate(days)
     ]
     taken = round(time.perf_counter() - begin, 1)
@@ -165,13 +170,13 @@ def quiet_days(part: int, size: Size) -> list[date]:
 
 
 def judge_days(
-    platform: Any, clock: Any, days: Sequence[date]
+    platform: Any, clock: Any, days: Sequence[date], before: Before | None = None
 ) -> tuple[dict[str, str], list[dict[str, str]], list[list[str]]]:
     """Judge these days in turn, after some before them: what stood open before, and per day what does and what is named."""
     from benchmarks.detection_rows import read_once
 
     opened, named = [], []
-    with read_once(days[0] - timedelta(days=SETTLING_DAYS), days[-1]):
+    with read_once(days[0] - timedelta(days=SETTLING_DAYS), days[-1], before):
         for age in range(SETTLING_DAYS, -len(days), -1):
             day = clock.day = days[0] - timedelta(days=age)
             opened.append(_judge(platform, day))
@@ -317,16 +322,19 @@ def main(arguments: Sequence[str]) -> int:
     """A child: build a base, or watch some markets; a line for each with its name, `WATCHED`, and what it watched."""
     import pandas as pd
 
+    from benchmarks.detection_rows import Before
+
     pd.options.mode.copy_on_write = True  # a tenth of the time went into copies that nobody writes to
     names, seed, base, told = arguments[0], int(arguments[1]), Path(arguments[2]), arguments[3]
     size = Size(**json.loads(told))
+    before = Before(_first_day() + timedelta(days=size.onset_of(seed)))
     for what in names.split(",") if names != BASE else ():
         with TemporaryDirectory(prefix="watch-", dir=base) as folder:
             home = Path(folder) / "home"
             if what.startswith(YEAR):
                 watched = watch_quiet(base, home, int(what.removeprefix(YEAR)), seed, size)
             else:
-                watched = watch_scenario(base, home, what, seed, size)
+                watched = watch_scenario(base, home, what, seed, size, before)
         print(f"{what}{WATCHED}{json.dumps(watched.__dict__)}", flush=True)
     if names == BASE:
         build_base(base, seed, size)

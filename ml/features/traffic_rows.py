@@ -90,7 +90,8 @@ def traffic_tally(
         numbers: columns of the canonical table, or `relative_price` (ours over the cheapest rival's), and their ranges.
         labels: columns of text.
     """
-    paths = [path for one in days for path in lake.paths("opportunities", one, one)]
+    there = set(lake.days("opportunities"))
+    paths = lake.paths_of("opportunities", [one for one in days if one in there])
     with engine(lake) as backend:
         rows = backend.read(paths, "opportunities")
         ratio = rows["price_micros"].cast("float64") / rows["rival_price_micros"].cast("float64")

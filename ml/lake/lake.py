@@ -58,7 +58,11 @@ class Lake:
 
     def paths(self, table: str, first: date | None = None, last: date | None = None) -> list[Path]:
         """Local Parquet files of the days from `first` to `last`, both included, ascending."""
-        return [self.blobs.local_path(self.key(table, day)) for day in self._between(table, first, last)]
+        return self.paths_of(table, self._between(table, first, last))
+
+    def paths_of(self, table: str, days: Sequence[date]) -> list[Path]:
+        """Local Parquet files of these days, in their order; NoData where one is not there."""
+        return [self.blobs.local_path(self.key(table, day)) for day in days]
 
     def scan(
         self,

@@ -19,11 +19,12 @@ from benchmarks import detection, detection_world
 from benchmarks.common import run
 from benchmarks.detection_page import page
 from benchmarks.detection_peer import stock_drift
-from benchmarks.detection_rows import _NUMBER, _Kept, _Said, read_once
+from benchmarks.detection_rows import _NUMBER, Before, _joined, _Kept, _Said, read_once
 from benchmarks.detection_summary import Alarm, alarms, figures, judge, quiet, quiet_table, table
 from benchmarks.detection_truth import RIGHT, expected_profit_micros, likely, names_rightly
 from benchmarks.detection_world import BARE, QUIET_PARTS, Size, Watched, build_base, watch_scenario
 from ml.core.units import known_by
+from ml.features.tally import Tally
 from ml.ledger import reports
 from ml.market.simulator.day import resolve
 from ml.market.simulator.scenarios import SCENARIOS, parse_scenarios
@@ -154,22 +155,35 @@ def test_rows_read_once_for_many_days_give_each_day_the_numbers_that_its_own_row
     size = Size(opportunities=300, hotels=20, quiet_days=0, days=1, peer_every=0, onset=40)
     build_base(tmp_path, 202, size)
     told = {}
-    for name, first in (("alone", 39), ("again", 38)):
+    shared = Before(FIRST_DAY + timedelta(days=39))
+    for name, first in (("alone", 39), ("again", 38), ("first of two", 38), ("second of two", 38)):
         home = tmp_path / name
         detection_world.fork(tmp_path / BARE, home)
         platform, clock = detection_world._open(home, 202, size)
         days = [FIRST_DAY + timedelta(days=n) for n in range(first, 40)]
-        with read_once(days[0], days[-1]) if name == "again" else nullcontext():
+        once = read_once(days[0], days[-1], shared if name.endswith("two") else None)
+        with once if name != "alone" else nullcontext():
             for day in days:
                 clock.day = day
                 detection_world._judge(platform, day)
         told[name] = reports.get(platform.db, platform.market, days[-1])
-    alone, again = (report.numbers for report in told.values() if report)
+    alone, again, first_of_two, second_of_two = (report.numbers for report in told.values() if report)
+    assert {str(key).split("'")[1] for key in shared.read} == {"decisions", "tally"}, "they were kept for the second"
+    assert first_of_two == second_of_two == again
     assert {key for key in alone if alone[key] != again[key]} <= {"columns", "reports"}
     assert again["watchers"]
     for ours, theirs in zip(again["columns"], alone["columns"], strict=True):
         assert (ours["name"], ours["past_windows"]) == (theirs["name"], theirs["past_windows"])
         assert ours["score"] == pytest.approx(theirs["score"], abs=0.01, nan_ok=True)
+
+
+def test_a_partner_that_comes_when_ways_part_is_counted_beside_those_before_it() -> None:
+    none = np.zeros(2, dtype=np.int64)
+    before = Tally(np.array([[3, 1], [2, 2]]), none, none, None, ("google", "trivago"))
+    after = Tally(np.array([[4, 5], [6, 7]]), none, none, None, ("amber", "trivago"))
+    both = _joined(before, after)
+    assert both.labels == ("amber", "google", "trivago")
+    assert both.counts.tolist() == [[0, 3, 1], [0, 2, 2], [4, 0, 5], [6, 0, 7]]
 
 
 def test_rows_of_a_year_before_move_with_the_judged_day_and_those_of_the_champion_s_training_stay() -> None:
