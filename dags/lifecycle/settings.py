@@ -35,6 +35,16 @@ RETRY_POLICY: Final = ExceptionRetryPolicy(
     ]
 )
 
+
+def task_limit() -> timedelta | None:
+    """How long a task may work before it is stopped and tried again, by the setting `task_hours`; None where that is 0.
+
+    Time that it spends deferred does not count. Every step may be stopped anywhere: what it writes is idempotent.
+    """
+    hours = load_settings().task_hours
+    return timedelta(hours=hours) if hours else None
+
+
 LIFECYCLE: Final[dict[str, Any]] = {
     "start_date": datetime(2016, 1, 1, tzinfo=UTC),
     "catchup": False,
@@ -48,6 +58,7 @@ LIFECYCLE: Final[dict[str, Any]] = {
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(minutes=5),
         "retry_policy": RETRY_POLICY,
+        "execution_timeout": task_limit(),
         "on_failure_callback": report_failure,
     },
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def test_a_dag_has_an_owner_tags_docs_and_retries_and_runs_one_day_at_a_time(dag
         assert task.retries == 3
         assert task.retry_exponential_backoff
         assert task.retry_policy is not None
+        assert task.execution_timeout == timedelta(hours=3)
 
 
 def test_the_online_store_has_one_writer(dagbag: Any) -> None:

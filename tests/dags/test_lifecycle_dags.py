@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lifecycle.settings import task_limit
 from ml.core.errors import DayRejected, StoreUnavailable
 
 DAY = "2026-03-02"
@@ -135,8 +138,6 @@ def test_an_error_that_cannot_pass_fails_without_a_retry_and_is_reported(run_day
 def test_an_error_that_may_pass_is_tried_again(
     run_day: Any, pipeline: Any, dagbag: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datetime import timedelta
-
     monkeypatch.setattr(dagbag.get_dag("ingest_market").get_task("ingest"), "retry_delay", timedelta(0))
     answer: Callable[..., Any] = pipeline.function("ingest")
 
@@ -152,6 +153,35 @@ def test_an_error_that_may_pass_is_tried_again(
     outcome = run_day("ingest_market", DAY)
     assert outcome.state == "success"
     assert pipeline.names() == ["ingest", "ingest"]
+
+
+def test_a_task_that_hangs_is_stopped_and_tried_again(
+    run_day: Any, pipeline: Any, dagbag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml import pipeline as real
+
+    task = dagbag.get_dag("ingest_market").get_task("ingest")
+    monkeypatch.setattr(task, "retry_delay", timedelta(0))
+    monkeypatch.setattr(task, "execution_timeout", timedelta(seconds=0.5))
+    answer: Callable[..., Any] = pipeline.function("ingest")
+
+    def once_hanging(platform: Any, day: Any, **arguments: Any) -> Any:
+        result = answer(platform, day, **arguments)
+        if pipeline.names() == ["ingest"]:
+            threading.Event().wait()  # as for an answer that never comes: only the limit ends it
+        return result
+
+    monkeypatch.setattr(real, "ingest", once_hanging)
+    assert run_day("ingest_market", DAY).state == "success"
+    assert pipeline.names() == ["ingest", "ingest"]
+
+
+def test_the_limit_of_a_task_can_be_set_and_taken_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BIDWRIGHT_HOME", str(tmp_path))
+    monkeypatch.setenv("BIDWRIGHT_TASK_HOURS", "0.5")
+    assert task_limit() == timedelta(minutes=30)
+    monkeypatch.setenv("BIDWRIGHT_TASK_HOURS", "0")
+    assert task_limit() is None
 
 
 class Answering:
