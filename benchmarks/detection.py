@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.common import ROOT, Figure, run
-from benchmarks.detection_page import page
+from benchmarks.detection_page import LEARNED, page
 from benchmarks.detection_summary import Alarm, Found, Quiet, figures, judge, quiet, quiet_table, table
 from benchmarks.detection_truth import QUIET
 from benchmarks.detection_world import BASE, QUIET_PARTS, WATCHED, YEAR, Size, Watched
@@ -67,7 +67,12 @@ def measure(given: argparse.Namespace) -> Mapping[str, Figure]:
         kept = given.write.with_suffix(".json")
         outcomes = added(kept, outcomes, size)
         found, years = together(outcomes)
-        given.write.write_text(page(found, years, seeds=list(outcomes), size=size, argv=sys.argv[1:], name=kept.name))
+        others = {seed: one for seed, one in outcomes.items() if seed not in LEARNED}
+        told = page(
+            found, years, seeds=list(outcomes), size=size, argv=sys.argv[1:], name=kept.name,
+            unseen=together(others) if others else None,
+        )  # fmt: skip
+        given.write.write_text(told)
     found, years = together(outcomes)
     told = "\n\n".join([table(found), *([quiet_table(years)] if years else [])])
     sys.stderr.write(f"{told}\n")

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from benchmarks.common import machine
-from benchmarks.detection_summary import Found, Quiet, quiet_table, table
+from benchmarks.detection_summary import Found, Quiet, in_a_sentence, quiet_table, table
 from benchmarks.detection_world import QUIET_PARTS, SETTLING_DAYS, Size
 
 _PAGE = """# How soon it is noticed
@@ -34,8 +34,7 @@ critical while it does not stand in the quiet copy of the same seed.
   cause opened within the {days} days. A season is no fault: nothing, or a warning that names demand, is right there. With
   `cancellation_wave` the simulated rivals know at once that a guest is worth less, and bid less: that they do is no false alarm, but not
   the cause. With `site_bug` three bookings in ten are lost, which few bookings a day are slow to show; a partner that ranks by what becomes of a click
-  shows us lower before that, and a rank lost at equal bids reads as rivals who bid more. Signatures and severities were last changed after
-  seeds 101, 102, 103 and 110 had been looked at: seeds besides them are the proof.
+  shows us lower before that, and a rank lost at equal bids reads as rivals who bid more.{proof}
 - **Money lost**: what the same bids earn less than on the quiet market, expected over clicks and bookings and net of cancellations,
   from the onset to the end of the day of the first alarm (of the watch, where none came), in currency units; the median. Below 0 they earn
   more. With `net_cpa` the
@@ -49,6 +48,13 @@ critical while it does not stand in the quiet copy of the same seed.
 {quiet}
 """
 
+
+LEARNED = (101, 102, 103, 110)
+"""Seeds that were looked at when signatures and severities were last changed."""
+
+_PROOF = """
+- **Seeds that nothing was learned from.** Signatures and severities were last changed after seeds {seeds} had been looked at; the others
+  are the proof: {told}."""
 
 _QUIET = """{quiet_days} days of each market on which only the season happens, from its 151st day on, in {parts} parts, each with a champion of its own.
 Features are built in bulk, so that what is served online is compared nowhere here. Stock Evidently is asked every {peer_every} days.
@@ -64,8 +70,12 @@ def page(
     size: Size,
     argv: Sequence[str],
     name: str,
+    unseen: tuple[Mapping[str, Sequence[Found]], Sequence[Quiet]] | None = None,
 ) -> str:
-    """The page of these outcomes, made by this command line, with the name of the file that has them."""
+    """The page of these outcomes, made by this command line, with the name of the file that has them.
+
+    `unseen` are those of the outcomes whose seeds are not in `LEARNED`, None where there are none.
+    """
     from benchmarks.detection_truth import RIGHT
 
     here, absent = machine(), [f"`{name}`" for name in RIGHT if name not in found]
@@ -79,6 +89,7 @@ def page(
         settling=SETTLING_DAYS,
         days=size.days,
         scenarios=table(found),
+        proof=_PROOF.format(seeds=", ".join(map(str, LEARNED)), told=in_a_sentence(*unseen)) if unseen else "",
         absent=f"\nNot watched in this run: {', '.join(absent)}.\n" if absent else "",
         quiet=_QUIET.format(
             quiet_days=size.quiet_days, parts=QUIET_PARTS, peer_every=size.peer_every, quiet=quiet_table(years)

@@ -202,6 +202,23 @@ def quiet_table(years: Sequence[Quiet]) -> str:
     return "\n".join(lines)
 
 
+def in_a_sentence(found: Mapping[str, Sequence[Found]], years: Sequence[Quiet]) -> str:
+    """How many faults were found and named right, and what rose on seasons and quiet days."""
+    faults = [run for name, runs in found.items() if name not in SEASONS for run in runs]
+    seasons = [run for name, runs in found.items() if name in SEASONS for run in runs]
+    seen, right = sum(bool(run.first) for run in faults), sum(bool(run.right) for run in faults)
+    told = f"{seen} of {len(faults)} faults were found, {right} were named right"
+    if seasons:
+        told += f", {sum(run.critical for run in seasons)} critical alarms rose on {len(seasons)} seasons"
+    if not years:
+        return told
+    months = sum(year.days for year in years) / DAYS_A_MONTH
+    a_month = [
+        sum(a.severity == grade for year in years for a in year.alarms) / months for grade in ("critical", "warning")
+    ]
+    return f"{told}, and a quiet month had {a_month[0]:.2f} critical alarms and {a_month[1]:.2f} warnings"
+
+
 def _monthly(years: Sequence[Quiet], severity: str) -> tuple[float, ...]:
     return tuple(
         round(DAYS_A_MONTH * sum(alarm.severity == severity for alarm in year.alarms) / year.days, 3) for year in years

@@ -287,6 +287,15 @@ def test_a_scenario_that_does_not_exist_is_one_sentence() -> None:
         run("detection", detection.measure, arguments=detection._arguments, argv=["--only", "flood"])
 
 
+def test_what_rules_were_made_after_is_told_apart_from_what_proves_them() -> None:
+    found = {"price_war": [judge("price_war", WAR, CALM)] * 2, "season_up": [judge("season_up", CALM, CALM)]}
+    learned = page(found, [], seeds=[101], size=Size(), argv=[], name="page.json")
+    proven = page(found, [], seeds=[101, 104], size=Size(), argv=[], name="page.json", unseen=(found, [quiet(CALM)]))
+    assert "nothing was learned" not in learned
+    assert "are the proof: 2 of 2 faults were found, 2 were named right, 0 critical alarms rose on 1 seasons" in proven
+    assert "a quiet month had 0.00 critical alarms and 10.15 warnings." in proven
+
+
 def test_a_run_without_a_quiet_year_says_so() -> None:
     found = {"price_war": [judge("price_war", WAR, CALM)]}
     told = page(found, [], seeds=[101], size=Size(), argv=["--json"], name="page.json")
