@@ -23,6 +23,7 @@ import pandas as pd
 from ml.core.units import day_start, known_by
 from ml.features.decisions import last_day_before
 from ml.features.tally import Tally
+from ml.features.watch_facts import Facts, read_prices
 
 _FACTS_DAYS = 63
 _NUMBER = "number_in_campaign"
@@ -238,9 +239,16 @@ class _Kept:
         )
         return found
 
-    def read_facts(self, lake: Any, first: date, last: date, odd: Collection[date] = ()) -> Any:  # noqa: ARG002
+    def read_facts(self, lake: Any, first: date, last: date, odd: Collection[date] = ()) -> Facts:  # noqa: ARG002
+        """The facts; of those only the prices depend on the days that are odd, and those are read anew when another one is."""
         oldest = min(first, self.first - timedelta(days=_FACTS_DAYS))
-        return self._once(("facts", oldest, frozenset(odd)), lambda: self._read_facts(lake, oldest, self.last, odd))
+        whole: Facts = self._once(("facts", oldest), lambda: self._read_facts(lake, oldest, self.last, ()))
+        if not odd or "prices" not in whole.frames:
+            return whole
+        prices = self._once(
+            ("prices", oldest, frozenset(odd)), lambda: read_prices(lake, first=oldest, last=self.last, odd=odd)
+        )
+        return replace(whole, frames={**whole.frames, "prices": prices})
 
 
 def _as_method(function: Callable[[Any, pd.DataFrame], pd.DataFrame]) -> Any:

@@ -86,6 +86,14 @@ def watch_facts(lake: Lake, *, first: date, last: date, odd: Collection[date] = 
         return Facts(first, last, frozenset(days), {name: _frame(backend, rows) for name, rows in found.items()})
 
 
+def read_prices(lake: Lake, *, first: date, last: date, odd: Collection[date] = ()) -> pd.DataFrame:
+    """The frame `prices` of `watch_facts` by itself: the only one that depends on which days are odd."""
+    with engine(lake) as backend:
+        rows = _auctions(open_canonical(backend, lake, "opportunities", first=first, last=last))
+        auctions = backend.keep("auctions", rows.select(*_KEYS, "hotel_id", "arrival", "own", "rival"))
+        return _frame(backend, _prices(auctions, odd))
+
+
 def _frame(backend: Engine, rows: Any) -> pd.DataFrame:
     frame: pd.DataFrame = backend.to_pyarrow(rows).to_pandas()
     return frame
