@@ -24,6 +24,7 @@ from ml.core.units import day_start, known_by
 from ml.features.decisions import last_day_before
 from ml.features.tally import Tally
 from ml.features.watch_facts import Facts, read_prices
+from ml.models.delay import Completion
 
 _FACTS_DAYS = 63
 _NUMBER = "number_in_campaign"
@@ -63,6 +64,7 @@ def read_once(first: date, last: date, before: Before | None = None) -> Iterator
         said = _Said()
         stack.enter_context(patch("ml.promotion.bundle.load_models", said.load_models))
         stack.enter_context(patch("ml.models.base.Task.predict", _as_method(said.predict)))
+        stack.enter_context(patch("ml.models.conversion.completion_of", kept.completion_of))
         yield
 
 
@@ -73,6 +75,7 @@ class _Kept:
         import ml.evaluation.rows
         import ml.features.tally
         import ml.features.training_set
+        import ml.models.conversion
         import ml.steps.watch_series
 
         rows, series = ml.features.training_set, ml.steps.watch_series
@@ -81,6 +84,7 @@ class _Kept:
         self._decision_rows, self._outcome_events = rows.decision_rows, rows.outcome_events
         self._opportunity_rows, self._click_rows = rows.opportunity_rows, rows.click_rows
         self._traffic_tally, self._read_facts = rows.traffic_tally, series.read_facts
+        self._completion_of = ml.models.conversion.completion_of
         self._traffic_share, self._ranges = ml.evaluation.rows.traffic_share, ml.features.tally.ranges
 
     def _once(self, key: Any, read: Callable[[], Any]) -> Any:
@@ -236,6 +240,15 @@ class _Kept:
     def ranges(self, sample: Mapping[str, Any], tail: float = 0.001) -> dict[str, tuple[float, float]]:
         found: dict[str, tuple[float, float]] = self._once(
             ("ranges", tuple(sample)), lambda: self._ranges(sample, tail)
+        )
+        return found
+
+    def completion_of(self, clicks: pd.DataFrame, *, as_of: datetime) -> Completion:
+        """What these clicks told of delays by `as_of`: the same however often it is asked."""
+        numbers = clicks.get(_NUMBER, pd.Series(dtype=np.int64))
+        key = ("completion", as_of, len(numbers), int(numbers.sum()))
+        found: Completion = self._once(
+            key if len(numbers) else object(), lambda: self._completion_of(clicks, as_of=as_of)
         )
         return found
 

@@ -6,6 +6,7 @@ so that no bid of ours moves between markets that are compared. A copy shares th
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import sys
@@ -324,6 +325,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from benchmarks.detection_rows import Before
 
+    gc.set_threshold(100_000, 20, 20)  # frames by the thousand, and few cycles
     pd.options.mode.copy_on_write = True  # a tenth of the time went into copies that nobody writes to
     names, seed, base, told = arguments[0], int(arguments[1]), Path(arguments[2]), arguments[3]
     size = Size(**json.loads(told))
