@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -31,6 +32,7 @@ from ml.market.simulator.scenarios import SCENARIOS, parse_scenarios
 from ml.market.simulator.scorecard import expected_profit
 from ml.market.simulator.source import FIRST_DAY, make_market
 
+DAY = date(2026, 3, 19)
 DAYS = ["2026-03-02", "2026-03-03", "2026-03-04"]
 CALM = Watched(DAYS, {}, [{}, {}, {"calibration": "warning"}], profit_micros=[100, 100, 100], peer=[0.0, 0.6, 0.0])
 WAR = Watched(
@@ -193,6 +195,19 @@ def test_rows_of_a_year_before_move_with_the_judged_day_and_those_of_the_champio
     assert kept._until(day, known_by(day)) == date(2026, 3, 29)
     assert kept._until(day - timedelta(days=364), known_by(day)) == date(2026, 3, 29) - timedelta(days=364)
     assert kept._until(trained, known_by(trained)) == trained
+
+
+def test_what_clicks_told_of_delays_is_asked_once_and_anew_of_other_clicks() -> None:
+    kept, answers = _Kept(DAY, DAY), itertools.count(1)
+    kept._completion_of = lambda *_, **__: next(answers)
+    one, other = (pd.DataFrame({_NUMBER: numbers}) for numbers in ([1, 2], [2, 3]))
+    early, late = known_by(DAY), known_by(DAY + timedelta(days=1))
+    told = [
+        kept.completion_of(clicks, as_of=at) for clicks, at in ((one, early), (one, early), (other, early), (one, late))
+    ]
+    assert told == [1, 1, 2, 3]
+    unnumbered = pd.DataFrame({"partner": ["google"]})
+    assert [kept.completion_of(unnumbered, as_of=early) for _ in range(2)] == [4, 5]
 
 
 class _Half:

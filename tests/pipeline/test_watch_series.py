@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ml.core.settings import Settings
+from ml.features.watch_facts import read_prices
 from ml.lake.blobs import open_blobs
 from ml.lake.lake import Lake
 from ml.ledger import stages
@@ -124,6 +125,24 @@ def test_a_source_without_clicks_says_so(lake: Lake, tmp_path: Path) -> None:
     assert series.sum("clicks") is None
     assert series.why_missing("clicks") == "the source delivers no clicks"
     assert series.need("eligible")[-1] > 0
+
+
+def test_of_the_facts_only_the_prices_depend_on_odd_days_and_they_can_be_read_by_themselves(lake: Lake) -> None:
+    odd = {LAST - timedelta(days=6)}
+    usual, with_odd = (read_facts(lake, FIRST_DAY, LAST, days).frames for days in ((), odd))
+    keys = ["day", "partner", "point"]
+
+    def ordered(frame: pd.DataFrame) -> pd.DataFrame:
+        known = [name for name in frame if name in {*keys, "cell", "hour", "lead", "age", "seen"}]
+        return frame.sort_values(known, ignore_index=True)
+
+    for name in {*usual} - {"prices"}:
+        pd.testing.assert_frame_equal(ordered(usual[name]), ordered(with_odd[name]))
+    assert not np.allclose(
+        ordered(usual["prices"])["own_price_change"], ordered(with_odd["prices"])["own_price_change"]
+    )
+    alone = read_prices(lake, first=FIRST_DAY, last=LAST, odd=odd)
+    pd.testing.assert_frame_equal(ordered(alone), ordered(with_odd["prices"]))
 
 
 def test_odd_days_are_no_reference_for_prices(lake: Lake) -> None:
