@@ -137,9 +137,6 @@ class Settings(UpkeepSettings):
     deadline_hours: float = Field(
         6.0, ge=0, le=168, description="a DAG run that takes longer than this opens an incident; 0: none does"
     )
-    task_hours: float = Field(
-        3.0, ge=0, le=168, description="a task that works longer than this is stopped and tried again; 0: none is"
-    )
     tend_schedule: str = Field(
         "*/5 * * * *",
         description="cron (UTC) at which incidents are tended and waiting messages tried; none: only by hand",

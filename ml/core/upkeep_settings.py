@@ -1,4 +1,5 @@
-"""The settings that keep the platform itself in order: how long things are kept, and how far a clock may be off."""
+"""The settings that keep the platform itself in order: how long things are kept, how long a task may work,
+and how far a clock may be off."""
 
 from __future__ import annotations
 
@@ -14,6 +15,9 @@ class UpkeepSettings(BaseSettings):
         ge=1,
         le=3600,
         description="a machine whose clock is further from that of the database or the S3 server is refused",
+    )
+    task_hours: float = Field(
+        3.0, ge=0, le=168, description="a task that works longer than this is stopped and tried again; 0: none is"
     )
     keep_traffic_days: int = Field(
         0, ge=0, description="market days of opportunities and clicks in the lake; 0: for ever, as for all of these"
