@@ -209,7 +209,7 @@ def in_a_sentence(found: Mapping[str, Sequence[Found]], years: Sequence[Quiet]) 
     seen, right = sum(bool(run.first) for run in faults), sum(bool(run.right) for run in faults)
     told = f"{seen} of {len(faults)} faults were found, {right} were named right"
     if seasons:
-        told += f", {sum(run.critical for run in seasons)} critical alarms rose on {len(seasons)} seasons"
+        told += f", critical alarms on {len(seasons)} seasons: {sum(run.critical for run in seasons)}"
     if not years:
         return told
     months = sum(year.days for year in years) / DAYS_A_MONTH

@@ -307,7 +307,7 @@ def test_what_rules_were_made_after_is_told_apart_from_what_proves_them() -> Non
     learned = page(found, [], seeds=[101], size=Size(), argv=[], name="page.json")
     proven = page(found, [], seeds=[101, 104], size=Size(), argv=[], name="page.json", unseen=(found, [quiet(CALM)]))
     assert "nothing was learned" not in learned
-    assert "are the proof: 2 of 2 faults were found, 2 were named right, 0 critical alarms rose on 1 seasons" in proven
+    assert "are the proof: 2 of 2 faults were found, 2 were named right, critical alarms on 1 seasons: 0" in proven
     assert "a quiet month had 0.00 critical alarms and 10.15 warnings." in proven
 
 
