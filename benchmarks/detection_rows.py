@@ -245,11 +245,10 @@ class _Kept:
 
     def completion_of(self, clicks: pd.DataFrame, *, as_of: datetime) -> Completion:
         """What these clicks told of delays by `as_of`: the same however often it is asked."""
-        numbers = clicks.get(_NUMBER, pd.Series(dtype=np.int64))
-        key = ("completion", as_of, len(numbers), int(numbers.sum()))
-        found: Completion = self._once(
-            key if len(numbers) else object(), lambda: self._completion_of(clicks, as_of=as_of)
-        )
+        if _NUMBER not in clicks:
+            return self._completion_of(clicks, as_of=as_of)
+        key = ("completion", as_of, len(clicks), int(clicks[_NUMBER].sum()))
+        found: Completion = self._once(key, lambda: self._completion_of(clicks, as_of=as_of))
         return found
 
     def read_facts(self, lake: Any, first: date, last: date, odd: Collection[date] = ()) -> Facts:  # noqa: ARG002
