@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -64,9 +65,9 @@ def _patient(redis: str) -> str:
     return ",".join([redis, *missing])
 
 
-def feast_objects(lake: Lake, home: Path) -> list[Any]:
-    """Feast's entities and feature views for what the lake's tables can feed."""
-    views = market_views(lake).values()
+def feast_objects(lake: Lake, home: Path, views: Iterable[FeatureView] | None = None) -> list[Any]:
+    """Feast's entities and feature views: these, or those that the lake's tables can feed."""
+    views = list(market_views(lake).values() if views is None else views)
     keys = {
         key: Entity(name=key, join_keys=[key], value_type=ValueType.STRING) for view in views for key in view.entity
     }

@@ -16,6 +16,7 @@ from typing import Any
 
 from ml.core.errors import UsageError
 from ml.core.settings import Settings
+from ml.features.definitions import FEATURE_VIEWS
 from ml.features.feast_import import light_import
 from ml.features.feast_objects import feast_config, feast_objects
 from ml.features.feast_online import EmbeddedOnlineStore
@@ -68,7 +69,9 @@ def copy_online(settings: Settings, lake: Lake) -> Copied:
         target = feast_config(settings.home, lake.market, writer=WRITER)
         keys = list(client.scan_iter(match=f"*{source.project}", count=_ENTITIES))
         reader, writer, entities = RedisOnlineStore(), EmbeddedOnlineStore(), dict[str, int]()
-        for view in (each for each in feast_objects(lake, settings.home) if isinstance(each, FeatureView)):
+        # Every view that there is: the lake, which would say what a market can feed, is not for the bid service to read.
+        every = feast_objects(lake, settings.home, FEATURE_VIEWS.values())
+        for view in (each for each in every if isinstance(each, FeatureView)):
             entities[view.name] = 0
             own = list(_keys_of(keys, view, source))
             for begin in range(0, len(own), _ENTITIES):

@@ -197,10 +197,13 @@ def test_only_the_worker_that_trains_has_the_key_that_signs() -> None:
     assert [name for name in SERVICES if "BIDWRIGHT_SIGNING_KEY" in environment(name)] == ["worker-heavy"]
 
 
-def test_the_bid_service_reads_with_a_role_that_only_reads() -> None:
+def test_the_bid_service_reads_with_roles_that_only_read() -> None:
+    writers = {"BIDWRIGHT_DB_PASSWORD", "AIRFLOW_DB_PASSWORD", "POSTGRES_PASSWORD", "REDIS_PASSWORD"}
     for name in ("bid-1", "bid-2"):
-        assert not {"BIDWRIGHT_DB_PASSWORD", "AIRFLOW_DB_PASSWORD", "POSTGRES_PASSWORD"} & {*environment(name)}
-        assert "online:/var/lib/bidwright/feast:ro" in SERVICES[name]["volumes"]
+        assert not writers & {*environment(name)}
+        given = {key: key if key in env_file.NAMES else value for key, value in environment(name).items()}
+        told = settings(given["SETTINGS"].split(), given)
+        assert told["BIDWRIGHT_REDIS"] == "redis:6379,db=0,username=bidwright_reader,password=REDIS_READER_PASSWORD"
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if "SETTINGS" in environment(name)])
