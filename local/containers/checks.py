@@ -40,7 +40,7 @@ FORBIDDEN: Final = (
     ("worker-default", "write below /opt", "Path('/opt/bidwright/x').write_text('x')"),
     ("worker-default", "write below /etc", "Path('/etc/x').write_text('x')"),
     ("worker-default", "become root", "os.setuid(0)"),
-    ("bid-1", "write the online store", "Path('/var/lib/bidwright/feast/x').write_text('x')"),
+    ("bid-1", "write online features", "redis_of_readers().set('probe.bidwright_000000000000', b'1')"),
     ("bid-1", "read the key that signs", "os.environ.get('BIDWRIGHT_SIGNING_KEY') or refuse()"),
 )
 """What containers of ours try and must not be able to: service, what, and how in Python."""
@@ -48,11 +48,18 @@ FORBIDDEN: Final = (
 _TRY: Final = """\
 import os
 from pathlib import Path
+from redis import Redis
+from redis.exceptions import NoPermissionError
 def refuse():
     raise PermissionError
+def redis_of_readers():
+    where = {{"host": os.environ["REDIS_HOST"], "port": int(os.environ["REDIS_PORT"])}}
+    found = Redis(**where, username="bidwright_reader", password=os.environ["REDIS_READER_PASSWORD"])
+    found.get("mark.bidwright_000000000000")
+    return found
 try:
     {code}
-except OSError:
+except (OSError, NoPermissionError):
     print("refused")
 """
 
