@@ -32,7 +32,7 @@ HISTORY_LAST: Final = date(2026, 3, 3)
 QUIET_S: Final = 180.0
 """A scheduler that died is noticed by the other after half a minute; what is asked for meanwhile would run twice."""
 
-_ASKED: Final = 20
+_ASKED: Final = 3
 """Candidates of a question."""
 _ANSWER_S: Final = 300.0
 _POLL_S: Final = 0.2
@@ -146,8 +146,11 @@ def ask(cluster: Cluster, platform: Platform, day: date) -> dict[str, Any]:
 
 
 def bids_in(answer: Mapping[str, Any]) -> int:
-    """How many candidates of an answer of the bid service have a bid."""
-    return sum(one["bid_micros"] > 0 for one in answer["bids"])
+    """How many candidates of an answer of the bid service have a bid, or had one that the partner's day has no money left for.
+
+    The services go by the real clock: late in the day little is left, and each question counts as spent.
+    """
+    return sum(one["bid_micros"] > 0 or one["reason"] == "paced" for one in answer["bids"])
 
 
 def question(platform: Platform, day: date) -> dict[str, Any]:

@@ -173,6 +173,21 @@ def ask(port: int, secrets: Mapping[str, str], body: Mapping[str, Any], *, patie
             time.sleep(0.2)
 
 
+def pacing(port: int, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """How partners are paced, as the proxy's next service says.
+
+    Raises:
+        StoreUnavailable: no partner is, or what is spent cannot be counted.
+    """
+    token = {"Authorization": f"Bearer {secrets['BIDWRIGHT_SERVE_TOKEN']}"}
+    answer = httpx.get(f"http://{LOOPBACK}:{port}/v1/models", headers=token, trust_env=False, timeout=10.0)
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()["pacing"]
+    if wrong := found["why_not"] or found["trouble"]:
+        raise StoreUnavailable(f"the bid services do not pace: {wrong}")
+    return found
+
+
 def pages(smoke: Smoke) -> dict[str, int]:
     """Statuses of pages that people look at; each must be as it is here.
 

@@ -191,6 +191,7 @@ def _hurt(smoke: Smoke) -> None:
         for name in ("version", "generation"):
             if after[name] != before[name]:
                 raise StoreUnavailable(f"{name} of a bid was {before[name]} and is {after[name]} after the restarts")
+        smoke.found["pacing"] = checks.pacing(port, smoke.secrets)
         smoke.found["again"] = checks.once_more(smoke.port("AIRFLOW_PORT_HERE"), smoke.secrets, DAY, "settle_outcomes")
 
 
