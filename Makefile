@@ -47,8 +47,8 @@ cluster: install  ## the production topology from processes on loopback, and a m
 kill-schedulers: install  ## DAYS=10 market days through a cluster, a scheduler killed on each; nothing may be skipped or doubled
 	@$(PY) -m local cluster --kill-schedulers --days '$(if $(filter command line environment,$(origin DAYS)),$(DAYS),10)'
 
-env: install  ## write .env: strong random secrets for `make cluster` and the containers; refuses to overwrite
-	@$(PY) -m local env
+env: install  ## write .env: strong random secrets for `make cluster` and the containers; refuses to overwrite; ADD=1 adds what a new version asks for
+	@$(PY) -m local env $(if $(ADD),--add)
 
 # Containers (docs/stack.md). `make stop` ends what `make up` started; `make down` is the demo's.
 PROFILES ?= core

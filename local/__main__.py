@@ -52,8 +52,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "env":
         from local import env_file
 
-        env_file.write()
-        sys.stdout.write(f"{env_file.ENV_FILE} was written; only you can read it\n")
+        if options.add:
+            added = ", ".join(env_file.add()) or "nothing, it is complete"
+            sys.stdout.write(f"added to {env_file.ENV_FILE}: {added}\n")
+        else:
+            env_file.write()
+            sys.stdout.write(f"{env_file.ENV_FILE} was written; only you can read it\n")
         return 0
     if options.command == "cluster-airflow":
         from local import airflow
@@ -99,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--data", default="", help="the folder that the source reads, where it reads one")
     tell.add_argument("--days", type=int, default=DEMO_DAYS, help="market days to live through (default: %(default)s)")
     tell.add_argument("--once", action="store_true", help="stop at the end; exit 1 if a step did not happen")
-    commands.add_parser("env", help="write .env: strong random secrets for a stack; refuses to overwrite")
+    secrets = commands.add_parser("env", help="write .env: strong random secrets for a stack; refuses to overwrite")
+    secrets.add_argument("--add", action="store_true", help="give what the file lacks a value, and leave the rest")
     tell = commands.add_parser(
         "cluster", help="the production topology from processes on loopback; see docs/cluster.md"
     )

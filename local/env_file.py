@@ -13,7 +13,8 @@ import re
 import secrets
 import stat
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -58,6 +59,8 @@ _MAKERS: Final[Mapping[str, Callable[[], str]]] = {
     "REDIS_READER_PASSWORD": _password,
     "S3_ACCESS_KEY": _letters(string.ascii_uppercase + string.digits, 20),
     "S3_SECRET_KEY": _letters(string.ascii_letters + string.digits, 40),
+    "S3_READER_ACCESS_KEY": _letters(string.ascii_uppercase + string.digits, 20),
+    "S3_READER_SECRET_KEY": _letters(string.ascii_letters + string.digits, 40),
     "AIRFLOW_FERNET_KEY": lambda: base64.urlsafe_b64encode(secrets.token_bytes(_FERNET_BYTES)).decode(),
     "AIRFLOW_JWT_SECRET": lambda: secrets.token_urlsafe(72),
     "AIRFLOW_SECRET_KEY": lambda: secrets.token_urlsafe(48),
@@ -78,25 +81,55 @@ def write(file: Path = ENV_FILE) -> None:
     Raises:
         UsageError: the file is there already; it is left as it was, because a running stack's data need its secrets.
     """
-    values = make()
-    lines = [f"{name}='{value}'\n" if name == _TRUSTED else f"{name}={value}\n" for name, value in values.items()]
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w") as out:
-            out.write(_HEAD + "".join(lines))
-            out.flush()
-            os.fsync(out.fileno())
-        # A link and not a rename: that would take the place of a file that is there.
-        os.link(temporary, file)
+        with _new(file, _HEAD + _lines(make())) as whole:
+            # A link and not a rename: that would take the place of a file that is there.
+            os.link(whole, file)
     except FileExistsError:
         raise UsageError(
             f"{file} is there already",
             left="it was not touched",
-            next="keep it; for new secrets move it away first, and the stack's data with it",
+            next="keep it (make env ADD=1 adds what a new version asks for); for new secrets move it away first, "
+            "and the stack's data with it",
         ) from None
+
+
+def add(file: Path = ENV_FILE) -> list[str]:
+    """Give what a file of an earlier version lacks a new value, and leave the rest as it is; returns the names.
+
+    Raises:
+        UsageError: as `read`, of what would come out; the file is left as it was.
+    """
+    found = _parse(file)
+    missing = _missing(found)
+    if not missing:
+        return []
+    made = make()
+    added = {name: made[name] for name in missing}
+    _check(found | added, file)
+    kept = [line for line in file.read_text().splitlines() if line.partition("=")[0].strip() not in added]
+    with _new(file, "\n".join([*kept, _lines(added)])) as whole:
+        whole.replace(file)
+    return missing
+
+
+@contextmanager
+def _new(file: Path, text: str) -> Iterator[Path]:
+    """The text in a file beside this one, private and on the disk; gone afterwards, unless it took this one's place."""
+    temporary = file.with_name(f"{file.name}.{os.getpid()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        yield temporary
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
+
+
+def _lines(values: Mapping[str, str]) -> str:
+    return "".join(f"{name}='{value}'\n" if name == _TRUSTED else f"{name}={value}\n" for name, value in values.items())
 
 
 def make() -> dict[str, str]:
@@ -114,20 +147,28 @@ def read(file: Path = ENV_FILE) -> dict[str, str]:
             repeats a value.
     """
     found = _parse(file)
-    missing = [name for name in NAMES if not found.get(name)]
-    if missing:
+    if missing := _missing(found):
         raise UsageError(
             f"{file} is half-written: it has no value for {', '.join(missing)}",
             left="nothing was started",
-            next="move it away and run: make env",
+            next="if an earlier version wrote it: make env ADD=1; else move it away and run: make env",
         )
+    _check(found, file)
+    return found
+
+
+def _missing(found: Mapping[str, str]) -> list[str]:
+    return [name for name in NAMES if not found.get(name)]
+
+
+def _check(found: Mapping[str, str], file: Path) -> None:
+    """Refuse values that are weak, the same, or do not fit each other."""
     for name in NAMES:
         if why := weakness(name, found[name]):
             raise UsageError(
                 f"{name} in {file} {why}", left="nothing was started", next="replace it (make env shows how)"
             )
     _refuse_twins(found, file)
-    return found
 
 
 def weakness(name: str, value: str) -> str:

@@ -1,10 +1,14 @@
 #!/bin/sh
-# SeaweedFS on one machine: master, volume, filer and the S3 gateway, which knows one pair of keys; makes the bucket.
+# SeaweedFS on one machine: master, volume, filer and the S3 gateway, which knows who writes and who only reads; makes the bucket.
 set -eu
 : "${S3_ACCESS_KEY:?write it with make env}" "${S3_SECRET_KEY:?write it with make env}"
+: "${S3_READER_ACCESS_KEY:?write it with make env}" "${S3_READER_SECRET_KEY:?write it with make env}"
 umask 077
 printf '{"identities": [{"name": "bidwright", "credentials": [{"accessKey": "%s", "secretKey": "%s"}],
-  "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}' "$S3_ACCESS_KEY" "$S3_SECRET_KEY" > /tmp/s3.json
+  "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
+  {"name": "bidwright_reader", "credentials": [{"accessKey": "%s", "secretKey": "%s"}],
+  "actions": ["Read:bidwright", "List:bidwright"]}]}' \
+  "$S3_ACCESS_KEY" "$S3_SECRET_KEY" "$S3_READER_ACCESS_KEY" "$S3_READER_SECRET_KEY" > /tmp/s3.json
 (
   until wget --quiet --spider http://127.0.0.1:8333/healthz 2> /dev/null; do sleep 1; done
   # It refuses a bucket that is there already.

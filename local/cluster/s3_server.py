@@ -1,4 +1,5 @@
-"""moto's S3 server with two things it lacks: what it took is on the disk before its caller hears of it, and it wants a key.
+"""moto's S3 server with two things it lacks: what it took is on the disk before its caller hears of it, and it wants a key,
+of which there is one that writes and one that only reads.
 
 So a killed server comes back with every object that it acknowledged, as a real one does. It is for trying things out: it
 does not check signatures, and keeps everything in memory too.
@@ -24,12 +25,11 @@ from local.ports import LOOPBACK
 
 HEALTH = "/health"
 _REGION = "us-east-1"
-_CHANGING = frozenset({"PUT", "POST", "DELETE"})
+_READING = frozenset({"GET", "HEAD"})
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/")
-_REFUSAL = (
-    b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>InvalidAccessKeyId</Code>'
-    b"<Message>The access key is not this server's.</Message></Error>"
-)
+_ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>'
+_UNKNOWN = ("InvalidAccessKeyId", "The access key is not this server's.")
+_READS_ONLY = ("AccessDenied", "This access key only reads.")
 
 Start = Callable[..., Any]
 App = Callable[[dict[str, Any], Start], Iterable[bytes]]
@@ -85,11 +85,13 @@ class Kept:
         app: moto's.
         backend: moto's S3 backend, from which the objects are read.
         folder: where they are kept.
-        access_key: the only one that is let in; empty lets everybody in.
+        access_key: that may do everything; empty lets everybody do so.
+        reader_key: that may read; empty for none.
     """
 
-    def __init__(self, app: App, backend: Any, folder: Folder, access_key: str) -> None:
-        self._app, self._backend, self._folder, self._access_key = app, backend, folder, access_key
+    def __init__(self, app: App, backend: Any, folder: Folder, access_key: str, reader_key: str) -> None:
+        self._app, self._backend, self._folder = app, backend, folder
+        self._access_key, self._reader_key = access_key, reader_key
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
@@ -97,19 +99,23 @@ class Kept:
         if environ["PATH_INFO"] == HEALTH:
             start_response("200 OK", [("Content-Type", "text/plain")])
             return [b"ok\n"]
-        if not self._let_in(environ):
+        reads = environ["REQUEST_METHOD"] in _READING
+        if refusal := self._refusal(environ, reads=reads):
             start_response("403 Forbidden", [("Content-Type", "application/xml")])
-            return [_REFUSAL]
-        if environ["REQUEST_METHOD"] not in _CHANGING:
-            return self._app(environ, start_response)
-        return self._change(environ, start_response)
+            return [_ERROR.format(*refusal).encode()]
+        return self._app(environ, start_response) if reads else self._change(environ, start_response)
 
-    def _let_in(self, environ: dict[str, Any]) -> bool:
+    def _refusal(self, environ: dict[str, Any], *, reads: bool) -> tuple[str, str] | None:
         # moto's own interface can erase everything.
         if environ["PATH_INFO"].startswith("/moto-api"):
-            return False
-        said = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
-        return not self._access_key or (said is not None and said[1] == self._access_key)
+            return _UNKNOWN
+        found = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+        said = found[1] if found else ""
+        if not self._access_key or said == self._access_key:
+            return None
+        if not said or said != self._reader_key:
+            return _UNKNOWN
+        return None if reads else _READS_ONLY
 
     def _change(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
         told: list[Any] = []
@@ -135,7 +141,7 @@ class Kept:
                 self._folder.keep(bucket, key, found.value)
 
 
-def application(folder: Path, *, bucket: str, access_key: str) -> Kept:
+def application(folder: Path, *, bucket: str, access_key: str, reader_key: str) -> Kept:
     """The server's application: what was kept is loaded, and the bucket is there."""
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -152,7 +158,7 @@ def application(folder: Path, *, bucket: str, access_key: str) -> Kept:
     kept.load(put)
     if bucket not in backend.buckets:
         backend.create_bucket(bucket, _REGION)
-    return Kept(DomainDispatcherApplication(create_backend_app), backend, kept, access_key)
+    return Kept(DomainDispatcherApplication(create_backend_app), backend, kept, access_key, reader_key)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -166,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bucket", required=True, help="made if it is not there")
     options = parser.parse_args(arguments)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    app = application(options.folder, bucket=options.bucket, access_key=os.environ.get("S3_ACCESS_KEY", ""))
+    writer, reader = (os.environ.get(name, "") for name in ("S3_ACCESS_KEY", "S3_READER_ACCESS_KEY"))
+    app = application(options.folder, bucket=options.bucket, access_key=writer, reader_key=reader)
     run_simple(options.host, options.port, app, threaded=True)
 
 

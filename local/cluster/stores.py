@@ -150,7 +150,8 @@ def redis(program: Path, folder: Path, log: Path) -> Service:
 def s3(folder: Path, ports: Ports, env: Mapping[str, str], secrets: Mapping[str, str], log: Path) -> Service:
     """moto's S3 server, which keeps what it was given."""
     argv = [sys.executable, "-m", "local.cluster.s3_server", "--folder", str(folder), "--port", str(ports.s3)]
-    return Service("s3", [*argv, "--bucket", BUCKET], {**env, "S3_ACCESS_KEY": secrets["S3_ACCESS_KEY"]}, log)
+    keys = {name: secrets[name] for name in ("S3_ACCESS_KEY", "S3_READER_ACCESS_KEY")}
+    return Service("s3", [*argv, "--bucket", BUCKET], {**env, **keys}, log)
 
 
 def mlflow(folder: Path, ports: Ports, env: Mapping[str, str], log: Path) -> Service:

@@ -41,6 +41,7 @@ FORBIDDEN: Final = (
     ("worker-default", "write below /etc", "Path('/etc/x').write_text('x')"),
     ("worker-default", "become root", "os.setuid(0)"),
     ("bid-1", "write online features", "redis_of_readers().set('probe.bidwright_000000000000', b'1')"),
+    ("bid-1", "write a bundle", "blobs().put('bundles/x', b'x')"),
     ("bid-1", "read the key that signs", "os.environ.get('BIDWRIGHT_SIGNING_KEY') or refuse()"),
 )
 """What containers of ours try and must not be able to: service, what, and how in Python."""
@@ -50,6 +51,7 @@ import os
 from pathlib import Path
 from redis import Redis
 from redis.exceptions import NoPermissionError
+from ml.core.errors import StoreUnavailable
 def refuse():
     raise PermissionError
 def redis_of_readers():
@@ -57,10 +59,18 @@ def redis_of_readers():
     found = Redis(**where, username="bidwright_reader", password=os.environ["REDIS_READER_PASSWORD"])
     found.get("mark.bidwright_000000000000")
     return found
+def blobs():
+    from ml.platform import Platform
+    found = Platform.from_environment().blobs
+    if not found.list("bundles/"):
+        raise LookupError("no bundle to read")
+    return found
 try:
     {code}
 except (OSError, NoPermissionError):
     print("refused")
+except StoreUnavailable as error:
+    print("refused" if "AccessDenied" in error.what else error)
 """
 
 

@@ -111,8 +111,10 @@ def test_bids_are_answered_by_the_champion_and_go_on_when_one_of_the_two_service
 
 
 def test_the_bid_services_and_strangers_cannot_write(lived: Lived) -> None:
+    import boto3
     import psycopg
     import redis
+    from botocore.exceptions import ClientError
 
     serve = lived.cluster.platform_environment("serve")
     assert not {name for name in serve if name.startswith("AIRFLOW")} and "BIDWRIGHT_SIGNING_KEY" not in serve
@@ -122,6 +124,12 @@ def test_the_bid_services_and_strangers_cannot_write(lived: Lived) -> None:
     ):
         reader.execute("SET default_transaction_read_only = off")
         reader.execute("DELETE FROM promotions")
+    keys = {name: serve[f"AWS_{name.upper()}"] for name in ("access_key_id", "secret_access_key")}
+    session = boto3.session.Session(**{f"aws_{name}": value for name, value in keys.items()}, region_name="us-east-1")
+    store = session.client("s3", endpoint_url=serve["BIDWRIGHT_S3_ENDPOINT"])
+    bundle = store.list_objects_v2(Bucket="bidwright", Prefix="blobs/bundles/")["Contents"][0]["Key"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        store.delete_object(Bucket="bidwright", Key=bundle)
     with redis.Redis(LOOPBACK, lived.cluster.ports().redis) as nobody, pytest.raises(redis.AuthenticationError):
         nobody.ping()
 

@@ -63,6 +63,29 @@ def test_a_shell_reads_the_same_values(file: Path) -> None:
     assert {name: shell[name] for name in values} == values
 
 
+def test_what_a_new_version_asks_for_is_added_and_all_else_stays(file: Path) -> None:
+    before = env_file.read(file)
+    lacking = [line for line in file.read_text().splitlines() if not line.startswith(("S3_READER_", "REDIS_READER_"))]
+    file.write_text("\n".join([*lacking, "REDIS_READER_PASSWORD=", "OURS=kept"]))
+    names = ["REDIS_READER_PASSWORD", "S3_READER_ACCESS_KEY", "S3_READER_SECRET_KEY"]
+    assert env_file.add(file) == names
+    after = env_file.read(file)
+    assert {name: after[name] for name in before if name not in names} == {
+        name: value for name, value in before.items() if name not in names
+    }
+    assert after["OURS"] == "kept" and stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert env_file.add(file) == []
+    assert [entry.name for entry in file.parent.iterdir()] == [".env"]
+
+
+def test_a_key_that_signs_is_not_added_to_keys_that_trust_another(file: Path) -> None:
+    change(file, "BIDWRIGHT_SIGNING_KEY", "")
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match="does not list the key that BIDWRIGHT_SIGNING_KEY signs with"):
+        env_file.add(file)
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

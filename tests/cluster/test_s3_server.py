@@ -14,6 +14,7 @@ from pathlib import Path
 import boto3
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from local.ports import LOOPBACK, free_port
 from ml.core.errors import StoreUnavailable
@@ -21,14 +22,14 @@ from ml.lake.blobs import open_blobs
 from ml.lake.s3 import S3Blobs
 
 ROOT = Path(__file__).parents[2]
-KEY = "AKIATESTOFTHECLUSTER"
+KEY, READER = "AKIATESTOFTHECLUSTER", "AKIAREADEROFTHETESTS"
 
 
 @contextmanager
 def server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
     argv = [sys.executable, "-m", "local.cluster.s3_server", "--folder", str(folder), "--port", str(port)]
-    env = os.environ | {"S3_ACCESS_KEY": KEY, "PYTHONPATH": str(ROOT)}
+    env = os.environ | {"S3_ACCESS_KEY": KEY, "S3_READER_ACCESS_KEY": READER, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([*argv, "--bucket", "bidwright"], env=env, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 60
@@ -85,3 +86,25 @@ def test_a_stranger_is_refused_and_nobody_reaches_motos_own_interface(
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASOMEBODYELSE")
         with pytest.raises(StoreUnavailable):
             blobs(url, tmp_path / "stranger").get("kept")
+
+
+def test_the_reader_s_key_reads_and_neither_writes_nor_deletes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(tmp_path / "s3") as (url, _):
+        blobs(url, tmp_path / "cache").put("kept", b"kept")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER)
+        reader = blobs(url, tmp_path / "reader")
+        assert (reader.list(""), reader.get("kept")) == (["kept"], b"kept")
+        for change in (
+            lambda: reader.put("kept", b"other"),
+            lambda: reader.put("new", b""),
+            lambda: reader.delete("kept"),
+        ):
+            with pytest.raises(StoreUnavailable, match="AccessDenied"):
+                change()
+        several = {"Objects": [{"Key": "lake/kept"}]}
+        client = boto3.session.Session().client("s3", endpoint_url=url)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            client.delete_objects(Bucket="bidwright", Delete=several)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        writer = blobs(url, tmp_path / "writer")
+        assert (writer.list(""), writer.get("kept")) == (["kept"], b"kept")

@@ -186,8 +186,8 @@ _GIVEN = {
     "worker-heavy": {"BIDWRIGHT_SIGNING_KEY"},
     "postgres": {"POSTGRES_PASSWORD", "AIRFLOW_DB_PASSWORD", "BIDWRIGHT_DB_PASSWORD", "BIDWRIGHT_READER_PASSWORD", "FEAST_DB_PASSWORD"},
     "redis": {"REDIS_PASSWORD", "REDIS_READER_PASSWORD"},
-    "s3": {"S3_ACCESS_KEY", "S3_SECRET_KEY"},
-    "s3-local": {"S3_ACCESS_KEY"},
+    "s3": {"S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_READER_ACCESS_KEY", "S3_READER_SECRET_KEY"},
+    "s3-local": {"S3_ACCESS_KEY", "S3_READER_ACCESS_KEY"},
     "prometheus": {"BIDWRIGHT_SERVE_TOKEN"},
     "grafana": {"GRAFANA_ADMIN_PASSWORD"},
 }  # fmt: skip
@@ -198,12 +198,23 @@ def test_only_the_worker_that_trains_has_the_key_that_signs() -> None:
 
 
 def test_the_bid_service_reads_with_roles_that_only_read() -> None:
-    writers = {"BIDWRIGHT_DB_PASSWORD", "AIRFLOW_DB_PASSWORD", "POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    writers = {
+        "BIDWRIGHT_DB_PASSWORD",
+        "AIRFLOW_DB_PASSWORD",
+        "POSTGRES_PASSWORD",
+        "REDIS_PASSWORD",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+    }
     for name in ("bid-1", "bid-2"):
         assert not writers & {*environment(name)}
         given = {key: key if key in env_file.NAMES else value for key, value in environment(name).items()}
         told = settings(given["SETTINGS"].split(), given)
         assert told["BIDWRIGHT_REDIS"] == "redis:6379,db=0,username=bidwright_reader,password=REDIS_READER_PASSWORD"
+        assert (told["AWS_ACCESS_KEY_ID"], told["AWS_SECRET_ACCESS_KEY"]) == (
+            "S3_READER_ACCESS_KEY",
+            "S3_READER_SECRET_KEY",
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in SERVICES if "SETTINGS" in environment(name)])

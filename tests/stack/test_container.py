@@ -40,7 +40,8 @@ def test_a_place_without_a_value_is_named_and_nothing_starts(folder: Path, given
 def test_the_command_takes_the_place_of_the_one_that_filled_its_settings() -> None:
     code = "import os, json; print(json.dumps([os.environ['BIDWRIGHT_SERVE_TOKEN'], os.getpid()]))"
     given = {"SETTINGS": "serve", "BIDWRIGHT_SERVE_TOKEN": "t" * 20, "BIDWRIGHT_READER_PASSWORD": "r", "POSTGRES_HOST": "db",
-             "POSTGRES_PORT": "5432", "REDIS_HOST": "redis", "REDIS_PORT": "6379", "REDIS_READER_PASSWORD": "r"}  # fmt: skip
+             "POSTGRES_PORT": "5432", "REDIS_HOST": "redis", "REDIS_PORT": "6379", "REDIS_READER_PASSWORD": "r",
+             "S3_READER_ACCESS_KEY": "r", "S3_READER_SECRET_KEY": "r"}  # fmt: skip
     argv = [sys.executable, "-m", "local.container", sys.executable, "-c", code]
     process = subprocess.Popen(argv, env=os.environ | given, stdout=subprocess.PIPE, text=True)
     told, _ = process.communicate(timeout=90)
