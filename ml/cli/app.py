@@ -342,7 +342,7 @@ _REFUSALS: Final = {
     errno.EFBIG: _FULL,
     errno.EROFS: ("the disk refused a write", "mount it for writing, or choose another working folder"),
     errno.EACCES: ("this user has no right to it", "correct the permissions"),
-    errno.EPERM: ("this user has no right to it", "correct owner and permissions, or run it as their owner"),
+    errno.EPERM: ("this user has no right to it", "correct its owner, or become it"),
 }
 """What the system said no to, and the remedy, by the number of the error."""
 

@@ -145,7 +145,7 @@ def test_help_of_every_command_ends_with_an_example(tmp_path: Path) -> None:
         (errno.ENOSPC, "the disk refused a write", "free space"),
         (errno.EROFS, "the disk refused a write", "mount it for writing"),
         (errno.EACCES, "this user has no right to it", "correct the permissions"),
-        (errno.EPERM, "this user has no right to it", "run it as their owner"),
+        (errno.EPERM, "this user has no right to it", "correct its owner, or become it"),
     ],
 )
 def test_what_the_system_refuses_is_said_with_its_own_remedy(
