@@ -12,4 +12,4 @@ awk '{
 }' /etc/bidwright/redis/users.acl.template > /tmp/users.acl
 # What was queued and is not yet run outlives a restart; a full memory refuses, it forgets nothing.
 exec redis-server --bind '*' --protected-mode no --dir /data --aclfile /tmp/users.acl --appendonly yes --save '' \
-  --maxmemory 384mb --maxmemory-policy noeviction
+  --maxmemory "${REDIS_MAXMEMORY:-1gb}" --maxmemory-policy noeviction

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 10.0
 _KEEP_S = 10
+_FULLEST = 0.8
+"""Share of its memory beyond which nothing is written: what is left is for whoever shares it, such as the queue of tasks."""
 _MARK = "mark."
 
 _LOGIN = ("refused the login", "check the user and the password in BIDWRIGHT_REDIS")
@@ -41,21 +43,39 @@ _BY_WORDS: Mapping[str, tuple[str, str]] = {
 
 
 def check_redis(connection: str, market: str) -> str:
-    """Write a small key that goes away by itself, under a name that a writer of this market's features may use.
+    """Write a small key that goes away by itself, under a name that a writer of this market's features may use; look for room.
 
     Args:
         connection: the setting `redis`: host:port,db=0,username=...,password=...,ssl=true.
         market: the market.
 
     Returns:
-        Where it was written, without user and password.
+        Where it was written, without user and password, and how full it is, where it says so.
 
     Raises:
-        StoreUnavailable: it cannot be reached, refuses the login, or takes no writes.
+        StoreUnavailable: it cannot be reached, refuses the login, takes no writes, or is fuller than `_FULLEST`.
     """
     with redis_client(connection) as (client, where):
         client.set(f"probe.{project_of(market)}", b"1", ex=_KEEP_S)
-    return f"Redis {where} takes writes"
+        used, limit = _memory(client)
+    if limit and used > _FULLEST * limit:
+        raise StoreUnavailable(
+            f"the Redis {where} is {used / limit:.0%} full, and what is left is not for features",
+            left="the features that it holds are served on",
+            next="raise maxmemory (REDIS_MAXMEMORY in .env), or remove what nobody needs",
+        )
+    return f"Redis {where} takes writes" + (f", {used / limit:.0%} full" if limit else "")
+
+
+def _memory(client: Any) -> tuple[int, int]:
+    """Bytes that it holds and may hold; (0, 0) where there is no limit, or this user may not ask."""
+    from redis import ResponseError
+
+    try:
+        said = client.info("memory")
+    except ResponseError:
+        return 0, 0
+    return int(said["used_memory"]), int(said["maxmemory"])
 
 
 def project_of(market: str) -> str:

@@ -100,7 +100,7 @@ def test_the_root_file_system_is_read_only(name: str) -> None:
 @EVERY
 def test_memory_processors_processes_and_logs_are_limited(name: str) -> None:
     service = SERVICES[name]
-    assert re.fullmatch(r"[1-9][0-9]*[mg]", service["mem_limit"])
+    assert re.fullmatch(r"[1-9][0-9]*[mg]", default(service["mem_limit"]))
     # An engine refuses more than the machine has, and the smallest that this runs on has two.
     assert 0 < service["cpus"] <= 2
     assert 0 < service["pids_limit"] <= 512

@@ -255,6 +255,30 @@ def test_a_redis_that_refuses_writes_is_said_before_anything_is_computed_and_is_
     assert doctor(platform, "online store", monkeypatch)[0]
 
 
+def test_a_redis_that_is_nearly_full_is_left_to_its_queue(redis_port: int, new: New) -> None:
+    from ml.features.store import FeatureStore
+
+    platform = new("files", redis=f"127.0.0.1:{redis_port}", trusted_keys=[])
+    store, day = FeatureStore.open(platform.settings, platform.lake), datetime(2026, 3, 2, tzinfo=UTC).date()
+    with Redis(port=redis_port) as person:
+        person.set("task", b"x" * 5_000_000)
+        used = person.info("memory")["used_memory"]
+        try:
+            person.config_set("maxmemory", int(used / 0.85))
+            assert person.rpush("queue", "a task") == 1
+            with pytest.raises(
+                StoreUnavailable, match=r"is 8\d% full, .* not for features; the features that it holds"
+            ):
+                store.materialize(day, day, views=[])
+            person.config_set("maxmemory", int(used / 0.7))
+            assert check_redis(platform.settings.redis, "m").endswith(("69% full", "70% full", "71% full"))
+            person.execute_command("ACL", "SETUSER", "default", "-info")
+            assert check_redis(platform.settings.redis, "m").endswith("takes writes")
+        finally:
+            person.execute_command("ACL", "SETUSER", "default", "+info")
+            person.config_set("maxmemory", 0)
+
+
 def test_a_wrong_redis_password_is_said_without_it(redis_port: int) -> None:
     with Redis(port=redis_port) as person:
         person.execute_command("ACL", "SETUSER", "writer", "on", ">right", "~*", "+@all")
