@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ml.core.errors import NoData, StoreUnavailable
 from ml.core.units import parse_day
@@ -19,30 +17,13 @@ from ml.lake.lake import Lake
 BUCKET = "bidwright-test"
 
 
-@pytest.fixture(scope="module")
-def _server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def endpoint(_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    return _server
-
-
-@pytest.fixture
-def blobs(endpoint: str, tmp_path: Path) -> BlobStore:
-    client = boto3.client("s3", endpoint_url=endpoint)
+def blobs(s3: str, tmp_path: Path) -> BlobStore:
+    client = boto3.client("s3", endpoint_url=s3)
     client.create_bucket(Bucket=BUCKET)
     for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         client.delete_object(Bucket=BUCKET, Key=item["Key"])
-    return open_blobs(f"s3://{BUCKET}/some/prefix", cache=tmp_path / "cache", endpoint=endpoint)
+    return open_blobs(f"s3://{BUCKET}/some/prefix", cache=tmp_path / "cache", endpoint=s3)
 
 
 def test_s3_behaves_as_a_folder_does(blobs: BlobStore) -> None:
@@ -61,20 +42,18 @@ def test_s3_behaves_as_a_folder_does(blobs: BlobStore) -> None:
             read("a/b")
 
 
-def test_keys_lie_below_the_prefix(blobs: BlobStore, endpoint: str) -> None:
+def test_keys_lie_below_the_prefix(blobs: BlobStore, s3: str) -> None:
     blobs.put("a", b"x")
-    names = [
-        item["Key"] for item in boto3.client("s3", endpoint_url=endpoint).list_objects_v2(Bucket=BUCKET)["Contents"]
-    ]
+    names = [item["Key"] for item in boto3.client("s3", endpoint_url=s3).list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert names == ["some/prefix/a"]
 
 
-def test_list_goes_on_after_the_first_page(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+def test_list_goes_on_after_the_first_page(blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, s3: str) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
     keys = [f"k/{number}" for number in range(8)]
     for key in keys:
         blobs.put(key, b"")
-    page = boto3.client("s3", endpoint_url=endpoint).list_objects_v2(Bucket=BUCKET)
+    page = boto3.client("s3", endpoint_url=s3).list_objects_v2(Bucket=BUCKET)
     assert page["IsTruncated"]  # one page does not hold them
     assert blobs.list("k/") == keys
 
@@ -113,8 +92,8 @@ def test_the_lake_gives_the_same_digests_and_rows_on_s3_as_in_a_folder(blobs: Bl
         there.read("t", day)
 
 
-def test_a_missing_bucket_is_store_unavailable_whatever_is_asked(endpoint: str, tmp_path: Path) -> None:
-    store = open_blobs("s3://no-such-bucket/p", cache=tmp_path, endpoint=endpoint)
+def test_a_missing_bucket_is_store_unavailable_whatever_is_asked(s3: str, tmp_path: Path) -> None:
+    store = open_blobs("s3://no-such-bucket/p", cache=tmp_path, endpoint=s3)
     for ask in (
         lambda: store.put("a", b"x"),
         lambda: store.get("a"),
@@ -127,7 +106,7 @@ def test_a_missing_bucket_is_store_unavailable_whatever_is_asked(endpoint: str, 
             ask()
 
 
-def test_a_server_that_does_not_answer_is_store_unavailable(endpoint: str, tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_store_unavailable(s3: str, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}"  # bound and not listening: connections are refused
@@ -136,14 +115,12 @@ def test_a_server_that_does_not_answer_is_store_unavailable(endpoint: str, tmp_p
             store.put("a", b"x")
 
 
-def test_missing_credentials_are_store_unavailable(
-    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_credentials_are_store_unavailable(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    store = open_blobs("s3://bucket/p", cache=tmp_path, endpoint=endpoint)
+    store = open_blobs("s3://bucket/p", cache=tmp_path, endpoint=s3)
     with pytest.raises(StoreUnavailable, match="credentials"):
         store.put("a", b"x")

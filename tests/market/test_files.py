@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import boto3
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ml.core.errors import DayRejected, NoData, SchemaBreak, UsageError
 from ml.core.settings import Settings
@@ -157,22 +155,10 @@ def test_without_a_folder_it_is_a_usage_error() -> None:
         export(open_source(Settings()), [DAY], open_blobs("unused", cache=Path("unused")), form="xlsx")
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    boto3.session.Session().client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="market")
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def test_the_folder_may_lie_in_s3(simulator: Simulator, bucket: str, tmp_path: Path) -> None:
-    settings = Settings(source="files", data="s3://market/ours", s3_endpoint=bucket, home=tmp_path)
-    export(simulator, [DAY, NEXT], open_blobs(settings.data, cache=tmp_path, endpoint=bucket))
+def test_the_folder_may_lie_in_s3(simulator: Simulator, s3: str, tmp_path: Path) -> None:
+    boto3.client("s3", endpoint_url=s3).create_bucket(Bucket="market")
+    settings = Settings(source="files", data="s3://market/ours", s3_endpoint=s3, home=tmp_path)
+    export(simulator, [DAY, NEXT], open_blobs(settings.data, cache=tmp_path, endpoint=s3))
     files = open_source(settings)
     assert (files.tables, files.partners, files.last_day()) == (
         simulator.tables,

@@ -15,17 +15,9 @@ import time
 from pathlib import Path
 
 from ml.serving.event_log import Disk, EventLog
-from ml.serving.messages import Scored
+from tests.serving.event_log_samples import Decision
 
 POINTS = ("decisions", "write", "sync", "synced", "rename", "renamed")
-
-
-class Decision:
-    def __init__(self, trace_id: str, size: int) -> None:
-        self.trace_id, self.at_us, self.body = trace_id, 1_772_700_000_000_000, b"x" * size
-        self.digest, self.plan, self.generation = "d" * 64, "p" * 64, 1
-        self.arm, self.arm_name, self.share, self.step, self.pacing, self.shadow = 0, "stable", 1.0, 0, 1.0, False
-        self.scored = Scored([1], [0.5], [0], 0, b"abcd")
 
 
 def die() -> None:
@@ -76,7 +68,10 @@ def live(folder: Path, memory: Path | None, life: int, tell: int) -> None:
     most = rng.randrange(1, 3000) if point == "decisions" else 1_000_000
     number = 0
     while number < most:
-        batch = [Decision(f"{life:08x}{number + one:024x}", rng.randrange(2000)) for one in range(rng.randrange(1, 9))]
+        batch = [
+            Decision(trace_id=f"{life:08x}{number + one:024x}", body=b"x" * rng.randrange(2000))
+            for one in range(rng.randrange(1, 9))
+        ]
         os.write(tell, b"".join(b"a" for _ in batch))  # answered from here on, as far as the parent knows
         log.append(batch)
         number += len(batch)

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,29 +18,10 @@ from ml.core.errors import CorruptArtefact, StoreUnavailable
 from ml.serving.event_log import COUNT, OPEN, SEALED, Disk, EventLog
 from ml.serving.event_log_frames import Scan, decode_event, encode_event, footer, header, record, scan
 from ml.serving.event_log_recover import recover
-from ml.serving.messages import Scored
+from tests.serving.event_log_samples import Decision
 
 LIVES = 72
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Decision:
-    trace_id: str = "0" * 32
-    at_us: int = 1_772_700_000_000_000
-    body: bytes = b'{"key":"k"}'
-    digest: str = "d" * 64
-    plan: str = "p" * 64
-    generation: int = 3
-    arm: int = 1
-    arm_name: str = "baseline"
-    share: float = 0.05
-    step: int = 0
-    pacing: float = 0.875
-    shadow: bool = False
-    scored: Scored = field(
-        default_factory=lambda: Scored([250_000, 0], [0.1 + 0.2, 1e-300], [0, 2], 1, b"\x00\x01\xff")
-    )
 
 
 def decisions(count: int, *, first: int = 0, size: int = 0) -> list[Decision]:
