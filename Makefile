@@ -102,8 +102,8 @@ debian:
 	  && RUNLEVEL=1 apt-get install -qq --yes --no-install-recommends $(DEBIAN) > /dev/null; } \
 	  || echo "not all of $(DEBIAN) are here, and no right to install them: their tests will be skipped"
 
-faults: install debian  ## the fault campaign against real servers, into docs/faults.md: minutes; FULL=1 takes hours; ROWS='R4 R5' for some
-	@$(PY) -m tests.faults.campaign --page docs/faults.md $(if $(FULL),--full) $(if $(ROWS),--only $(ROWS))
+faults: install debian  ## the fault campaign against real servers, into docs/faults.md: minutes; FULL=1 takes hours; ROWS='R4 R5' for some; REPEATS=10 ADD=1 for a part
+	@$(PY) -m tests.faults.campaign --page docs/faults.md $(if $(FULL),--full) $(if $(ROWS),--only $(ROWS)) $(if $(REPEATS),--repeats $(REPEATS)) $(if $(ADD),--add)
 
 score: install debian  ## the ML Test Score: runs the tests that hold its items, then shows it
 	$(PY) -m pytest --quiet -m ml_test_score $(TESTS) || true

@@ -91,6 +91,32 @@ def test_the_page_has_every_row_with_its_misses_and_says_what_was_not_run(tmp_pa
     assert "half a write" in file.read_text(), "a row that is left out keeps its last numbers"
 
 
+def test_hours_may_be_lived_through_in_parts_and_no_miss_of_an_earlier_part_is_forgotten(tmp_path: Path) -> None:
+    def run(_: Ask, tally: Tally) -> None:
+        for number in range(2):
+            with tally.trial("kill -9") as trial:
+                trial.proof("SIGKILL", 1)
+                trial.expect("half a write", number or len(parts) != 1)
+        tally.worst("s", 3.0 - len(parts))
+        tally.totals["answers"] += 10
+
+    file = tmp_path / "faults.md"
+    parts: list[dict[str, Any]] = []
+    for _ in range(3):
+        parts.append(done(run) | {"at": "2026-11-21"})
+        page.keep(file, {"R4": parts[-1]}, add=True)
+    (found,) = json.loads(file.with_suffix(".json").read_text())["rows"].values()
+    assert (found["verdict"], found["runs"], found["tried"], found["injected"], found["held"]) == ("missed", 3, 6, 6, 5)
+    assert (found["kinds"], found["proofs"], found["misses"]) == (
+        {"kill -9": [5, 6]}, {"SIGKILL": 6}, ["kill -9: half a write"],
+    )  # fmt: skip
+    assert (found["figures"], found["totals"]) == ({"s": 3.0}, {"answers": 30})
+    assert "short in 3 runs" in file.read_text()
+    page.keep(file, {"R4": parts[0] | {"full": True}}, add=True)
+    (found,) = json.loads(file.with_suffix(".json").read_text())["rows"].values()
+    assert (found["tried"], found["verdict"]) == (2, "held"), "a full campaign does not go on from a short one"
+
+
 def test_the_page_of_the_house_is_the_one_that_its_numbers_give() -> None:
     numbers = json.loads((ROOT / "docs" / "faults.json").read_text())["rows"]
     assert (ROOT / "docs" / "faults.md").read_text() == page.render(numbers)

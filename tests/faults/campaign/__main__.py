@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for miss in found.get("misses", ()):
                 _show(f"    {miss}")
             if given.page:  # after each row: hours may be interrupted
-                page.keep(given.page, {name: results[name]})
+                page.keep(given.page, {name: results[name]}, add=given.add)
     if given.json:
         sys.stdout.write(json.dumps({"benchmark": "faults", "machine": machine(), "rows": results}) + "\n")
     wrong = [name for name, found in results.items() if found["verdict"] not in {"held", "not run"}]
@@ -65,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=list(ROWS), help="these rows; else all")
     parser.add_argument("--full", action="store_true", help="hours instead of minutes")
     parser.add_argument("--repeats", type=int, help="of each kind of fault; each row has its own by itself")
+    parser.add_argument(
+        "--add", action="store_true", help="on top of what the page has of the same rows, for hours in parts"
+    )
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     parser.add_argument("--page", type=Path, help="the page that keeps the numbers, such as docs/faults.md")
     parser.add_argument(

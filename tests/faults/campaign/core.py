@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,8 @@ class Tally:
         tried, injected, held: repetitions by kind of fault: all, those whose fault happened, those of them that held.
         misses: what did not hold, with the kind.
         notes: what a reader should know: kinds that were left out, figures.
-        figures: numbers that were measured.
+        figures: the worst that was measured of each.
+        totals: what was counted over all repetitions.
     """
 
     say: Callable[[str], None] = lambda _: None
@@ -65,6 +66,7 @@ class Tally:
     misses: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
+    totals: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def trial(self, kind: str) -> Iterator[Trial]:
@@ -142,10 +144,10 @@ def carry_out(row: Row, ask: Ask, say: Callable[[str], None]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001  (one row that breaks must not end the others)
         tally.misses.append(f"the row broke: {type(error).__name__}: {error}"[:_LONG])
     tried, injected, held = (sum(count.values()) for count in (tally.tried, tally.injected, tally.held))
-    whole = tried > 0 and not tally.misses and tried == injected == held
-    verdict = "held" if whole else "not injected" if injected < tried or not tried else "missed"
+    verdict = _verdict(tried, injected, held, tally.misses)
     return {
         "verdict": verdict,
+        "runs": 1,
         "tried": tried,
         "injected": injected,
         "held": held,
@@ -157,6 +159,49 @@ def carry_out(row: Row, ask: Ask, say: Callable[[str], None]) -> dict[str, Any]:
         ],
         "notes": tally.notes,
         "figures": {name: round(value, 3) for name, value in tally.figures.items()},
+        "totals": dict(tally.totals),
         "seconds": round(time.monotonic() - begin, 1),
         "full": ask.full,
     }
+
+
+def together(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Two runs of a row that tried something as one: all that was tried in either counts, its misses too."""
+    tried, injected, held = (earlier[name] + later[name] for name in ("tried", "injected", "held"))
+    misses = list(dict.fromkeys([*earlier["misses"], *later["misses"]]))
+    figures = {
+        name: max(one.get(name, value) for one in (earlier["figures"], later["figures"]))
+        for name, value in _either(earlier, later, "figures")
+    }
+    return {
+        **later,
+        "verdict": _verdict(tried, injected, held, misses),
+        "runs": earlier.get("runs", 1) + later["runs"],
+        "tried": tried,
+        "injected": injected,
+        "held": held,
+        "kinds": {
+            kind: [
+                earlier["kinds"].get(kind, [0, 0])[place] + later["kinds"].get(kind, [0, 0])[place] for place in (0, 1)
+            ]
+            for kind, _ in sorted(_either(earlier, later, "kinds"))
+        },
+        "proofs": dict(sorted((Counter(earlier["proofs"]) + Counter(later["proofs"])).items())),
+        "misses": misses,
+        "notes": list(dict.fromkeys([*earlier["notes"], *later["notes"]])),
+        "figures": figures,
+        "totals": {
+            name: earlier.get("totals", {}).get(name, 0) + later["totals"].get(name, 0)
+            for name, _ in _either(earlier, later, "totals")
+        },
+        "seconds": round(earlier["seconds"] + later["seconds"], 1),
+    }
+
+
+def _either(earlier: Mapping[str, Any], later: Mapping[str, Any], field: str) -> list[tuple[str, Any]]:
+    return list((earlier.get(field, {}) | later.get(field, {})).items())
+
+
+def _verdict(tried: int, injected: int, held: int, misses: Sequence[str]) -> str:
+    whole = tried > 0 and not misses and tried == injected == held
+    return "held" if whole else "not injected" if injected < tried or not tried else "missed"

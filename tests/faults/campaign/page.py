@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine
+from tests.faults.campaign.core import together
 
 _HEAD = """# Faults
 
-Written by `make faults` (minutes) and `make faults FULL=1` (hours); each row has the numbers of its own last run, which
-`docs/faults.json` keeps.
+Written by `make faults` (minutes) and `make faults FULL=1` (hours; in parts with `ROWS='R26' REPEATS=20 ADD=1`); each row has the numbers
+of its own last run, or of the parts of it, which `docs/faults.json` keeps.
 
 A repetition counts as held if its fault was proven to have happened, and everything that was expected afterwards holds. A row
 whose fault did not happen is "not injected", which is a failure. The servers are real: PostgreSQL 15 that syncs its
@@ -26,10 +27,11 @@ The bid service for hours, under a steady load with promotions, kills and checks
 """
 
 
-def keep(file: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+def keep(file: Path, results: Mapping[str, Mapping[str, Any]], *, add: bool = False) -> None:
     """Put these results in the place of the same rows' earlier ones, and write the page.
 
-    A row that was left out this time keeps what it has.
+    A row that was left out this time keeps what it has; with `add` a row's numbers come on top of those that an earlier run
+    of the same campaign, short or full, left there: hours may be lived through in parts.
     """
     with file.with_suffix(".json").open("a+") as numbers:
         fcntl.flock(numbers, fcntl.LOCK_EX)  # rows may run side by side
@@ -38,7 +40,8 @@ def keep(file: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
         known: dict[str, Any] = json.loads(text)["rows"] if text else {}
         for name, found in results.items():
             if found["verdict"] != "not run" or name not in known:
-                known[name] = found
+                goes_on = add and "tried" in found and known.get(name, {}).get("full") == found["full"]
+                known[name] = together(known[name], found) if goes_on else dict(found)
         known = dict(sorted(known.items(), key=lambda item: int(item[0][1:])))
         numbers.truncate(0)
         numbers.write(json.dumps({"machine": machine(), "rows": known}, indent=1) + "\n")
@@ -60,7 +63,7 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     for name, found in rows.items():
         done = f"{found['held']:,} of {found['tried']:,}" if "tried" in found else "-"
         run = (
-            f"{'full' if found['full'] else 'short'}, {found['seconds']:.0f} s, {found['at']}"
+            f"{'full' if found['full'] else 'short'}{_runs(found)}, {found['seconds']:.0f} s, {found['at']}"
             if "tried" in found
             else "-"
         )
@@ -72,12 +75,16 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _runs(found: Mapping[str, Any]) -> str:
+    return f" in {runs} runs" if (runs := found.get("runs", 1)) > 1 else ""
+
+
 def _row(row: Any, found: Mapping[str, Any]) -> list[str]:
     lines = [f"{row.fault}. Injected by: {row.injection}. Must hold: {row.invariant}.", ""]
     if "why" in found:
         return [*lines, f"Not run: {found['why']}."]
     lines += [f"- {kind}: {held:,} of {tried:,}" for kind, (held, tried) in found["kinds"].items()]
     lines += [f"- proof: {what} ({count:,} times)" for what, count in found["proofs"].items()]
-    lines += [f"- figure: {name}: {value:,g}" for name, value in found["figures"].items()]
+    lines += [f"- figure: {name}: {value:,g}" for name, value in (found["figures"] | found.get("totals", {})).items()]
     lines += [f"- note: {note}" for note in found["notes"]]
     return lines + [f"- **missed**: {miss.replace('|', '/')}" for miss in found["misses"]]

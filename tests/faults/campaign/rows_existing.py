@@ -93,7 +93,7 @@ def canaries(ask: Ask, tally: Tally) -> None:
         0 if share <= 0.01 else wrong,
         "candidate and champion are drawn from one distribution",
     )
-    tally.figures["false rollbacks"] = wrong
+    tally.totals["false rollbacks"] = wrong
     tally.notes.append("live A/A canaries are those of `python -m benchmarks.bid_service --only canary`")
 
 

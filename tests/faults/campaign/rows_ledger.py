@@ -39,8 +39,8 @@ def killed_in_transactions(ask: Ask, tally: Tally) -> None:
     with tally.trial("bids meanwhile") as trial:
         trial.proof("the bid service was asked while PostgreSQL was down", answers)
         trial.expect(f"{callers.errors()} of {answers} requests failed: {callers.statuses}", not callers.errors())
-    tally.figures["bids answered meanwhile"] = answers
-    tally.figures["bids answered after more than 100 ms"] = callers.late()
+    tally.totals["bids answered meanwhile"] = answers
+    tally.totals["bids answered after more than 100 ms"] = callers.late()
 
 
 def _kill_at(stand: Stand, db: Database, point: str, how: str, trial: Trial, tally: Tally) -> None:
@@ -111,7 +111,7 @@ def commit_without_answer(ask: Ask, tally: Tally) -> None:
             for _ in range(ask.repeats):
                 with tally.trial(f"{operation}: answer to a commit lost") as trial:
                     _lose(ask.stand, db, operation, number, trial)
-    tally.figures["transactions of the server that ended well"] = _committed(ask.stand)
+    tally.totals["transactions of the server that ended well"] = _committed(ask.stand)
 
 
 def _lose(stand: Stand, db: Database, operation: str, number: int, trial: Trial) -> None:

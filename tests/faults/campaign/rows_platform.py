@@ -53,8 +53,8 @@ def airflow_killed(ask: Ask, tally: Tally) -> None:
         trial.proof("days went through with kills", found["kills"])
         for name in ("skipped", "doubled", "different"):
             trial.expect(f"{name}: {found[name]}", not found[name])
-    tally.figures["market days"] = found["days"]
-    tally.figures["digests compared with an undisturbed run"] = found["digests_compared"]
+    tally.totals["market days"] = found["days"]
+    tally.totals["digests compared with an undisturbed run"] = found["digests_compared"]
 
 
 def restored(ask: Ask, tally: Tally) -> None:

@@ -41,7 +41,7 @@ def rolled_back_without_stores(ask: Ask, tally: Tally) -> None:
                 _bundle_gone(world, service, callers, first, trial, tally)
         broken = callers.errors()
     # A worker is killed in each repetition, and takes what it was just answering with it.
-    tally.figures["requests lost with killed workers"] = broken
+    tally.totals["requests lost with killed workers"] = broken
 
 
 def _database_down(
