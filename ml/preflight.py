@@ -114,6 +114,13 @@ def check_writable(platform: Platform) -> str:
     return f"{platform.settings.lake} and {platform.settings.blobs} can be written"
 
 
+def check_readable(platform: Platform) -> str:
+    """Look for that object in the lake and the blob store; StoreUnavailable where one of them does not answer."""
+    for store in (platform.lake.blobs, platform.blobs):
+        store.exists(PROBE)
+    return f"{platform.settings.lake} and {platform.settings.blobs} can be read"
+
+
 PROBE = "probe"
 """The object that `check_writable` writes, always the same."""
 

@@ -35,8 +35,12 @@ class Check:
         return asdict(self)
 
 
-def examine() -> list[Check]:
-    """Every check, in the order in which a newcomer would need them; none stops those after it."""
+def examine(*, reader: bool = False) -> list[Check]:
+    """Every check, in the order in which a newcomer would need them; none stops those after it.
+
+    Args:
+        reader: for a process that may only read, such as the bid service: nothing is written, and nobody has to take a mail.
+    """
     checks = [_python(), *_packages()]
     try:
         from ml.platform import Platform
@@ -48,14 +52,14 @@ def examine() -> list[Check]:
         ("working folder", _home),
         ("free disk", _disk),
         ("platform database", _database),
-        ("lake and blob store", _stores),
+        ("lake and blob store", _stores_read if reader else _stores),
         ("clock", _clock),
         ("code", _code),
-        ("online store", _online),
+        ("online store", _online_read if reader else _online),
         ("market source", _source),
         ("signing keys", _keys),
         ("champion", _champion),
-        ("mail server", _smtp),
+        *([] if reader else [("mail server", _smtp)]),
     ]
     return [*checks, *(_run(name, look, platform) for name, look in named)]
 
@@ -114,9 +118,17 @@ def _database(platform: Platform) -> str:
 def _stores(platform: Platform) -> str:
     from ml.preflight import check_writable
 
-    if "://" not in platform.settings.lake and "://" not in platform.settings.blobs:
-        return "folders"
-    return check_writable(platform)
+    return check_writable(platform) if _in_s3(platform) else "folders"
+
+
+def _stores_read(platform: Platform) -> str:
+    from ml.preflight import check_readable
+
+    return check_readable(platform) if _in_s3(platform) else "folders"
+
+
+def _in_s3(platform: Platform) -> bool:
+    return "://" in platform.settings.lake or "://" in platform.settings.blobs
 
 
 def _clock(platform: Platform) -> str:
@@ -135,6 +147,14 @@ def _online(platform: Platform) -> str:
     from ml.features.redis_check import check_redis
 
     return check_redis(platform.settings.redis, platform.market) if platform.settings.redis else "the embedded store"
+
+
+def _online_read(platform: Platform) -> str:
+    from ml.features.redis_check import times_written
+
+    if not platform.settings.redis:
+        return "the embedded store"
+    return f"Redis answers; features were put there {times_written(platform.settings.redis, platform.market)} times"
 
 
 def _source(platform: Platform) -> str:

@@ -25,11 +25,16 @@ def migrate(json: Json = False) -> None:
     output.show_json({"database": url}) if json else output.show_line(f"the platform database is up to date: {url}")
 
 
-def doctor(json: Json = False) -> None:
+def doctor(
+    reader: Annotated[
+        bool, typer.Option("--reader", help="of a process that may only read, such as the bid service; writes nothing")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check the installation and say what to do about what is wrong."""
     from ml.cli.doctor import examine
 
-    checks = examine()
+    checks = examine(reader=reader)
     if json:
         output.show_json({"ok": all(c.ok for c in checks), "checks": [c.as_json() for c in checks]})
     else:

@@ -289,6 +289,24 @@ def test_a_wrong_redis_password_is_said_without_it(redis_port: int) -> None:
     check_redis(where + "right", "m")
 
 
+def test_a_process_that_may_only_read_is_examined_without_writing_anything(
+    new: New, redis_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Redis(port=redis_port) as person:
+        person.execute_command("ACL", "SETUSER", "looker", "on", ">right", "%R~*", "+@read", "+@connection")
+        platform = new("servers", redis=f"127.0.0.1:{redis_port},username=looker,password=right")
+        platform.db.migrate()
+        monkeypatch.setattr(Platform, "from_environment", classmethod(lambda _: platform))
+        keys = person.dbsize()
+        found = {check.name: check for check in examine(reader=True)}
+        assert person.dbsize() == keys
+    assert found["online store"].ok, found["online store"]
+    assert found["lake and blob store"].finding.endswith("can be read")
+    assert platform.blobs.list("") == [] == platform.lake.blobs.list("")
+    assert "mail server" not in found
+    assert not doctor(platform, "online store", monkeypatch)[0], "who has to write is told that he may not"
+
+
 # Clock
 
 
