@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Base images without a registry: Debian 12 by debootstrap, one root file system per image, handed over by `docker import`.
 #
-#   docker/local-base/make.sh [python|postgres|redis|haproxy]...        all four without arguments; needs root
+#   docker/local-base/make.sh [python|java|postgres|redis|haproxy]...   all but java without arguments; needs root
 #
 # They stand in for the official images of the same names (docs/stack.md says what differs), with the same paths and
 # user ids. An image that is there already is left alone; take it away to have it made anew: docker rmi NAME.
@@ -12,9 +12,10 @@ work=${LOCAL_BASE_WORK:-$(mktemp -d)}
 here=$(cd "$(dirname "$0")" && pwd)
 docker=${DOCKER:-docker}
 
-declare -A tag=([python]=3.11 [postgres]=15 [redis]=7 [haproxy]=2.6)
+declare -A tag=([python]=3.11 [java]=17 [postgres]=15 [redis]=7 [haproxy]=2.6)
 declare -A packages=(
   [python]="python3 python3-venv libgomp1 git ca-certificates"
+  [java]="python3 python3-venv libgomp1 git ca-certificates openjdk-17-jre-headless procps"
   [postgres]="postgresql-15"
   [redis]="redis-server"
   [haproxy]="haproxy"
@@ -47,8 +48,10 @@ make_image() {
               chroot "$root" useradd -r -g 999 -u 999 -d /var/lib/redis redis ;;
   esac
   cp -n /etc/resolv.conf "$root/etc/resolv.conf" 2> /dev/null || true
-  # shellcheck disable=SC2086  (a list of packages)
-  chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends \
+  # Java's certificates are made by Java, which wants to see processes; the mount ends with the command.
+  # shellcheck disable=SC2016,SC2086  (the shell inside fills them; a list of packages)
+  unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" \
+    env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends \
     ${packages[$name]} > "$work/$name.log" 2>&1 || fail "apt failed for $name: $(tail -1 "$work/$name.log")"
   case $name in
     postgres)
@@ -64,7 +67,7 @@ make_image() {
       changes=(--change 'USER 999:999' --change 'WORKDIR /data' --change 'CMD ["redis-server"]') ;;
     haproxy)
       changes=(--change 'USER 99:99' --change 'CMD ["haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]' --change 'STOPSIGNAL SIGUSR1') ;;
-    python)
+    python | java)
       changes=(--change 'CMD ["python3"]') ;;
   esac
   rm -rf "$root/var/cache/apt" "$root/var/lib/apt/lists" "$root/usr/share/doc" "$root/usr/share/man" "$root/usr/share/locale" \

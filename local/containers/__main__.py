@@ -49,7 +49,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "smoke":
         from local.containers import smoke
 
-        smoke.show(smoke.run(schedulers=options.schedulers, keep=options.keep), as_json=options.json)
+        seen = smoke.run(schedulers=options.schedulers, spark=options.spark, keep=options.keep)
+        smoke.show(seen, as_json=options.json)
         return 0
     profiles = options.profiles.split()
     if options.command == "images":
@@ -77,7 +78,7 @@ def make_images(profiles: Sequence[str]) -> None:
     images.fetch_wheels(spark=spark)
     images.publish_dags()
     if local:
-        images.make_bases("")
+        images.make_bases("", spark=spark)
     targets = ["platform"] if {"core", "local", "spark"} & {*profiles} else []
     images.build([*targets, *(["s3-local"] if local else []), *(["spark"] if spark else [])], "", local=local)
 
@@ -108,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
         "smoke", help="build, start, use, hurt and mend it in real containers, and take it down"
     )
     smoke.add_argument("--schedulers", type=int, choices=(1, 2), default=1, help="default: %(default)s")
+    smoke.add_argument(
+        "--spark", action="store_true", help="with the profile spark: features are computed on its workers"
+    )
     smoke.add_argument("--keep", action="store_true", help="leave the containers up; the next run takes them down")
     smoke.add_argument("--json", action="store_true", help="one line of JSON: seconds of each step, and what was seen")
     return parser

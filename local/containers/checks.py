@@ -36,6 +36,11 @@ from ml.platform import Platform
 print(json.dumps(question(Platform.from_environment(), date.fromisoformat(sys.argv[1]))))
 """
 
+_SPARK_SAYS: Final = """\
+from urllib.request import urlopen
+print(urlopen("http://spark-master:8080/json/", timeout=10).read().decode())
+"""
+
 FORBIDDEN: Final = (
     ("worker-default", "write below /opt", "Path('/opt/bidwright/x').write_text('x')"),
     ("worker-default", "write below /etc", "Path('/etc/x').write_text('x')"),
@@ -147,6 +152,21 @@ def _by_dag(runs: list[DagRun]) -> dict[str, int]:
     return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
+def spark(compose: Compose) -> dict[str, int]:
+    """What Spark's master says: workers that are alive, and applications that came to an end.
+
+    Raises:
+        StoreUnavailable: nothing was computed there.
+    """
+    said = json.loads(compose.run_in("worker-default", "python", "-c", _SPARK_SAYS))
+    found = {"workers": int(said["aliveworkers"]), "applications": len(said["completedapps"])}
+    if not all(found.values()) or any(one["state"] != "FINISHED" for one in said["completedapps"]):
+        raise StoreUnavailable(
+            f"Spark did not compute the day: {found}, {[one['state'] for one in said['completedapps']]}"
+        )
+    return found
+
+
 def question(compose: Compose, day: date) -> dict[str, Any]:
     """A search such as was made on a market day, from the lake."""
     answer: dict[str, Any] = json.loads(
@@ -236,6 +256,21 @@ def refused(compose: Compose) -> list[str]:
         if compose.run_in(service, "python", "-c", _TRY.format(code=code)).strip() != "refused":
             raise StoreUnavailable(f"the container {service} can {what}")
     return [f"{service}: {what}" for service, what, _ in FORBIDDEN]
+
+
+def doctors(compose: Compose) -> dict[str, int]:
+    """How many things `bidwright doctor` finds well in a worker, and in a bid service as one that only reads.
+
+    Raises:
+        StoreUnavailable: it finds something wrong.
+    """
+    found = {}
+    for service, asked in (("worker-default", ()), ("bid-1", ("--reader",))):
+        said = json.loads(compose.run_in(service, "bidwright", "doctor", *asked, "--json", check=False))
+        if wrong := [f"{one['name']}: {one['finding']}" for one in said["checks"] if not one["ok"]]:
+            raise StoreUnavailable(f"in {service} the doctor says: {'; '.join(wrong)}")
+        found[service] = len(said["checks"])
+    return found
 
 
 def memory(compose: Compose) -> dict[str, float]:

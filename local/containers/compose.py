@@ -101,9 +101,9 @@ class Compose:
         argv += [part for profile in self.profiles for part in ("--profile", profile)]
         return _run([*argv, *arguments], self.environment(), quiet=quiet, check=check)
 
-    def run_in(self, service: str, *arguments: str) -> str:
-        """The output of a command in a service's container, with the service's own settings."""
-        return self.run("exec", "-T", service, "with-settings", *arguments, quiet=True)
+    def run_in(self, service: str, *arguments: str, check: bool = True) -> str:
+        """The output of a command in a service's container, with the service's own settings; `check` as of `run`."""
+        return self.run("exec", "-T", service, "with-settings", *arguments, quiet=True, check=check)
 
     def containers(self) -> list[Container]:
         """Every container of the project, running or not."""

@@ -20,6 +20,9 @@ DAGS: Final = REPOSITORY / "build" / "dags.git"
 BRANCH: Final = "deployed"
 """The branch of that repository whose newest commit Airflow reads its DAG files from."""
 
+LOCAL_JAVA: Final = "bidwright-local/java:17"
+"""The base of the image for Spark in the profile `local`: that of the others, with Java."""
+
 PYTHON: Final = (3, 11)
 """The images' own: wheels are fetched for it."""
 
@@ -110,9 +113,11 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def make_bases(host: str) -> None:
-    """Make the base images that stand in for the official ones, where they are not there yet."""
-    _must([str(REPOSITORY / "docker" / "local-base" / "make.sh")], _engine(host), "a base image could not be made")
+def make_bases(host: str, *, spark: bool = False) -> None:
+    """Make the base images that stand in for the official ones, and the one with Java for Spark, where they are not there yet."""
+    names = ["python", "postgres", "redis", "haproxy", *(["java"] if spark else [])]
+    make = str(REPOSITORY / "docker" / "local-base" / "make.sh")
+    _must([make, *names], _engine(host), "a base image could not be made")
 
 
 def build(targets: Sequence[str], host: str, *, local: bool) -> None:
@@ -123,8 +128,11 @@ def build(targets: Sequence[str], host: str, *, local: bool) -> None:
         host: of the engine.
         local: on the bases of `make_bases`, without a network.
     """
-    base = os.environ.get("PYTHON_IMAGE", LOCAL_IMAGES["PYTHON_IMAGE"] if local else "")
     for target in targets:
+        base = os.environ.get("PYTHON_IMAGE", "")
+        if local and not base:
+            # Without a network nothing is added to a base: the one for Spark has Java.
+            base = LOCAL_JAVA if target == "spark" else LOCAL_IMAGES["PYTHON_IMAGE"]
         argv = ["docker", "build", "--quiet", "--file", "docker/Dockerfile", "--target", target]
         argv += ["--tag", f"bidwright/{target}:local", *(["--network", "none"] if local else [])]
         argv += ["--build-arg", f"CODE_VERSION={code_version()}", *(["--build-arg", f"BASE={base}"] if base else [])]

@@ -46,6 +46,16 @@ KINDS: Final[Sequence[tuple[str, ...]]] = (
 )
 """A container of each kind; those of a group are down together."""
 
+SPARK: Final = """\
+feature_engine = "spark"
+spark_master = "spark://spark-master:7077"
+spark_options = {"spark.driver.memory" = "512m", "spark.cores.max" = "2"}
+"""
+"""A worker runs two steps at a time: each is a driver of its own, and takes half of the cores."""
+
+SPARK_KINDS: Final[Sequence[tuple[str, ...]]] = (("spark-worker",), ("spark-master",))
+"""What comes on top with the profile `spark`."""
+
 BIDS_GO_ON_WITHOUT: Final = frozenset({"postgres", "redis", "s3-local", "bid-1", "bid-2", "scheduler-1", "mlflow"})
 """First of each group while which is down bids must be answered as before."""
 
@@ -79,6 +89,11 @@ class Smoke:
         self.seconds[name] = round(time.monotonic() - began, 1)
         say(f"{name}: {self.seconds[name]:.0f} s")
 
+    @property
+    def spark(self) -> bool:
+        """Whether features are computed by Spark's workers."""
+        return "spark" in self.compose.profiles
+
     def port(self, name: str) -> int:
         """A published port, on loopback."""
         return int(self.compose.variables[name])
@@ -90,11 +105,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def run(*, schedulers: int = 1, keep: bool = False) -> dict[str, Any]:
+def run(*, schedulers: int = 1, spark: bool = False, keep: bool = False) -> dict[str, Any]:
     """Everything; returns what was seen, with the seconds of each step.
 
     Args:
         schedulers: how many are started; two cores hold one better than two.
+        spark: with the profile `spark`, on whose workers the features of the market day are computed.
         keep: leave the containers up for somebody to look at.
 
     Raises:
@@ -109,7 +125,7 @@ def run(*, schedulers: int = 1, keep: bool = False) -> dict[str, Any]:
             next="commit or put it away (git status), then make smoke",
         )
     with engine() as host, tempfile.TemporaryDirectory(prefix="bidwright-smoke-") as scratch:
-        smoke = _prepare(Path(scratch), host)
+        smoke = _prepare(Path(scratch), host, spark=spark)
         compose = smoke.compose
         try:
             _images(smoke, host)
@@ -135,38 +151,44 @@ def run(*, schedulers: int = 1, keep: bool = False) -> dict[str, Any]:
         return {"seconds": smoke.seconds, **smoke.found}
 
 
-def _prepare(scratch: Path, host: str) -> Smoke:
+def _prepare(scratch: Path, host: str, *, spark: bool) -> Smoke:
     scratch.chmod(0o755)  # containers read the market's settings from it, as somebody else
-    (scratch / "market.toml").write_text(MARKET)
+    (scratch / "market.toml").write_text(MARKET + SPARK * spark)
     env_file.write(scratch / ".env")
     taken: list[int] = []
     for usual in PORTS.values():
         taken.append(choose_port(usual, taken=taken))
     variables = {name: str(port) for name, port in zip(PORTS, taken, strict=True)}
     variables |= {"MARKET_FILE": str(scratch / "market.toml"), "AIRFLOW_URL": f"http://127.0.0.1:{taken[0]}"}
-    compose = Compose(PROJECT, ["local"], host, scratch / ".env", variables)
+    if spark:
+        variables["PLATFORM_IMAGE"] = "bidwright/spark:local"
+    compose = Compose(PROJECT, ["local", *(["spark"] if spark else [])], host, scratch / ".env", variables)
     return Smoke(compose, env_file.read(scratch / ".env"))
 
 
 def _images(smoke: Smoke, host: str) -> None:
     with smoke.step("base images"):
-        images.make_bases(host)
+        images.make_bases(host, spark=smoke.spark)
     with smoke.step("wheels"):
-        images.fetch_wheels()
+        images.fetch_wheels(spark=smoke.spark)
     images.publish_dags()
     with smoke.step("images"):
-        images.build(("platform", "s3-local"), host, local=True)
+        images.build(("spark" if smoke.spark else "platform", "s3-local"), host, local=True)
 
 
 def _use(smoke: Smoke) -> None:
     """Import a history, live through one market day, ask for a bid, look at the pages."""
     first, last = HISTORY
     with smoke.step("history imported"):
+        # In bulk and by one process: DuckDB's, also where the days after it are Spark's.
+        engine = ("env", "BIDWRIGHT_FEATURE_ENGINE=duckdb")
         smoke.compose.run_in(
-            "worker-default", "bidwright", "history", "--from", str(first), "--to", str(last), "--json"
+            "worker-default", *engine, "bidwright", "history", "--from", str(first), "--to", str(last), "--json"
         )
     with smoke.step("market day through Airflow"):
         smoke.found["day"] = checks.live_through(smoke.port("AIRFLOW_PORT_HERE"), smoke.secrets, DAY)
+    if smoke.spark:
+        smoke.found["spark"] = checks.spark(smoke.compose)
     with smoke.step("bid through the proxy"):
         body = checks.question(smoke.compose, DAY)
         smoke.found["bid"] = checks.ask(smoke.port("BIDS_PORT_HERE"), smoke.secrets, body)
@@ -174,6 +196,8 @@ def _use(smoke: Smoke) -> None:
         smoke.found["pages"] = checks.pages(smoke)
     with smoke.step("what containers may not"):
         smoke.found["refused"] = checks.refused(smoke.compose)
+    with smoke.step("doctor"):
+        smoke.found["doctor"] = checks.doctors(smoke.compose)
     smoke.found["memory_mib"] = checks.memory(smoke.compose)
     smoke.found["image_mib"] = checks.image_sizes(smoke.compose)
     smoke.found["body"] = body
@@ -183,7 +207,7 @@ def _hurt(smoke: Smoke) -> None:
     """Stop a container of each kind and start it again; then everything must be as it was."""
     before, body = smoke.found["bid"], smoke.found.pop("body")
     port = smoke.port("BIDS_PORT_HERE")
-    for group in KINDS:
+    for group in (*KINDS, *(SPARK_KINDS if smoke.spark else ())):
         with smoke.step(f"{', '.join(group)} stopped and started"):
             _stop_and_start(smoke, group, lambda: checks.ask(port, smoke.secrets, body, patience_s=5.0))
     with smoke.step("bids as before, and a step of the day again"):

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from jsonschema import Draft202012Validator
 from local import env_file
 from local.container import settings
 from local.containers.compose import LOCAL_IMAGES
-from local.containers.smoke import KINDS, MARKET
+from local.containers.smoke import KINDS, MARKET, SPARK, SPARK_KINDS
 from local.settings_files import places as settings_places
 from tests.stack.stackfile import COMPOSE, FILE, OURS, ROOT, SERVICES, TEXT, default, environment, places
 
@@ -90,6 +91,37 @@ def test_nobody_is_root_and_nobody_can_become_it(name: str) -> None:
     assert not service.get("privileged")
     assert "no-new-privileges:true" in service["security_opt"]
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
+
+
+OF_OTHERS = {
+    "postgres": "999:999",
+    "redis": "999:999",
+    "s3": "1000:1000",
+    "proxy": "99:99",
+    "prometheus": "65534:65534",
+    "grafana": "472:0",
+}
+"""Whom the folders belong to in the images of others; SeaweedFS has its own user since 4.0."""
+
+
+def test_whoever_keeps_something_may_write_where_he_keeps_it() -> None:
+    """A volume is first filled from its image, owners and all, and nobody here may change an owner."""
+    for name, owner in OF_OTHERS.items():
+        assert SERVICES[name]["user"] == owner
+        assert not default(SERVICES[name]["image"]).startswith("bidwright/")
+    for name, service in SERVICES.items():
+        kept = [v for v in service.get("volumes", []) if v[0] not in "./$" and not v.endswith(":ro")]
+        if kept and name not in OF_OTHERS:
+            assert default(service["image"]).startswith("bidwright/"), name
+            assert service["user"] == "10001:10001"
+
+
+def test_spark_s_workers_have_the_tables_of_the_steps_and_room_of_their_own() -> None:
+    worker = SERVICES["spark-worker"]
+    assert "home:/var/lib/bidwright:ro" in worker["volumes"]
+    assert "home:/var/lib/bidwright" in SERVICES["worker-default"]["volumes"]
+    assert f"scratch:{worker['environment']['SPARK_LOCAL_DIRS']}" in worker["volumes"]
+    assert worker["image"] == SERVICES["spark-master"]["image"]
 
 
 @EVERY
@@ -236,6 +268,10 @@ def test_two_schedulers_two_bid_services_and_a_worker_per_queue() -> None:
 def test_the_smoke_test_stops_a_container_of_each_kind() -> None:
     stopped = {name for group in KINDS for name in group}
     assert LOCAL - stopped == {"init", "scheduler-2"}
+    assert {name for group in SPARK_KINDS for name in group} == {
+        n for n, s in SERVICES.items() if s["profiles"] == ["spark"]
+    }
+    assert "spark://spark-master:7077" in tomllib.loads(MARKET + SPARK)["spark_master"]
     assert 'serve_memory = "/run/bidwright"' in MARKET
     assert 'serve_memory = "/run/bidwright"' in (ROOT / "docker" / "market.toml").read_text()
 

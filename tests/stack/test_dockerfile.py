@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 from local.image_lock import asked, closure, locks, packages, to_fetch
+from local.native_libraries import LIBRARIES, main, take_out
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker" / "Dockerfile").read_text()
@@ -86,3 +90,29 @@ def test_a_package_that_two_need_stays_when_one_of_them_goes() -> None:
 def test_wheels_are_fetched_for_every_python_of_the_minor_version() -> None:
     lock = "a==1 ; python_full_version < '3.11.3' \\\n    --hash=x\nb==1 ; python_full_version >= '3.12' \\\n    --hash=y\nc==1 \\\n    --hash=z\n"
     assert to_fetch(lock) == "a==1 \\\n    --hash=x\nc==1 \\\n    --hash=z\n"
+
+
+def test_what_java_would_unpack_where_nothing_may_be_executed_lies_in_the_image_of_spark() -> None:
+    stage = stages()["spark"]
+    ((jars, folder),) = re.findall(r"local\.native_libraries (\S+) (\S+)", stage)
+    assert jars.endswith("/pyspark/jars")
+    (options,) = re.findall(r'JAVA_TOOL_OPTIONS="(.*)"', stage)
+    assert f"-Dorg.xerial.snappy.lib.path={folder} " in options  # the name is the one that System.mapLibraryName gives
+    assert f"-DZstdNativePath={folder}/libzstd-jni.so" in options
+    assert {"libsnappyjava.so", "libzstd-jni.so"} == {*LIBRARIES}
+    assert "install -d -o 10001 -g 10001 -m 750 /scratch" in stage
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_spark_s_jars_have_these_libraries(tmp_path: Path, machine: str) -> None:
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        pytest.skip("pyspark is not installed here")
+    found = take_out(Path(spec.origin).parent / "jars", tmp_path, machine=machine)
+    assert [file.name for file in found] == [*LIBRARIES]
+    assert all(file.read_bytes().startswith(b"\x7fELF") for file in found)
+
+
+def test_a_library_that_is_missing_ends_the_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), str(tmp_path / "to")]) == 1
+    assert "snappy-java" in capsys.readouterr().err
