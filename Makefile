@@ -67,8 +67,8 @@ stop: install  ## stop and remove the containers of `make up`; their volumes sta
 logs: install  ## what the containers say; SERVICES='scheduler-1 postgres'
 	@$(PY) -m local.containers logs --profiles '$(PROFILES)' $(SERVICES)
 
-smoke: install debian-engine  ## the stack in real containers: built, a market day lived through, each kind stopped and started, taken down; SPARK=1 with Spark
-	@$(PY) -m local.containers smoke $(if $(filter command line environment,$(origin SCHEDULERS)),--schedulers $(SCHEDULERS)) $(if $(SPARK),--spark)
+smoke: install debian-engine  ## the stack in real containers: built, a market day lived through, each kind stopped and started, taken down; SPARK=1, REGISTRY=1
+	@$(PY) -m local.containers smoke $(if $(filter command line environment,$(origin SCHEDULERS)),--schedulers $(SCHEDULERS)) $(if $(SPARK),--spark) $(if $(REGISTRY),--registry)
 
 # An engine, Compose and debootstrap; only where nothing of the kind answers, and never started as a service.
 debian-engine:

@@ -49,7 +49,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "smoke":
         from local.containers import smoke
 
-        seen = smoke.run(schedulers=options.schedulers, spark=options.spark, keep=options.keep)
+        seen = smoke.run(
+            schedulers=options.schedulers, spark=options.spark, registry=options.registry, keep=options.keep
+        )
         smoke.show(seen, as_json=options.json)
         return 0
     profiles = options.profiles.split()
@@ -111,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     smoke.add_argument("--schedulers", type=int, choices=(1, 2), default=1, help="default: %(default)s")
     smoke.add_argument(
         "--spark", action="store_true", help="with the profile spark: features are computed on its workers"
+    )
+    smoke.add_argument(
+        "--registry", action="store_true", help="the profile core, with the official images from a registry"
     )
     smoke.add_argument("--keep", action="store_true", help="leave the containers up; the next run takes them down")
     smoke.add_argument("--json", action="store_true", help="one line of JSON: seconds of each step, and what was seen")

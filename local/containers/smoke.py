@@ -37,7 +37,7 @@ tend_schedule = "none"
 KINDS: Final[Sequence[tuple[str, ...]]] = (
     ("postgres",),
     ("redis",),
-    ("s3-local",),
+    ("s3",),
     ("bid-1",),
     ("bid-2",),
     ("proxy",),
@@ -56,7 +56,7 @@ spark_options = {"spark.driver.memory" = "512m", "spark.cores.max" = "2"}
 SPARK_KINDS: Final[Sequence[tuple[str, ...]]] = (("spark-worker",), ("spark-master",))
 """What comes on top with the profile `spark`."""
 
-BIDS_GO_ON_WITHOUT: Final = frozenset({"postgres", "redis", "s3-local", "bid-1", "bid-2", "scheduler-1", "mlflow"})
+BIDS_GO_ON_WITHOUT: Final = frozenset({"postgres", "redis", "s3", "bid-1", "bid-2", "scheduler-1", "mlflow"})
 """First of each group while which is down bids must be answered as before."""
 
 _START_S: Final = 1800.0
@@ -90,6 +90,11 @@ class Smoke:
         say(f"{name}: {self.seconds[name]:.0f} s")
 
     @property
+    def local(self) -> bool:
+        """Whether nothing comes from a registry."""
+        return "local" in self.compose.profiles
+
+    @property
     def spark(self) -> bool:
         """Whether features are computed by Spark's workers."""
         return "spark" in self.compose.profiles
@@ -105,12 +110,13 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def run(*, schedulers: int = 1, spark: bool = False, keep: bool = False) -> dict[str, Any]:
+def run(*, schedulers: int = 1, spark: bool = False, registry: bool = False, keep: bool = False) -> dict[str, Any]:
     """Everything; returns what was seen, with the seconds of each step.
 
     Args:
         schedulers: how many are started; two cores hold one better than two.
         spark: with the profile `spark`, on whose workers the features of the market day are computed.
+        registry: the profile `core` with the official images, where a registry answers; else `local`, which needs none.
         keep: leave the containers up for somebody to look at.
 
     Raises:
@@ -125,7 +131,7 @@ def run(*, schedulers: int = 1, spark: bool = False, keep: bool = False) -> dict
             next="commit or put it away (git status), then make smoke",
         )
     with engine() as host, tempfile.TemporaryDirectory(prefix="bidwright-smoke-") as scratch:
-        smoke = _prepare(Path(scratch), host, spark=spark)
+        smoke = _prepare(Path(scratch), host, ["core" if registry else "local", *(["spark"] if spark else [])])
         compose = smoke.compose
         try:
             _images(smoke, host)
@@ -151,29 +157,31 @@ def run(*, schedulers: int = 1, spark: bool = False, keep: bool = False) -> dict
         return {"seconds": smoke.seconds, **smoke.found}
 
 
-def _prepare(scratch: Path, host: str, *, spark: bool) -> Smoke:
+def _prepare(scratch: Path, host: str, profiles: Sequence[str]) -> Smoke:
     scratch.chmod(0o755)  # containers read the market's settings from it, as somebody else
-    (scratch / "market.toml").write_text(MARKET + SPARK * spark)
+    (scratch / "market.toml").write_text(MARKET + SPARK * ("spark" in profiles))
     env_file.write(scratch / ".env")
     taken: list[int] = []
     for usual in PORTS.values():
         taken.append(choose_port(usual, taken=taken))
     variables = {name: str(port) for name, port in zip(PORTS, taken, strict=True)}
     variables |= {"MARKET_FILE": str(scratch / "market.toml"), "AIRFLOW_URL": f"http://127.0.0.1:{taken[0]}"}
-    if spark:
+    if "spark" in profiles:
         variables["PLATFORM_IMAGE"] = "bidwright/spark:local"
-    compose = Compose(PROJECT, ["local", *(["spark"] if spark else [])], host, scratch / ".env", variables)
+    compose = Compose(PROJECT, profiles, host, scratch / ".env", variables)
     return Smoke(compose, env_file.read(scratch / ".env"))
 
 
 def _images(smoke: Smoke, host: str) -> None:
-    with smoke.step("base images"):
-        images.make_bases(host, spark=smoke.spark)
+    if smoke.local:
+        with smoke.step("base images"):
+            images.make_bases(host, spark=smoke.spark)
     with smoke.step("wheels"):
         images.fetch_wheels(spark=smoke.spark)
     images.publish_dags()
     with smoke.step("images"):
-        images.build(("spark" if smoke.spark else "platform", "s3-local"), host, local=True)
+        targets = ["spark" if smoke.spark else "platform", *(["s3-local"] if smoke.local else [])]
+        images.build(targets, host, local=smoke.local)
 
 
 def _use(smoke: Smoke) -> None:
@@ -207,7 +215,7 @@ def _hurt(smoke: Smoke) -> None:
     """Stop a container of each kind and start it again; then everything must be as it was."""
     before, body = smoke.found["bid"], smoke.found.pop("body")
     port = smoke.port("BIDS_PORT_HERE")
-    for group in (*KINDS, *(SPARK_KINDS if smoke.spark else ())):
+    for group in kinds(smoke.compose.profiles):
         with smoke.step(f"{', '.join(group)} stopped and started"):
             _stop_and_start(smoke, group, lambda: checks.ask(port, smoke.secrets, body, patience_s=5.0))
     with smoke.step("bids as before, and a step of the day again"):
@@ -219,6 +227,14 @@ def _hurt(smoke: Smoke) -> None:
         smoke.found["again"] = checks.once_more(smoke.port("AIRFLOW_PORT_HERE"), smoke.secrets, DAY, "settle_outcomes")
 
 
+def kinds(profiles: Sequence[str]) -> list[tuple[str, ...]]:
+    """The groups of containers that are stopped and started, by what is up."""
+    ours = [
+        tuple(("s3-local" if "local" in profiles else "s3") if one == "s3" else one for one in group) for group in KINDS
+    ]
+    return [*ours, *(SPARK_KINDS if "spark" in profiles else ())]
+
+
 def _stop_and_start(smoke: Smoke, group: Sequence[str], ask: Callable[[], dict[str, Any]]) -> None:
     compose = smoke.compose
     began = {one.service: one.started for one in compose.containers()}
@@ -226,7 +242,7 @@ def _stop_and_start(smoke: Smoke, group: Sequence[str], ask: Callable[[], dict[s
     stopped = {one.service for one in compose.containers() if one.state == "exited"}
     if missing := set(group) - stopped:
         raise StoreUnavailable(f"{', '.join(sorted(missing))} did not stop")
-    if group[0] in BIDS_GO_ON_WITHOUT and ask()["version"] != smoke.found["bid"]["version"]:
+    if group[0].removesuffix("-local") in BIDS_GO_ON_WITHOUT and ask()["version"] != smoke.found["bid"]["version"]:
         raise StoreUnavailable(f"without {group[0]} the bid service no longer bids with the champion")
     compose.run("start", *group, quiet=True)
     wait_until_well(compose, within_s=_AGAIN_S)

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from local import env_file
 from local.container import settings
 from local.containers.compose import LOCAL_IMAGES
-from local.containers.smoke import KINDS, MARKET, SPARK, SPARK_KINDS
+from local.containers.smoke import MARKET, SPARK, kinds
 from local.settings_files import places as settings_places
 from tests.stack.stackfile import COMPOSE, FILE, OURS, ROOT, SERVICES, TEXT, default, environment, places
 
@@ -266,11 +266,11 @@ def test_two_schedulers_two_bid_services_and_a_worker_per_queue() -> None:
 
 
 def test_the_smoke_test_stops_a_container_of_each_kind() -> None:
-    stopped = {name for group in KINDS for name in group}
-    assert LOCAL - stopped == {"init", "scheduler-2"}
-    assert {name for group in SPARK_KINDS for name in group} == {
-        n for n, s in SERVICES.items() if s["profiles"] == ["spark"]
-    }
+    for profiles in (["local"], ["core"], ["local", "spark"], ["core", "spark"]):
+        stopped = {name for group in kinds(profiles) for name in group}
+        up = {name for name, service in SERVICES.items() if {*service["profiles"]} & {*profiles}}
+        assert up - stopped == {"init", "scheduler-2"}
+        assert stopped <= up
     assert "spark://spark-master:7077" in tomllib.loads(MARKET + SPARK)["spark_master"]
     assert 'serve_memory = "/run/bidwright"' in MARKET
     assert 'serve_memory = "/run/bidwright"' in (ROOT / "docker" / "market.toml").read_text()
