@@ -10,7 +10,7 @@ printf '{"identities": [{"name": "bidwright", "credentials": [{"accessKey": "%s"
   "actions": ["Read:bidwright", "List:bidwright"]}]}' \
   "$S3_ACCESS_KEY" "$S3_SECRET_KEY" "$S3_READER_ACCESS_KEY" "$S3_READER_SECRET_KEY" > /tmp/s3.json
 (
-  until wget --quiet --spider http://127.0.0.1:8333/healthz 2> /dev/null; do sleep 1; done
+  until wget -q -O /dev/null http://127.0.0.1:8333/healthz 2> /dev/null; do sleep 1; done
   # It refuses a bucket that is there already.
   echo "s3.bucket.create -name bidwright" | weed shell -master=127.0.0.1:9333 || true
 ) &
