@@ -67,6 +67,7 @@ def _figures(
         "p99": Figure(round(load.percentile_ms(0.99), 3), "ms"),
         "max": Figure(round(load.percentile_ms(1.0), 1), "ms"),
         "kills": Figure(kills, "workers"),
+        "died": Figure(sum(one["what"] == "died" for one in told), "workers that nobody killed", limit=0.0),
         "promotions": Figure(sum(one["what"] == "promoted" for one in told), "moves of the champion"),
         "drift_checks": Figure(sum(one["what"] == "checked" and one["code"] == 0 for one in told), "days"),
         "drift_checks_failed": Figure(

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class Hand:
         self._parent, self._digests = psutil.Process(parent), digests
         self._folder, self._day = checked.split("|")
         self._begin = time.monotonic()
-        self._oldest = min(self._parent.children(), key=lambda child: child.create_time())
+        self._workers = self._parent.children()
+        self._oldest = min(self._workers, key=lambda child: child.create_time())
         self._check: subprocess.Popen[bytes] | None = None
         self._turns = self.events = self.lost = 0
         self._due: list[tuple[float, float, Callable[[], None]]] = [
@@ -82,7 +84,13 @@ class Hand:
         sys.stdout.flush()
 
     def _sample(self) -> None:
-        self._tell("sample", mb=self._oldest.memory_info().rss / 2**20, files=self._oldest.num_fds())
+        now = self._parent.children()
+        for gone in set(self._workers) - set(now):
+            self._tell("died", pid=gone.pid)
+        self._workers = now
+        if self._oldest in now:
+            with suppress(psutil.NoSuchProcess):
+                self._tell("sample", mb=self._oldest.memory_info().rss / 2**20, files=self._oldest.num_fds())
 
     def _promote(self) -> None:
         self._turns += 1
@@ -90,10 +98,11 @@ class Hand:
         self._tell("promoted")
 
     def _kill(self) -> None:
-        """Kill the other worker."""
+        """Kill the other worker: not the oldest, whose memory and files are those that are told."""
         others = [child for child in self._parent.children() if child.pid != self._oldest.pid]
         if others:
             others[-1].kill()
+            self._workers = [child for child in self._workers if child != others[-1]]
             self._tell("killed")
 
     def _collect(self) -> None:

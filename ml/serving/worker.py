@@ -301,6 +301,7 @@ class Worker:
 
     async def _beat(self) -> None:
         """Say twice a second that the loop turns, to the parent, the other workers and the judge."""
+        telling: asyncio.Task[None] | None = None
         while True:
             live = self.batcher.live
             line = msgspec.json.encode(Beat(self.ready, "" if self.ready else self._why(), live.generation)) + b"\n"
@@ -312,8 +313,10 @@ class Worker:
                 log.warning("the parent is gone: draining")
                 self._draining.set()
                 return
-            # In a thread: a file system that is busy with the event log may hold a rename up for many milliseconds.
-            await asyncio.to_thread(self.peers.tell, self._state())
+            # In a thread, and not waited for: a busy file system may hold a rename up, and is no reason to be thought dead.
+            if telling is None or telling.done():
+                telling = self._loop.create_task(asyncio.to_thread(self.peers.tell, self._state()))
+            # Without a pause since `live` was read: counters are closed when others come to serve.
             self._spending.beat(self._now_us())
             if live.counters is not None:
                 live.counters.beat(self._now_us())

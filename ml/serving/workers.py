@@ -33,6 +33,9 @@ COMMAND = (sys.executable, "-P", "-m", "ml.serving")
 
 _TICK_S = 0.1
 
+_STOOD_STILL_S = 1.0
+"""So long a turn takes only where this process was paused, such as with its container or its machine."""
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -131,6 +134,7 @@ class Workers:
         self._select = selectors.DefaultSelector()
         self._stopping = self._hanging_up = False
         self._rolling: list[Place] = []
+        self._turned = monotonic()
 
     @property
     def up(self) -> bool:
@@ -191,6 +195,11 @@ class Workers:
             else:
                 self._hear(key.data)
         now = monotonic()
+        if (stood_still := now - self._turned - _TICK_S) > _STOOD_STILL_S:
+            # Nobody was heard meanwhile, which says nothing about the workers: they may have stood still with us.
+            for child in self._children():
+                child.heard += stood_still if child.heard else 0.0
+        self._turned = now
         if self._stopping:
             self._listener.close()
             for child in self._children():

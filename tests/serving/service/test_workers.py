@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -194,6 +195,24 @@ def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., Service
     service.ready(without=hung)
     assert service.ask().status_code == 200
     assert "gives no sign of life" in service.log.read_text()
+
+
+def test_a_pause_of_the_whole_service_is_no_hang_of_its_workers(start: Callable[..., Service]) -> None:
+    service = start(hung_s=1.5)
+    [worker] = service.ready()
+    both = [service.process.pid, worker]
+    for pid in both:
+        os.kill(pid, signal.SIGSTOP)
+    stopped = monotonic()
+    until(lambda: monotonic() > stopped + 3.0)
+    paused = {psutil.Process(pid).status() for pid in both}
+    for pid in both:
+        os.kill(pid, signal.SIGCONT)
+    assert paused == {psutil.STATUS_STOPPED}
+    service.champion(2, B)
+    until(lambda: service.ask().json()["generation"] == 2)
+    assert service.ready() == [worker]
+    assert "gives no sign of life" not in service.log.read_text()
 
 
 def test_sigterm_answers_everything_that_was_accepted(start: Callable[..., Service]) -> None:
