@@ -50,7 +50,7 @@ def examine(*, reader: bool = False) -> list[Check]:
         return [*checks, Check("settings", ok=False, finding=error.what, remedy=error.next)]
     named: list[tuple[str, Callable[[Platform], str]]] = [
         ("working folder", _home),
-        ("free disk", _disk),
+        ("free disk", _disk_of_events if reader else _disk),
         ("platform database", _database),
         ("lake and blob store", _stores_read if reader else _stores),
         ("clock", _clock),
@@ -99,8 +99,18 @@ def _home(platform: Platform) -> str:
 
 
 def _disk(platform: Platform) -> str:
-    home = platform.settings.home
-    place = next(path for path in (home, *home.parents) if path.exists())
+    return _room(platform.settings.home)
+
+
+def _disk_of_events(platform: Platform) -> str:
+    """What a bid service writes is its log of decisions; the rest of its folder may be small, and in memory."""
+    from ml.serving.event_log import events_folder
+
+    return _room(events_folder(platform.settings.home, platform.market))
+
+
+def _room(folder: Path) -> str:
+    place = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(place).free
     if free < LEAST_FREE_BYTES:
         raise BidwrightError(f"{free >> 20} MiB free at {place}", next="free at least 1 GiB")

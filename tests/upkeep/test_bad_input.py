@@ -304,6 +304,7 @@ def test_a_process_that_may_only_read_is_examined_without_writing_anything(
     assert found["lake and blob store"].finding.endswith("can be read")
     assert platform.blobs.list("") == [] == platform.lake.blobs.list("")
     assert "mail server" not in found
+    assert found["free disk"].ok
     assert not doctor(platform, "online store", monkeypatch)[0], "who has to write is told that he may not"
 
 
