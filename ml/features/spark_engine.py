@@ -38,6 +38,8 @@ _ALWAYS = {
     "spark.log.level": "ERROR",
     "spark.sql.catalogImplementation": "in-memory",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Of 128 threads most would wait for their turn, and count against what a container may have.
+    "spark.sql.broadcastExchange.maxThreadThreshold": "16",
 }
 _ADDED = {"spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"}
 _LOCAL = {
