@@ -119,6 +119,7 @@ def open_loop(
     due: Floats,
     *,
     connections: int = 64,
+    answers_each: int = 0,
     patience: float = 5.0,
     clock: Clock = time.perf_counter,
     seen: Seen | None = None,
@@ -126,8 +127,9 @@ def open_loop(
     """Requests fall due at these times (`steady`), seconds after the start, ascending; otherwise as `closed_loop`.
 
     One that finds all connections busy waits for the next that is free, and its latency counts from when it fell due.
+    With `answers_each`, a connection is opened anew after so many answers, as proxies and gateways do; 0: never.
     """
-    return _drive(address, requests, _Open(due), connections, patience, clock, seen)
+    return _drive(address, requests, _Open(due), connections, patience, clock, seen, answers_each)
 
 
 def steady(*phases: tuple[float, float]) -> Floats:
@@ -227,8 +229,9 @@ class _Record:
 class _Pool:
     """The connections: those free, in turn, so that none idles into a timeout, and for the others when theirs fell due."""
 
-    def __init__(self, address: Address, connections: int) -> None:
+    def __init__(self, address: Address, connections: int, answers_each: int = 0) -> None:
         self._address = address
+        self._answers_each, self._answers_left = answers_each, dict[int, int]()
         self.epoll = select.epoll()
         self.sockets: dict[int, socket.socket] = {}
         self.got: dict[int, bytes] = {}
@@ -237,6 +240,9 @@ class _Pool:
         self.missing: deque[float] = deque()
         for _ in range(connections):
             self.connect(0.0)
+        # The first ones end one after another, so that they do not all come back at once ever after.
+        for place, number in enumerate(self.free):
+            self._answers_left[number] = 1 + answers_each * place // connections
 
     def connect(self, now: float) -> None:
         """Open one more; a server that refuses is asked again a little later."""
@@ -251,6 +257,16 @@ class _Pool:
         self.epoll.register(number, select.EPOLLIN)
         self.sockets[number], self.got[number] = made, b""
         self.free.append(number)
+        self._answers_left[number] = self._answers_each
+
+    def answered(self, number: int, now: float) -> None:
+        """It is free, or has had its answers and another takes its place."""
+        self._answers_left[number] -= 1
+        if self._answers_each and self._answers_left[number] <= 0:
+            self.lose(number)
+            self.connect(now)
+        else:
+            self.free.append(number)
 
     def again(self, now: float) -> None:
         """Open those anew whose time has come."""
@@ -278,8 +294,9 @@ def _drive(
     patience: float,
     clock: Clock,
     seen: Seen | None,
+    answers_each: int = 0,
 ) -> Load:
-    pool, record = _Pool(address, connections), _Record()
+    pool, record = _Pool(address, connections, answers_each), _Record()
     with _no_collection():
         try:
             _loop(pool, requests, feed, patience, clock, seen, record)
@@ -344,7 +361,7 @@ def _loop(
                 continue  # an answer to nothing: the server closes such a connection next
             status = int(data[9:12])
             record.add(due_at, now, status)
-            free.append(number)
+            pool.answered(number, now)
             if seen is not None:
                 seen(start + now, status, data[:end])
     for due_at in (*owed.values(), *feed.left()):

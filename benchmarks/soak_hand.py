@@ -90,7 +90,10 @@ class Hand:
         self._workers = now
         if self._oldest in now:
             with suppress(psutil.NoSuchProcess):
-                self._tell("sample", mb=self._oldest.memory_info().rss / 2**20, files=self._oldest.num_fds())
+                connections = sum(one.status == psutil.CONN_ESTABLISHED for one in self._oldest.net_connections("tcp"))
+                files = self._oldest.num_fds() - connections
+                megabytes = self._oldest.memory_info().rss / 2**20
+                self._tell("sample", mb=round(megabytes, 3), files=files, connections=connections)
 
     def _promote(self) -> None:
         self._turns += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -90,6 +91,20 @@ def test_errors_are_counted_by_status_and_a_closed_connection_is_broken_and_repl
     assert load.statuses == {200: 10, 429: 10, 500: 10, BROKEN: 10}
     assert (load.errors(), load.errors(429)) == (30, 20)
     assert load.summary()["errors"] == 30
+
+
+def test_a_connection_that_had_its_answers_is_opened_anew_and_no_request_is_lost() -> None:
+    by_connection: Counter[int] = Counter()
+
+    def answer(number: int, body: bytes) -> bytes:
+        by_connection[id(threading.current_thread())] += 1
+        return OK
+
+    with serving(answer) as address:
+        load = open_loop(address, [post(address, "/", b"{}")], steady((1e6, 40e-6)), connections=2, answers_each=10)
+    assert load.statuses == {200: 40}
+    assert max(by_connection.values()) == 10
+    assert len(by_connection) >= 4
 
 
 def test_what_has_no_answer_when_patience_ends_is_unanswered_with_the_wait_so_far() -> None:
