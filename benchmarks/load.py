@@ -259,10 +259,10 @@ class _Pool:
         self.free.append(number)
         self._answers_left[number] = self._answers_each
 
-    def answered(self, number: int, now: float) -> None:
+    def answered(self, number: int, now: float, *, last: bool) -> None:
         """It is free, or has had its answers and another takes its place."""
         self._answers_left[number] -= 1
-        if self._answers_each and self._answers_left[number] <= 0:
+        if last or (self._answers_each and self._answers_left[number] <= 0):
             self.lose(number)
             self.connect(now)
         else:
@@ -361,7 +361,8 @@ def _loop(
                 continue  # an answer to nothing: the server closes such a connection next
             status = int(data[9:12])
             record.add(due_at, now, status)
-            pool.answered(number, now)
+            # The head alone is looked at: a server that ends the connection says so there.
+            pool.answered(number, now, last=b"\r\nConnection: close\r\n" in data[:512])
             if seen is not None:
                 seen(start + now, status, data[:end])
     for due_at in (*owed.values(), *feed.left()):

@@ -22,12 +22,15 @@ log = logging.getLogger("bidwright.serve")
 
 _CHUNKING = 8
 """How many bytes of a chunked body may stand for one of its content."""
+_STAGGER = 64
+"""Connections that were opened together end after as many different numbers of requests."""
 
 
 class Service:
     """What a connection needs of the server: limits, who handles a request, and the connections that are open.
 
     Attributes:
+        opened: how many connections there were.
         closed: is told when a connection is gone.
         early: is shown what came between two requests, and may answer it unparsed; see `ml.serving.shedding`.
         draining: whether no further request is wanted.
@@ -38,12 +41,14 @@ class Service:
         self.handle = handle
         self.refused = refused
         self.connections: set[Connection] = set()
+        self.opened = 0
         self.closed: Callable[[], None] = _nothing
         self.early: Callable[[bytes, float], bytes | None] = _not_early
         self.draining = False
 
     def connect(self) -> Connection:
         """A protocol for a connection that was accepted."""
+        self.opened += 1
         return Connection(self)
 
 
@@ -71,6 +76,7 @@ class Connection(asyncio.Protocol):
         "_head",
         "_head_done",
         "_headers",
+        "_left",
         "_limits",
         "_parser",
         "_parts",
@@ -96,6 +102,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._exchange: Exchange | None = None
         self._parts: list[bytes] = []
+        most = self._limits.requests
+        self._left = most - most // 8 * (service.opened % _STAGGER) // _STAGGER
         self._seen = 0.0
         self._began = 0.0
         self._blocked = 0.0
@@ -256,6 +264,9 @@ class Connection(asyncio.Protocol):
         parts = self._parts
         exchange.body = parts[0] if len(parts) == 1 else b"".join(parts)
         self._waiting.append(exchange)
+        self._left -= 1
+        if self._left <= 0:
+            self.closing = True
         try:
             self._service.handle(exchange)
         except Exception:

@@ -20,6 +20,8 @@ class Limits:
         write_s: a client that does not read its answers.
         linger_s: what a refused client still sends is read and thrown away for so long, so that it sees the refusal.
         connections: most connections of a worker; more wait in the system's queue.
+        requests: a connection ends after about so many, and its client opens another: a worker that came back would get
+            none from clients that keep theirs. Up to an eighth fewer, that those opened together do not all end at once.
         pipelined: most unanswered requests of one connection; it is not read from while it has more.
         queue: most requests that wait to be decided.
         batch: most requests that are decided together.
@@ -39,6 +41,7 @@ class Limits:
     write_s: float = 10.0
     linger_s: float = 1.0
     connections: int = 1024
+    requests: int = 10_000
     pipelined: int = 64
     queue: int = 1024
     batch: int = 16

@@ -93,18 +93,30 @@ def test_errors_are_counted_by_status_and_a_closed_connection_is_broken_and_repl
     assert load.summary()["errors"] == 30
 
 
-def test_a_connection_that_had_its_answers_is_opened_anew_and_no_request_is_lost() -> None:
+def answers_by_connection(count: int, said: bytes, **how: int) -> tuple[Load, list[int]]:
+    """A load of so many requests on two connections, and how many each connection had answered."""
     by_connection: Counter[int] = Counter()
 
     def answer(number: int, body: bytes) -> bytes:
         by_connection[id(threading.current_thread())] += 1
-        return OK
+        return said
 
     with serving(answer) as address:
-        load = open_loop(address, [post(address, "/", b"{}")], steady((1e6, 40e-6)), connections=2, answers_each=10)
+        load = open_loop(address, [post(address, "/", b"{}")], steady((1e6, count * 1e-6)), connections=2, **how)
+    return load, [*by_connection.values()]
+
+
+def test_a_connection_that_had_its_answers_is_opened_anew_and_no_request_is_lost() -> None:
+    load, answers = answers_by_connection(40, OK, answers_each=10)
     assert load.statuses == {200: 40}
-    assert max(by_connection.values()) == 10
-    assert len(by_connection) >= 4
+    assert max(answers) == 10
+    assert len(answers) >= 4
+
+
+def test_a_connection_whose_server_says_that_it_ends_is_asked_nothing_more() -> None:
+    load, answers = answers_by_connection(5, OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert load.statuses == {200: 5}
+    assert answers == [1, 1, 1, 1, 1]
 
 
 def test_what_has_no_answer_when_patience_ends_is_unanswered_with_the_wait_so_far() -> None:

@@ -193,6 +193,37 @@ def test_an_idle_connection_is_ended(make: Callable[..., Served]) -> None:
     assert statuses(served.talk(raw(content=GOOD))) == [200]
 
 
+def test_a_connection_ends_after_its_requests_and_the_last_answer_alone_says_so(make: Callable[..., Served]) -> None:
+    served = make(limits=limited(requests=3)).ready()
+    answer = served.talk(*[raw(content=GOOD)] * 3)
+    assert statuses(answer) == [200, 200, 200]
+    assert answer.count(b"Connection: close") == 1
+    assert answer.rindex(b"Connection: close") > answer.rindex(b"HTTP/1.1 200")
+
+
+def test_a_client_that_keeps_its_connection_goes_on_with_the_next(make: Callable[..., Served]) -> None:
+    served = make(limits=limited(requests=3)).ready()
+    asked = [served.client.post("/v1/bids", json=body("x")).status_code for _ in range(10)]
+    assert asked == [200] * 10
+    assert served.worker.service.opened == 4
+
+
+def test_connections_that_were_opened_together_do_not_end_together(make: Callable[..., Served]) -> None:
+    served = make(limits=limited(requests=512)).ready()
+
+    def answers() -> int:
+        made, count = served.connect(), 1
+        made.sendall(raw("/livez", method="GET"))
+        while b"Connection: close" not in made.recv(4096):
+            made.sendall(raw("/livez", method="GET"))
+            count += 1
+        return count
+
+    lasts = [answers() for _ in range(3)]
+    assert len(set(lasts)) == 3
+    assert all(448 <= last <= 512 for last in lasts)
+
+
 def test_a_client_that_does_not_read_its_answers_is_left(make: Callable[..., Served]) -> None:
     served = make(limits=limited(write_s=0.1, linger_s=0.1)).ready()
     made = served.connect()
