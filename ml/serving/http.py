@@ -138,6 +138,8 @@ class Connection(asyncio.Protocol):
         """The connection is gone; what was asked on it is not answered any more."""
         self.lost = True
         self._waiting.clear()
+        # They refer to each other: freed at once, and not by a collector that may have been told to leave them alone.
+        self._parser, self._exchange = cast("httptools.HttpRequestParser", None), None
         self._service.connections.discard(self)
         self._service.closed()
 

@@ -104,7 +104,8 @@ class Loader:
     def _take(self, live: Live) -> None:
         before, self._live = self._live, live
         self._swap(live)
-        # What is loaded now stays: the collector need not look at it again and again.
+        # What is loaded now stays: the collector need not look at it again and again. What is garbage by now would stay too.
+        gc.collect()
         gc.freeze()
         if before.counters is not None and before.counters is not live.counters:
             before.counters.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import socket
@@ -9,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ml.serving.http import Connection
 from tests.serving.service.conftest import TOKEN, Served, body, limited, raw, until
 
 GOOD = json.dumps(body("x", "y")).encode()
@@ -206,6 +208,18 @@ def test_a_client_that_keeps_its_connection_goes_on_with_the_next(make: Callable
     asked = [served.client.post("/v1/bids", json=body("x")).status_code for _ in range(10)]
     assert asked == [200] * 10
     assert served.worker.service.opened == 4
+
+
+def test_a_connection_that_is_gone_leaves_nothing_to_the_collector(served: Served) -> None:
+    gc.disable()
+    try:
+        for sent in (raw(content=GOOD, more=CLOSE), raw(content=GOOD)[:-5], b"no HTTP\r\n\r\n"):
+            served.talk(sent, end=True)
+        until(lambda: not served.worker.service.connections)
+        # The loop lets go of a connection after it told it that it is gone.
+        until(lambda: not any(isinstance(one, Connection) for one in gc.get_objects()))
+    finally:
+        gc.enable()
 
 
 def test_connections_that_were_opened_together_do_not_end_together(make: Callable[..., Served]) -> None:

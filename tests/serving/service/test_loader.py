@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,24 @@ def test_a_new_champion_takes_over_and_the_one_before_stays_warm_so_that_going_b
     loading.step(wanted(A, generation=3, previous=B))
     assert loading.live.arms[0].engine is first
     assert len(loading.source.made) == 2
+
+
+def test_what_is_garbage_when_the_champion_changes_is_not_kept_for_ever() -> None:
+    class Circle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    loading = Loading(StubSource())
+    loading.step(wanted(A))
+    gc.disable()
+    try:
+        gone = weakref.ref(Circle())
+        assert gone() is not None, "it waits for the collector"
+        loading.step(wanted(B, generation=2))
+    finally:
+        gc.enable()
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_refused_bundle_is_named_and_what_served_goes_on(monkeypatch: Any) -> None:
