@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.bid_service_world import MARKET
+from benchmarks.bid_service_world import MARKET, crown
 from benchmarks.common import ROOT
 from ml.core.clock import SystemClock
 from ml.ledger import champion, versions
@@ -64,6 +64,8 @@ def restored(ask: Ask, tally: Tally) -> None:
     from ml.lake.local import LocalBlobs
 
     stand, world = ask.stand, ask.stand.world
+    if champion.current(world.platform.db, MARKET) is None:
+        crown(world.platform, world.digests["first"], world.platform.clock.now())
     for number in range(ask.repeats):
         with tally.trial("backup, empty cluster, restore") as trial:
             folder = ask.folder / str(number)
