@@ -91,6 +91,7 @@ def _figures(
         ),
         "memory_slope": Figure(round(_slope(samples, "mb"), 2), "MB an hour", limit=1.0),
         "memory": Figure(round(max((one["mb"] for one in samples), default=0.0), 1), "MB"),
+        "parent_memory_slope": Figure(round(_slope(samples, "parent_mb"), 2), "MB an hour", limit=1.0),
         "files_growth": Figure(_growth(samples, "files"), "open files, lowest of last and first quarter", limit=0.0),
         "files": Figure(max((one["files"] for one in samples), default=0), "open files that are no connections"),
         "connections": Figure(

@@ -80,8 +80,11 @@ class Hand:
         self._tell("end", events=self.events, lost=self.lost)
 
     def _tell(self, what: str, **more: object) -> None:
-        sys.stdout.write(json.dumps({"what": what, "at": round(time.monotonic() - self._begin, 1), **more}) + "\n")
+        line = json.dumps({"what": what, "at": round(time.monotonic() - self._begin, 1), **more}) + "\n"
+        sys.stdout.write(line)
         sys.stdout.flush()
+        if what != "sample":
+            sys.stderr.write(line)
 
     def _sample(self) -> None:
         now = self._parent.children()
@@ -92,8 +95,8 @@ class Hand:
             with suppress(psutil.NoSuchProcess):
                 connections = sum(one.status == psutil.CONN_ESTABLISHED for one in self._oldest.net_connections("tcp"))
                 files = self._oldest.num_fds() - connections
-                megabytes = self._oldest.memory_info().rss / 2**20
-                self._tell("sample", mb=round(megabytes, 3), files=files, connections=connections)
+                megabytes, parent = (round(one.memory_info().rss / 2**20, 3) for one in (self._oldest, self._parent))
+                self._tell("sample", mb=megabytes, parent_mb=parent, files=files, connections=connections)
 
     def _promote(self) -> None:
         self._turns += 1

@@ -41,6 +41,11 @@ _ALWAYS = {
     # Of 128 threads most would wait for their turn, and count against what a container may have.
     "spark.sql.broadcastExchange.maxThreadThreshold": "16",
 }
+_PARTITIONS = "spark.sql.shuffle.partitions"
+_PARTITION_BYTES = 32 << 20
+"""Parquet that was read, for each partition of a shuffle: some 100 to 200 MB in memory, as Spark's own guide advises."""
+_LEAST_PARTITIONS = 8
+"""Spark's own 200 take twice as long on a small market's day: each is a task, however little it has to do."""
 _ADDED = {"spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"}
 _LOCAL = {
     "spark.driver.host": "127.0.0.1",
@@ -54,15 +59,17 @@ class SparkEngine:
 
     has_asof = False
 
-    def __init__(self, backend: Any, session: Any, *, market: str) -> None:
+    def __init__(self, backend: Any, session: Any, *, market: str, sized: bool = True) -> None:
         self._backend, self._session, self._market, self._names = backend, session, market, Names()
         self._kept: list[str] = []
+        self._sized, self._bytes = sized, 0
 
     def read(self, paths: Sequence[Path], name: str) -> Any:
         """As `Engine` says. Spark would fill a column that a file lacks with nulls, so their footers are compared."""
         table = self._names.new(name)
         record(lambda: f"-- {table}: {files(paths)}")
         _check_columns(paths, market=self._market)
+        self._size(paths)
         schema = self._session.read.parquet(str(paths[0])).schema
         self._session.read.schema(schema).parquet(*(str(path) for path in paths)).createOrReplaceTempView(table)
         return _utc(self._backend.table(table))
@@ -84,6 +91,12 @@ class SparkEngine:
         found = self._session.table(view).toArrow()
         self._session.catalog.dropTempView(view)
         return found.cast(expression.schema().to_pyarrow())
+
+    def _size(self, paths: Sequence[Path]) -> None:
+        """As many partitions as what was read wants, unless their number was given."""
+        self._bytes += sum(path.stat().st_size for path in paths)
+        if self._sized:
+            self._session.conf.set(_PARTITIONS, str(max(_LEAST_PARTITIONS, self._bytes // _PARTITION_BYTES)))
 
     def close(self) -> None:
         """Give back the memory and disk of what was kept."""
@@ -108,7 +121,8 @@ def spark_engine(compute: Compute, *, market: str) -> Iterator[SparkEngine]:
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
 
-    engine = SparkEngine(ibis.pyspark.connect(session), session, market=market)
+    sized = _PARTITIONS not in compute.spark_options
+    engine = SparkEngine(ibis.pyspark.connect(session), session, market=market, sized=sized)
     try:
         yield engine
     except (PySparkException, Py4JJavaError) as error:

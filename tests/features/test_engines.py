@@ -20,6 +20,7 @@ import pytest
 from ml.core.errors import CorruptArtefact, UsageError
 from ml.core.settings import Settings
 from ml.core.units import days_between, known_by
+from ml.features import spark_engine
 from ml.features.build import build_days, market_views
 from ml.features.definitions import FEATURE_VIEWS
 from ml.features.engine import engine
@@ -163,6 +164,27 @@ def test_training_rows_are_the_same_row_by_row(
     ours, theirs = rows_of(duckdb_lake), rows_of(spark_lake)
     assert len(ours)
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-15, atol=0)
+
+
+@needs_spark
+@pytest.mark.parametrize(
+    ("given", "partitions"), [({}, ["8", "10"]), ({"spark.sql.shuffle.partitions": "1"}, ["1", "1"])]
+)
+def test_a_shuffle_has_as_many_parts_as_what_was_read_wants_unless_they_were_given(
+    spark_lake: Lake, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], partitions: list[str]
+) -> None:
+    paths = spark_lake.paths("clicks", DAYS[-2], DAYS[-1])
+    size = sum(path.stat().st_size for path in paths)
+    found = []
+    # A process has one application, which is there already; a session's own number is looked at.
+    there = spark_engine._application(spark_lake.compute.spark_master, tuple(sorted(SMALL.items())))
+    monkeypatch.setattr(spark_engine, "_application", lambda *_: there)
+    for part in (size, size // 10):
+        monkeypatch.setattr(spark_engine, "_PARTITION_BYTES", part)
+        with spark_engine.spark_engine(Compute("spark", spark_options=given), market="m") as opened:
+            opened.read(paths, "clicks")
+            found.append(opened._session.conf.get("spark.sql.shuffle.partitions"))
+    assert found == partitions
 
 
 @needs_spark
