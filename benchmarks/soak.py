@@ -92,7 +92,7 @@ def _figures(
         "memory_slope": Figure(round(_slope(samples, "mb"), 2), "MB an hour", limit=1.0),
         "memory": Figure(round(max((one["mb"] for one in samples), default=0.0), 1), "MB"),
         "parent_memory_slope": Figure(round(_slope(samples, "parent_mb"), 2), "MB an hour", limit=1.0),
-        "files_growth": Figure(_growth(samples, "files"), "open files, lowest of last and first quarter", limit=0.0),
+        "files_growth": Figure(_growth(samples, "files"), "open files, median of last and first quarter", limit=0.0),
         "files": Figure(max((one["files"] for one in samples), default=0), "open files that are no connections"),
         "connections": Figure(
             max((one["connections"] for one in samples), default=0),
@@ -112,10 +112,10 @@ def _slope(samples: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 def _growth(samples: Sequence[Mapping[str, Any]], name: str) -> float:
-    """The lowest count of the last quarter less that of the first: a leak lifts it, what comes and goes does not."""
+    """The median of the last quarter less that of the first: a leak lifts it, what comes and goes does not."""
     quarter = max(1, len(samples) // 4)
     first, last = ([one[name] for one in part] for part in (samples[:quarter], samples[-quarter:]))
-    return float(min(last, default=0) - min(first, default=0))
+    return float(np.median(last) - np.median(first)) if samples else 0.0
 
 
 def _market(home: Path) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -31,6 +33,43 @@ PROMOTE_S = 60.0
 COLLECT_S = 60.0
 SAMPLE_S = 5.0
 HISTORY_DAYS = 30
+
+
+ESTABLISHED = "01"
+"""A state of `/proc/net/tcp`."""
+
+
+def opened(pid: int) -> tuple[int, Counter[str]]:
+    """How many connections a process has, and what else it has open, without the segment of the event log, which comes and goes.
+
+    Only what is open before and after the look at the states of connections counts, so that one that comes or goes meanwhile is neither. Kinds
+    are names without their folder, in which what differs from one file of a kind to the next is a star; sockets have their state of `/proc/net/tcp`.
+    """
+    before = _handles(pid)
+    states = {
+        row[9]: row[3]
+        for table in ("tcp", "tcp6")
+        for row in map(str.split, Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:])
+    }
+    connections, kinds = 0, Counter[str]()
+    for _, name in before & _handles(pid):
+        inode = re.fullmatch(r"socket:\[(\d+)\]", name)
+        if inode is None:
+            kinds[re.sub(r"[0-9a-z_]{8,}(?=\.)|\d+", "*", name)] += not name.endswith(".open")
+        elif states.get(inode[1]) == ESTABLISHED:
+            connections += 1
+        else:
+            kinds[f"socket {states.get(inode[1], 'of no state')}"] += 1
+    return connections, +kinds
+
+
+def _handles(pid: int) -> set[tuple[str, str]]:
+    """Each with the name of what it is open on."""
+    found = set()
+    for handle in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            found.add((handle.name, handle.readlink().name))
+    return found
 
 
 class Hand:
@@ -53,6 +92,7 @@ class Hand:
         self._oldest = min(self._workers, key=lambda child: child.create_time())
         self._check: subprocess.Popen[bytes] | None = None
         self._turns = self.events = self.lost = 0
+        self._opened: Counter[str] = Counter()
         self._due: list[tuple[float, float, Callable[[], None]]] = [
             (SAMPLE_S, SAMPLE_S, self._sample),
             (PROMOTE_S / 2, PROMOTE_S, self._promote),
@@ -92,11 +132,18 @@ class Hand:
             self._tell("died", pid=gone.pid)
         self._workers = now
         if self._oldest in now:
-            with suppress(psutil.NoSuchProcess):
-                connections = sum(one.status == psutil.CONN_ESTABLISHED for one in self._oldest.net_connections("tcp"))
-                files = self._oldest.num_fds() - connections
+            with suppress(psutil.NoSuchProcess, FileNotFoundError):
+                connections, kinds = opened(self._oldest.pid)
                 megabytes, parent = (round(one.memory_info().rss / 2**20, 3) for one in (self._oldest, self._parent))
+                files = sum(kinds.values())
                 self._tell("sample", mb=megabytes, parent_mb=parent, files=files, connections=connections)
+                self._tell_opened(kinds)
+
+    def _tell_opened(self, now: Counter[str]) -> None:
+        """What it has open otherwise than before, so that a leak has a name."""
+        if now != self._opened:
+            self._tell("opened", more=now - self._opened, less=self._opened - now)
+            self._opened = now
 
     def _promote(self) -> None:
         self._turns += 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 
 from ml import pipeline
-from ml.cli import incidents, keys, killswitch, output, rollout, score, upkeep
+from ml.cli import backtest, incidents, keys, killswitch, output, rollout, score, upkeep
 from ml.cli.options import Data, Day, Json, Source, open_platform
 from ml.core.errors import BidwrightError, UsageError
 from ml.core.units import days_between, parse_day
@@ -32,6 +32,9 @@ app = typer.Typer(
 _groups = {"kill-switch": killswitch.app, "incidents": incidents.app, "keys": keys.app, "rollout": rollout.app}
 for _name, _group in (_groups | {"bars": rollout.bars_app}).items():
     app.add_typer(_group, name=_name)
+app.command(
+    epilog="Example: bidwright backtest --source hotel_bookings --data DIR --from 2016-07-01 --to 2017-04-01 --every 7d"
+)(backtest.backtest)
 app.command("ml-test-score", epilog="Example: bidwright ml-test-score --json")(score.ml_test_score)
 app.command(epilog='Example: bidwright rollback --reason "bids twice as high"')(rollout.rollback)
 for _name, _command, _example in upkeep.COMMANDS:
@@ -171,23 +174,6 @@ def run_day(day: Day, source: Source = None, data: Data = None, json: Json = Fal
     platform = open_platform(source, data)
     results = pipeline.run_day(platform, when)
     output.show_json({"day": day, **results}) if json else output.show_mapping(f"market day {day}", results)
-
-
-@app.command(
-    epilog="Example: bidwright backtest --source hotel_bookings --data DIR --from 2016-07-01 --to 2017-04-01 --every 7d"
-)
-def backtest(
-    first: Annotated[str, typer.Option("--from", help="first day scored")],
-    last: Annotated[str, typer.Option("--to", help="end, not scored any more")],
-    every: Annotated[str, typer.Option("--every", help="retrain every so many days, for example 7d")] = "7d",
-    source: Source = None,
-    data: Data = None,
-    json: Json = False,
-) -> None:
-    """Retrain as time goes by on what was known each day, and score the bookings that followed."""
-    from ml.cli import reports
-
-    reports.backtest(first, last, every=every, source=source, data=data, as_json=json)
 
 
 @app.command(

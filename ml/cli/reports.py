@@ -1,24 +1,18 @@
-"""The commands that show what happened: status, explain, champion-on, backtest."""
+"""The commands that show what happened: status, explain, champion-on."""
 
 from __future__ import annotations
 
-import re
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ml.cli import output
-from ml.core.errors import UsageError
 from ml.core.units import from_micros, parse_day
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from ml.platform import Platform
     from ml.serving.explain import Explained
 
@@ -264,57 +258,6 @@ def served(platform: Platform, day: str, at: str, *, as_json: bool) -> None:
     output.show_mapping("what served", found)
     for gate in gates:
         output.show_line(f"    {gate['gate']} {gate['verdict']}: {gate['reason']}")
-
-
-def backtest(first: str, last: str, *, every: str, source: str | None, data: str | None, as_json: bool) -> None:
-    """Walk forward in time and print the quality per quarter."""
-    start, end, step = parse_day(first), parse_day(last), _every_days(every)
-    if end <= start:
-        raise UsageError(f"--to {last} does not come after --from {first}", next="give a later end")
-    from ml.core.settings import load_settings
-    from ml.evaluation.backtest import backtest as walk_forward
-    from ml.market import open_source
-
-    given: dict[str, object] = {}
-    if source:
-        given["source"] = source
-    if data:
-        given["data"] = data if "://" in data else str(Path(data).absolute())
-    with tempfile.TemporaryDirectory(prefix="bidwright-backtest-") as scratch:
-        settings = load_settings(**given, home=Path(scratch))
-        found = walk_forward(
-            open_source(settings), settings, first=start, last=end, every_days=step, progress=_progress
-        )
-    if as_json:
-        output.show_json(found)
-        return
-    columns = ("quarter", "rows", "model", "AUC", "log loss", "net value ratio")
-    rows = [
-        (
-            q["quarter"],
-            q["rows"],
-            who,
-            f"{q[who]['auc']:.3f}",
-            f"{q[who]['log_loss']:.3f}",
-            f"{q[who]['net_value_ratio']:.3f}",
-        )
-        for q in found["quarters"]
-        for who in ("model", "logistic", "constant")
-    ]
-    output.show_table("backtest", columns, rows)
-
-
-def _progress(day: date) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\rscored up to {day.isoformat()}")
-        sys.stderr.flush()
-
-
-def _every_days(text: str) -> int:
-    match = re.fullmatch(r"([1-9]\d*)d?", text)
-    if match is None:
-        raise UsageError(f"--every {text!r} is not a number of days", next="write it as 7d")
-    return int(match.group(1))
 
 
 def _plain(value: Any) -> Any:

@@ -7,10 +7,11 @@ known at the start of its own day; outcomes from later days enter only the final
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,15 +76,15 @@ def backtest(
         UsageError: the days are out of order or not within the source.
         NoData: there is nothing to train on before `first`, or nothing to score.
     """
-    weeks = _weeks(first, last, every_days)
-    lake = _fill(source, settings, first=first - timedelta(days=HISTORY_DAYS), last=weeks[-1].last)
-    with TemporaryDirectory(prefix="bidwright-backtest-") as folder:
-        rows, events = _gather(lake, settings.market_name, first=first, last=weeks[-1].last)
-        files = Path(folder) / "rows.parquet", Path(folder) / "events.parquet"
-        for frame, file in zip((rows, events), files, strict=True):
-            frame.to_parquet(file, index=False)
-        scored = _score_all(files, weeks, seed=settings.seed, progress=progress)
-    final = _with_final_outcome(rows, events, scored)
+    weeks = weeks_between(first, last, every_days)
+    rows, events = bookings_known(source, settings, first=first, last=weeks[-1].last)
+    parts = []
+    jobs = [(week, settings.seed) for week in weeks]
+    for week, part in zip(weeks, in_processes(_score_one, jobs, rows, events), strict=True):
+        parts.append(part)
+        if progress is not None:
+            progress(week.first)
+    final = with_final_outcome(rows, events, pd.concat(parts, ignore_index=True))
     if final.empty:
         raise NoData(f"no booking from {first} to {last} has an outcome", next="choose earlier days")
     from ml.evaluation.money import asymmetry
@@ -128,7 +129,8 @@ def score_week(rows: pd.DataFrame, events: pd.DataFrame, week: Week, *, seed: in
     )
 
 
-def _weeks(first: date, last: date, every_days: int) -> list[Week]:
+def weeks_between(first: date, last: date, every_days: int) -> list[Week]:
+    """Weeks of `every_days` days, the last one shorter where it must be; UsageError where there are no days."""
     if last <= first or every_days < 1:
         raise UsageError(f"there are no days from {first} to {last}", next="give an end after the start")
     starts = days_between(first, last - timedelta(days=1))[::every_days]
@@ -163,25 +165,40 @@ def _fill(source: MarketSource, settings: Settings, *, first: date, last: date) 
     return lake
 
 
-def _gather(lake: Lake, market: str, *, first: date, last: date) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every booking made up to `last` with features as known at its decision, and every event ever known."""
+def bookings_known(
+    source: MarketSource, settings: Settings, *, first: date, last: date
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every booking made up to `last` with features as known at its decision, and every event ever known.
+
+    Args:
+        source: a market source with bookings.
+        settings: of an empty folder, which is filled.
+        first: the first day on which a model is trained; what training looks back on is brought in before it.
+        last: the last day whose bookings are wanted.
+
+    Raises:
+        UsageError: the days are not within the source.
+    """
     from ml.features.training_set import decision_rows, outcome_events
 
     begin = first - timedelta(days=HISTORY_DAYS)
+    lake, market = _fill(source, settings, first=begin, last=last), settings.market_name
     return decision_rows(lake, market=market, first=begin, last=last), outcome_events(lake, market=market)
 
 
-def _score_all(
-    files: tuple[Path, Path], weeks: Sequence[Week], *, seed: int, progress: Callable[[date], None] | None
-) -> pd.DataFrame:
-    """Score every week, some at once: spawned, not forked, because LightGBM hangs in a fork."""
-    parts = []
-    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=_open, initargs=files) as pool:
-        for week, part in zip(weeks, pool.map(_score_one, weeks, [seed] * len(weeks)), strict=True):
-            parts.append(part)
-            if progress is not None:
-                progress(week.first)
-    return pd.concat(parts, ignore_index=True)
+def in_processes(
+    job: Callable[..., pd.DataFrame], jobs: Sequence[tuple[Any, ...]], rows: pd.DataFrame, events: pd.DataFrame
+) -> Iterator[pd.DataFrame]:
+    """What `job(rows, events, *arguments)` gives for each of the jobs, in order; some at once.
+
+    The processes are spawned, not forked, because LightGBM hangs in a fork; each reads the two frames once.
+    """
+    with TemporaryDirectory(prefix="bidwright-backtest-") as folder:
+        files = Path(folder) / "rows.parquet", Path(folder) / "events.parquet"
+        for frame, file in zip((rows, events), files, strict=True):
+            frame.to_parquet(file, index=False)
+        with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=_open, initargs=files) as pool:
+            yield from pool.map(_do, repeat(job), jobs)
 
 
 _OPENED: dict[str, pd.DataFrame] = {}
@@ -192,11 +209,15 @@ def _open(rows: Path, events: Path) -> None:
     _OPENED["rows"], _OPENED["events"] = pd.read_parquet(rows), pd.read_parquet(events)
 
 
-def _score_one(week: Week, seed: int) -> pd.DataFrame:
-    return score_week(_OPENED["rows"], _OPENED["events"], week, seed=seed)
+def _do(job: Callable[..., pd.DataFrame], arguments: tuple[Any, ...]) -> pd.DataFrame:
+    return job(_OPENED["rows"], _OPENED["events"], *arguments)
 
 
-def _with_final_outcome(rows: pd.DataFrame, events: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
+def _score_one(rows: pd.DataFrame, events: pd.DataFrame, week: Week, seed: int) -> pd.DataFrame:
+    return score_week(rows, events, week, seed=seed)
+
+
+def with_final_outcome(rows: pd.DataFrame, events: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
     """The scored bookings whose end is known by now, with `label` (1 cancelled) and realised `net_value_micros`."""
     from ml.features.training_set import with_outcomes
 

@@ -17,7 +17,7 @@ from ml.serving.spending import HEAD, MAGIC, PATTERN, SHARE_ONE, SHARES, SLOT, S
 @dataclass(frozen=True)
 class PartnerCount:
     """One partner in one file: where it stands, expected cost and sums of bids, what is allowed, its
-    plan's budget (0: not paced), and the worker's start."""
+    plan's budget (0: not paced), and since when it was counted."""
 
     at: int
     spent: int

@@ -1,18 +1,21 @@
 """What a worker's bids are expected to cost, by partner and UTC day, in a small mapped file; and what it may still spend.
 
-A file belongs to one life of one worker and goes on through every change of plan, bundle and rollout. The worker writes what it
-bids and the figures of the plan that it follows; the pacemaker of the service (`ml.serving.pacemaker`) writes the multiplier and
+A file belongs to one worker and goes on through every change of plan, bundle and rollout. A worker that dies leaves it, with what it counted
+and what it may still spend, to the next that starts on the same day, so that one that dies all day long neither leaves a file with
+each life nor begins each with a first allowance. The worker writes what it bids and the figures of the plan that it follows; the pacemaker of the service (`ml.serving.pacemaker`) writes the multiplier and
 the sum up to which this worker may go. These sums come to no more than the day's budget over all workers, so that the budget holds
 whatever becomes of the pacemaker. Every number is an aligned int64 that is stored whole, with one writer; no lock.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import mmap
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,9 +36,12 @@ ONE: Final = 1_000_000_000
 PATTERN: Final = "spend-*.i64"
 
 MAGIC: Final = 0x4257_5350_4E44_3031  # "BWSPND01"
-MAGIC_AT, SIZE_AT, PID_AT, STARTED_AT, BEAT_AT, DAY_AT, SLOTS_AT, FOLLOWED_AT, TOLD_AT, TROUBLE_AT = range(10)
-"""Words of the head. `DAY_AT` is the day since 1970 that is counted, 0 while it changes; `TOLD_AT` and `TROUBLE_AT` are the
-pacemaker's: the instant at which it last wrote, and whether it cannot read all counters."""
+MAGIC_AT, SIZE_AT, PID_AT, STARTED_AT, BEAT_AT, DAY_AT, SLOTS_AT, FOLLOWED_AT, TOLD_AT, TROUBLE_AT, LOCKED_AT = range(
+    11
+)
+"""Words of the head. `STARTED_AT` is the instant from which on the day was counted, `DAY_AT` the day since 1970 that is counted, 0 while it
+changes; `TOLD_AT` and `TROUBLE_AT` are the pacemaker's: the instant at which it last wrote, and whether it cannot read all counters. Where
+`LOCKED_AT` is 1, the file's worker holds an exclusive lock on it for as long as it lives."""
 HEAD: Final = 16
 
 _NAME: Final = 32
@@ -195,32 +201,66 @@ class Spending:
         return at
 
     def _open(self, folder: Path, at_us: int) -> None:
-        """Make the file; where it cannot be made, count in memory of this worker: it then has its first allowance and no more."""
-        words = memoryview(bytearray(WORDS * 8)).cast("q")
-        for place, word in (
-            (MAGIC_AT, MAGIC),
-            (SIZE_AT, WORDS),
-            (PID_AT, os.getpid()),
-            (STARTED_AT, at_us),
-            (BEAT_AT, at_us),
-        ):
-            words[place] = word
+        """Go on with the file of a dead worker, or make one; where none can be made, count in memory of this worker: it then has its first
+        allowance and no more."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, made = tempfile.mkstemp(dir=folder, prefix=".spend-")
-            with os.fdopen(handle, "r+b") as file:
-                file.write(words)
-                file.flush()
-                self._map = mmap.mmap(file.fileno(), WORDS * 8)
-            Path(made).rename(folder / (Path(made).name.removeprefix(".") + ".i64"))
+            self._map = _left_by_the_dead(folder, at_us) or _made(folder, at_us)
         except OSError as error:
             log.warning("what is spent cannot be counted in %s (%s), so that little is bid", folder, error.strerror)
             self._why_not = f"what is spent cannot be counted: {error.strerror}; bids stop after the first allowance"
             self._map = mmap.mmap(-1, WORDS * 8)
-            self._map[:] = words.tobytes()
-        self._words = memoryview(self._map).cast("q")
+            self._map[:] = _blank(at_us).tobytes()
+        self._words = words = memoryview(self._map).cast("q")
+        words[PID_AT], words[BEAT_AT] = os.getpid(), at_us
+        self._slots = {name_of(words, at): at for at in range(HEAD, HEAD + words[SLOTS_AT] * SLOT, SLOT)}
         self._since = self._until = 0
+        if words[DAY_AT] == at_us // DAY_US:
+            self._since, self._until = words[DAY_AT] * DAY_US, (words[DAY_AT] + 1) * DAY_US
         self.turn(at_us)
+
+
+def _blank(at_us: int) -> memoryview:
+    words = memoryview(bytearray(WORDS * 8)).cast("q")
+    words[MAGIC_AT], words[SIZE_AT], words[STARTED_AT], words[LOCKED_AT] = MAGIC, WORDS, at_us, 1
+    return words
+
+
+def _made(folder: Path, at_us: int) -> mmap.mmap:
+    """A new file, locked before others see it."""
+    handle, made = tempfile.mkstemp(dir=folder, prefix=".spend-")
+    with os.fdopen(handle, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write(_blank(at_us))
+        file.flush()
+        # The mapping keeps the file open, and the lock with it.
+        mapped = mmap.mmap(file.fileno(), WORDS * 8)
+    Path(made).rename(folder / (Path(made).name.removeprefix(".") + ".i64"))
+    return mapped
+
+
+def _left_by_the_dead(folder: Path, at_us: int) -> mmap.mmap | None:
+    """The file of a worker of today that nobody holds any more, locked; none where there is none.
+
+    One of an earlier day is left to the pacemaker, which removes it: with it go names of partners that are gone.
+    """
+    for path in sorted(folder.glob(PATTERN)):
+        with suppress(OSError), path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_size != WORDS * 8:
+                continue
+            mapped = mmap.mmap(file.fileno(), WORDS * 8)
+            with memoryview(mapped) as whole, whole.cast("q") as words:
+                ours = (words[MAGIC_AT], words[SIZE_AT], words[LOCKED_AT], words[DAY_AT]) == (
+                    MAGIC,
+                    WORDS,
+                    1,
+                    at_us // DAY_US,
+                )
+                if ours and 0 <= words[SLOTS_AT] <= SLOTS:
+                    return mapped
+            mapped.close()
+    return None
 
 
 def name_of(words: memoryview, at: int) -> str:

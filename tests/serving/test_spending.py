@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from ml.bidding.day_budget import QUARTERS, DayBudget, day_budget
 from ml.serving.joints import Step
 from ml.serving.messages import Scored
 from ml.serving.spend_files import SpendFiles
-from ml.serving.spending import DAY_US, RESERVE, SLOTS, Spending, first_allowance
+from ml.serving.spending import DAY_US, LOCKED_AT, RESERVE, SLOTS, Spending, first_allowance
 
 NOON = 20_000 * DAY_US + DAY_US // 2
 BUDGET = 6_400_000_000
@@ -126,3 +128,58 @@ def test_more_partners_than_there_is_room_for_are_left_unpaced_and_the_others_ar
     worker.follow({f"p{number}": even() for number in range(SLOTS + 1)} | {"ü" * 200: even()}, NOON)
     assert len(worker.partners) == SLOTS
     assert worker.of("ü" * 200) == 1.0
+
+
+def live(folder: Path, micros: int, *, at_us: int = NOON) -> int:
+    """One life of a worker that spends as much as it may, at most so much; what it spent."""
+    worker, spent = Spending(folder), 0
+    worker.follow({"google": even()}, at_us)
+    while spent < micros and worker.of("google"):
+        spend(worker, FIRST // 10)
+        spent += FIRST // 10
+    return spent
+
+
+def test_a_worker_that_dies_all_day_long_has_one_file_and_one_first_allowance(tmp_path: Path) -> None:
+    spent = sum(live(tmp_path, FIRST // 5) for _ in range(100))
+    assert len([*tmp_path.iterdir()]) == 1
+    assert FIRST <= spent < FIRST + FIRST // 10
+    assert counted(tmp_path) == {"google": spent}
+
+
+def test_what_a_living_worker_counts_in_is_taken_by_nobody(tmp_path: Path, worker: Spending) -> None:
+    spend(worker, 7)
+    others = [Spending(tmp_path) for _ in range(3)]
+    for other in others:
+        other.follow({"google": even()}, NOON)
+    assert len([*tmp_path.iterdir()]) == 4
+    assert counted(tmp_path) != {}
+    assert worker.of("google") == 1.0
+
+
+def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from tests.serving.test_spending import *;"
+        "worker = Spending(Path(sys.argv[1])); worker.follow({'google': even()}, NOON); spend(worker, 42);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    died = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2], check=False)
+    assert died.returncode == -9
+    assert counted(tmp_path) == {"google": 42}
+    spent = 42 + live(tmp_path, 10 * FIRST)
+    assert len([*tmp_path.iterdir()]) == 1
+    assert counted(tmp_path) == {"google": spent}
+    assert spent < 42 + FIRST + FIRST // 10
+
+
+def test_a_file_of_yesterday_and_one_of_a_version_without_locks_are_left_alone(tmp_path: Path) -> None:
+    live(tmp_path, 1, at_us=NOON - DAY_US)
+    live(tmp_path, 1)
+    yesterdays, todays = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    words = memoryview(bytearray(todays.read_bytes())).cast("q")
+    words[LOCKED_AT] = 0
+    todays.write_bytes(words)
+    before = yesterdays.read_bytes(), todays.read_bytes()
+    live(tmp_path, FIRST)
+    assert len([*tmp_path.iterdir()]) == 3
+    assert (yesterdays.read_bytes(), todays.read_bytes()) == before

@@ -22,7 +22,13 @@ commits, redis-server, moto's S3 server, workers of the bid service, Airflow; be
 `tests/faults/proxy.py`. `kill -9` of a database proves nothing about a loss of power. Rows that run tests of the house (R1, R2, R12 in part, R13,
 R15, R17 to R22) count their cases, and the proof is what those tests assert, not a counter of ours.
 
-The bid service for hours, under a steady load with promotions, kills and checks of market days: `python -m benchmarks.soak --minutes 120`.
+The bid service for hours, under a steady load with promotions, kills and checks of market days: `python -m benchmarks.soak --minutes 120`. Two hours at
+1,500 requests/s on two cores, on 2026-11-23, with rows of this campaign beside it at the lowest priority: 10,800,000 requests, 120 changes of champion, 24 checks of
+a day, 24 workers killed. No worker died that was not killed, and every check came through. 524 requests lost their connection, 22 with each kill (8 where nothing
+else runs: 9 minutes, 45 kills), and none waited for more than 239 ms; p50 0.30 ms, p99 6.0 ms. 10,797,145 decisions are in the lake, 2,331 the log
+itself counts as lost by the kills, none is unaccounted for. The worker that lived grew by 0.15 MB an hour (limit 1), the parent by 0.8: a counter of 64 kB
+with each kill, which a new worker goes on with since. That no file stays open was not shown: the figure took connections that came or went during the look for
+files (it said +2, and +11 in the 9 minutes, in which a second look saw the same 30 throughout); it is measured otherwise now, and to be run again.
 
 """
 
