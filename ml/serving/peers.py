@@ -28,6 +28,11 @@ class Peers:
             new.write_bytes(msgspec.json.encode(state))
             new.replace(self._folder / f"{self._name}.json")
 
+    def forget(self) -> None:
+        """Show no numbers of this worker any more: it has ended."""
+        with contextlib.suppress(OSError):
+            (self._folder / f"{self._name}.json").unlink()
+
     def others(self) -> dict[str, dict[str, Any]]:
         """What the others showed last, by name."""
         found: dict[str, dict[str, Any]] = {}

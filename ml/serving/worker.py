@@ -48,7 +48,10 @@ _TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Post(Struct, frozen=True):
-    """What a worker is told by its parent: its name, the open files, the folder that the workers share, whether somebody paces."""
+    """What a worker is told by its parent: its name, the open files, the folder that the workers share, whether somebody paces.
+
+    Where `held` is given, another worker can bid: until that pipe's other end is closed, callers are left to the others.
+    """
 
     name: str
     listener: int
@@ -56,6 +59,7 @@ class Post(Struct, frozen=True):
     folder: str
     home: str
     paced: bool = False
+    held: int | None = None
 
 
 class Beat(Struct, frozen=True):
@@ -128,6 +132,7 @@ class Worker:
         self._listener = socket.socket(fileno=post.listener)
         self._listener.setblocking(False)
         self._listening = False
+        self._held = post.held is not None
         self._accepting: set[asyncio.Task[Any]] = set()
         self._draining = asyncio.Event()
 
@@ -136,6 +141,8 @@ class Worker:
         tasks = [asyncio.create_task(work) for work in (self.loader.run(), self._beat(), self._sweep())]
         gc.collect()
         gc.freeze()
+        if self._post.held is not None:
+            self._loop.add_reader(self._post.held, self._let_go)
         self._listen()
         try:
             await self._draining.wait()
@@ -164,6 +171,8 @@ class Worker:
 
     def _listen(self) -> None:
         """Accept while there is room for one more; who finds none waits in the system's queue."""
+        if self._held:
+            return
         room = self._room()
         if room and not self._listening and not self.service.draining:
             self._loop.add_reader(self._listener, self._accept)
@@ -171,6 +180,14 @@ class Worker:
         elif not room and self._listening:
             self._loop.remove_reader(self._listener)
             self._listening = False
+
+    def _let_go(self) -> None:
+        """Take callers from now on: this worker can bid, or no other can."""
+        if self._held and self._post.held is not None:
+            self._held = False
+            self._loop.remove_reader(self._post.held)
+            os.close(self._post.held)
+            self._listen()
 
     def _accept(self) -> None:
         """Take one: the other workers share the socket, and a worker that has much to do comes here less often."""
@@ -230,7 +247,7 @@ class Worker:
             connection.abort()
 
     def _pending(self) -> bool:
-        return self._room() and bool(select.select([self._listener], [], [], 0)[0])
+        return not self._held and self._room() and bool(select.select([self._listener], [], [], 0)[0])
 
     def _room(self) -> bool:
         return len(self.service.connections) + len(self._accepting) < self._limits.connections
@@ -243,6 +260,8 @@ class Worker:
         self.batcher.ladder.forget(live)
         self.batcher.shadow.forget()
         self.counters.swaps += 1
+        if self.ready:
+            self._let_go()
 
     def _routes(self) -> dict[bytes, Route]:
         def get(

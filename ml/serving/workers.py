@@ -1,7 +1,8 @@
 """The parent of the workers: holds the listening socket, starts them, and sees to it that they live.
 
 Workers are started as new interpreters, never forked: LightGBM hangs in a fork. They share one listening socket, which stays
-open here, so that a caller who connects while a worker is being replaced waits a moment and is not refused.
+open here, so that a caller who connects while a worker is being replaced waits a moment and is not refused. A worker that is
+started while another can bid takes callers once it can bid too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from types import FrameType
 import msgspec
 
 from ml.core.errors import UsageError
+from ml.serving.peers import Peers
 from ml.serving.worker import Beat, Post
 
 log = logging.getLogger("bidwright.serve")
@@ -61,12 +63,13 @@ class Patience:
 
 @dataclass
 class Child:
-    """A worker that was started, and what is known of it."""
+    """A worker that was started, and what is known of it. While `hold` is open it takes no callers before it can bid."""
 
     name: str
     process: subprocess.Popen[bytes]
     beats: int
     started: float
+    hold: int | None = None
     heard: float = 0.0
     said: Beat | None = None
     ending: float = 0.0
@@ -211,6 +214,9 @@ class Workers:
             self._see_to(place, now)
         if self._rolling and not self._stopping:
             self._roll(now)
+        if not self._can_bid():
+            for child in self._children():
+                _let_go(child)
 
     def _see_to(self, place: Place, now: float) -> None:
         place.former = [child for child in place.former if not self._ended(child, now)]
@@ -220,6 +226,8 @@ class Workers:
         if place.child is not None and self._ended(place.child, now):
             died = place.child
             place.child = None
+            # What it said last is said by nobody any more.
+            Peers(Path(self._folder.name), place.name).forget()
             if not self._stopping:
                 lived = now - died.started
                 place.pause_s = (
@@ -254,16 +262,19 @@ class Workers:
     def _start(self, place: Place) -> Child:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        post = Post(place.name, self._listener.fileno(), writing, self._folder.name, str(self._home), self._paced)
+        held, hold = os.pipe() if self._can_bid() else (None, None)
+        given = [self._listener.fileno(), writing, *([] if held is None else [held])]
+        post = Post(
+            place.name, self._listener.fileno(), writing, self._folder.name, str(self._home), self._paced, held=held
+        )
         try:
             process = subprocess.Popen(  # noqa: S603  (a fixed command, no shell)
-                [*self._command, msgspec.json.encode(post).decode()],
-                pass_fds=(self._listener.fileno(), writing),
-                stdin=subprocess.DEVNULL,
+                [*self._command, msgspec.json.encode(post).decode()], pass_fds=given, stdin=subprocess.DEVNULL
             )
         finally:
-            os.close(writing)
-        child = Child(place.name, process, reading, monotonic())
+            for mine in given[1:]:
+                os.close(mine)
+        child = Child(place.name, process, reading, monotonic(), hold)
         self._select.register(reading, selectors.EVENT_READ, child)
         return child
 
@@ -279,6 +290,8 @@ class Workers:
         if lines:
             child.heard = monotonic()
             said = msgspec.json.decode(lines[-1], type=Beat)
+            if said.ready:
+                _let_go(child)
             if said != child.said:
                 child.said = said
                 self._changed(self)
@@ -305,7 +318,12 @@ class Workers:
             child.process.kill()
         return False
 
+    def _can_bid(self) -> bool:
+        """Whether any worker can, and is not told to end."""
+        return any(child.said is not None and child.said.ready and not child.ending for child in self._children())
+
     def _forget(self, child: Child) -> None:
+        _let_go(child)
         with contextlib.suppress(KeyError, ValueError):
             self._select.unregister(child.beats)
         with contextlib.suppress(OSError):
@@ -321,6 +339,13 @@ class Workers:
 
     def _all_ended(self) -> bool:
         return not self._children()
+
+
+def _let_go(child: Child) -> None:
+    """Let it take callers, whether it can bid or not."""
+    if child.hold is not None:
+        os.close(child.hold)
+        child.hold = None
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from benchmarks.bid_service_world import PATH, Service
+from benchmarks.load_wire import Address
 
 LATE_MS = 100.0
 BROKEN = 0
@@ -39,11 +40,19 @@ class Callers:
         service: whom they ask.
         count: of callers; each keeps a connection of its own.
         per_second: of each.
+        address: where they ask, if not the service itself.
+
+    Attributes:
+        answers: in the order in which they came.
+        count: of callers.
     """
 
-    def __init__(self, service: Service, *, count: int = 4, per_second: float = 50.0) -> None:
-        self._service, self._pause = service, 1.0 / per_second
+    def __init__(
+        self, service: Service, *, count: int = 4, per_second: float = 50.0, address: Address | None = None
+    ) -> None:
+        self._service, self._pause, self._address = service, 1.0 / per_second, address or service.address
         self.answers: list[Answer] = []
+        self.count = count
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(n,), daemon=True) for n in range(count)]
 
@@ -105,7 +114,7 @@ class Callers:
         link.close()
 
     def _link(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(*self._service.address, timeout=10)
+        return http.client.HTTPConnection(*self._address, timeout=10)
 
 
 def until(holds: Any, seconds: float = 60.0) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,13 +13,15 @@ from pathlib import Path
 
 from benchmarks.bid_service_world import MARKET, crown
 from benchmarks.common import ROOT
+from local.cluster import stores
 from ml.core.clock import SystemClock
+from ml.core.errors import UsageError
 from ml.ledger import champion, versions
 from ml.ledger.database import Database
 from ml.platform import Platform
 from ml.promotion.bundle import read_bundle
 from tests.faults.campaign.core import Ask, Row, Tally
-from tests.faults.campaign.stand import no_postgres, no_redis
+from tests.faults.campaign.stand import no_postgres
 
 
 def airflow_killed(ask: Ask, tally: Tally) -> None:
@@ -96,14 +97,11 @@ def restored(ask: Ask, tally: Tally) -> None:
 
 def no_cluster() -> str:
     """What is missing for the cluster; empty if nothing is."""
-    if importlib.util.find_spec("local.cluster") is None:
-        return "there is no cluster of processes yet"
-    return no_postgres() or no_redis()
-
-
-def no_backup() -> str:
-    """What is missing for the drill; empty if nothing is."""
-    return no_postgres() or ("" if importlib.util.find_spec("ml.backup") else "there is no backup yet")
+    try:
+        stores.find_programs()
+    except UsageError as error:
+        return str(error)
+    return no_postgres()
 
 
 ROWS = {
@@ -125,6 +123,6 @@ ROWS = {
         restored,
         short=1,
         full=5,
-        needs=no_backup,
+        needs=no_postgres,
     ),
 }

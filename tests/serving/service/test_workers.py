@@ -92,8 +92,20 @@ class Service:
 
         return until(pids)
 
+    def up(self, *, without: int) -> list[int]:
+        """The workers' processes, once all of them have spoken and one is gone."""
+
+        def pids() -> list[int]:
+            last = self.states[-1]
+            return last["pids"] if last["up"] and without not in last["pids"] else []
+
+        return until(pids)
+
     def ask(self) -> httpx.Response:
         return httpx.post(f"{self.url}/v1/bids", json=body("x"), headers=HEADERS, timeout=20)
+
+    def metrics(self) -> str:
+        return httpx.get(f"{self.url}/metrics", headers=HEADERS, timeout=20).text
 
     def close(self) -> None:
         children = psutil.Process(self.process.pid).children() if self.process.poll() is None else []
@@ -186,6 +198,36 @@ def test_a_worker_that_is_killed_is_replaced_and_only_its_own_requests_are_lost(
         load.more()
     assert len(load.lost) <= 4, load.lost
     assert service.ask().status_code == 200
+
+
+def test_a_new_worker_takes_no_caller_before_it_can_bid_while_another_can(start: Callable[..., Service]) -> None:
+    service = start(workers=2)
+    first, second = service.ready()
+    (service.home / "champion.json").write_text("{half")
+    (service.home / "serving" / "simulator.json").unlink()
+    os.kill(first, signal.SIGKILL)
+    service.up(without=first)
+    assert not service.states[-1]["ready"], "the new worker has nothing to bid with"
+    assert [service.ask().json()["step"] for _ in range(30)] == ["model"] * 30
+    text = service.metrics()
+    ready = {line.rsplit(" ", 1)[1] for line in text.splitlines() if 'what="ready"' in line}
+    assert ready == {"0", "1"}, "each says for itself whether it can bid"
+
+    os.kill(second, signal.SIGKILL)
+    assert service.ask().json()["step"] == "no_bid", "where nobody can bid, callers hear so"
+    service.champion(2, B)
+    service.ready(without=second)
+    assert service.ask().json()["step"] == "model"
+
+
+def test_a_worker_that_is_dead_has_no_numbers(start: Callable[..., Service]) -> None:
+    service = start(workers=2)
+    first, _ = service.ready()
+    until(lambda: service.metrics().count('what="ready"') == 2)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: service.metrics().count('what="ready"') == 1)
+    service.ready(without=first)
+    until(lambda: service.metrics().count('what="ready"') == 2)
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., Service]) -> None:
