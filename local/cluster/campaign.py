@@ -55,15 +55,15 @@ class Kill:
 
     Attributes:
         day: the market day that was at work.
-        scheduler: which one.
-        pids: that were killed; a scheduler's own and its children's.
+        part: which one.
+        pids: that were killed; its own and its children's.
         at_work: the DAGs of the day that were running at that moment.
         after_s: seconds from the beginning of the day to the kill.
         away_s: seconds until it was started again.
     """
 
     day: str
-    scheduler: str
+    part: str
     pids: list[int]
     at_work: list[str]
     after_s: float
@@ -71,24 +71,29 @@ class Kill:
 
 
 class Killer:
-    """Kills and starts schedulers; called again and again while a day goes on.
+    """Kills and starts parts of Airflow; called again and again while a day goes on.
 
     Args:
-        cluster: whose schedulers.
+        cluster: whose parts.
         client: knows what is at work.
         seed: of every moment.
+        parts: what is killed in turn.
+        a_day: so many of them on each day, the next once the last one is back.
     """
 
-    def __init__(self, cluster: Cluster, client: AirflowClient, *, seed: int) -> None:
+    def __init__(
+        self, cluster: Cluster, client: AirflowClient, *, seed: int, parts: Sequence[str] = SCHEDULERS, a_day: int = 1
+    ) -> None:
         self._cluster, self._client, self._random = cluster, client, random.Random(seed)  # noqa: S311  (no secret)
         self.kills: list[Kill] = []
-        self._day, self._turn, self._began, self._due = "", 0, 0.0, 0.0
+        self._parts, self._a_day = parts, a_day
+        self._day, self._turn, self._began, self._due, self._left = "", 0, 0.0, 0.0, 0
         self._back: dict[str, float] = {}
 
     def begin(self, day: date) -> None:
-        """A day begins; its kill is drawn."""
-        self._day, self._began = day.isoformat(), time.monotonic()
-        self._due = self._began + self._random.uniform(0.5, 15.0)
+        """A day begins; its first kill is drawn."""
+        self._day, self._began, self._left = day.isoformat(), time.monotonic(), self._a_day
+        self._due = self._began + self._random.uniform(0.5, 15.0 / self._a_day)
 
     def look(self) -> list[str]:
         """Kill when it is time and the day is at work; start again what is due; returns what died by itself."""
@@ -96,33 +101,42 @@ class Killer:
         for name in [name for name, at in self._back.items() if at <= now]:
             del self._back[name]
             self._cluster.start(name)
-        if self._due and now >= self._due and (working := self._at_work()):
+        if self._left and not self._back and now >= self._due and (working := self._at_work()):
             self._kill(now, working)
         if self._back:
             return []
         return self._cluster.revive()
 
     def finish(self) -> None:
-        """The day is over. PermanentError where it ended before anything was killed: then it shows nothing."""
+        """The day is over; PermanentError where it ended before anything was killed: then it shows nothing."""
         for name in list(self._back):
             del self._back[name]
             self._cluster.start(name)
-        if self._due:
-            raise PermanentError(f"{self._day} was over before a scheduler was killed", next="make the market larger")
+        if self._left == self._a_day:
+            raise PermanentError(f"{self._day} was over before anything was killed", next="make the market larger")
 
     def _at_work(self) -> list[str]:
         return sorted({found.dag_id for found in self._client.runs(self._day) if not found.ended})
 
     def _kill(self, now: float, working: list[str]) -> None:
-        name = SCHEDULERS[self._turn % len(SCHEDULERS)]
-        self._turn, self._due = self._turn + 1, 0.0
+        name = self._parts[self._turn % len(self._parts)]
+        self._turn, self._left = self._turn + 1, self._left - 1
         pids = self._cluster.kill(name)
         away = self._random.uniform(2.0, 12.0)
         self._back[name] = now + away
+        self._due = self._back[name] + self._random.uniform(0.5, 5.0)
         self.kills.append(Kill(self._day, name, pids, working, round(now - self._began, 1), round(away, 1)))
 
 
-def campaign(home: Path, *, days: int, seed: int, env: Path = env_file.ENV_FILE) -> dict[str, Any]:
+def campaign(
+    home: Path,
+    *,
+    days: int,
+    seed: int,
+    env: Path = env_file.ENV_FILE,
+    parts: Sequence[str] = SCHEDULERS,
+    a_day: int = 1,
+) -> dict[str, Any]:
     """Run it and tell; everything is ended afterwards, and what the days left stays in `home`.
 
     Args:
@@ -130,6 +144,8 @@ def campaign(home: Path, *, days: int, seed: int, env: Path = env_file.ENV_FILE)
         days: market days.
         seed: of the moments.
         env: the file with the secrets.
+        parts: what is killed in turn.
+        a_day: how many of them on each day.
 
     Returns:
         Days, kills, and what was skipped, doubled or different (all empty where the guarantee held), with seconds.
@@ -146,7 +162,8 @@ def campaign(home: Path, *, days: int, seed: int, env: Path = env_file.ENV_FILE)
             beside = _start_undisturbed(home / "undisturbed", scenario)
             platform = Platform.from_environment()
             with cluster.client() as client:
-                took, kills = _live(cluster, client, platform, scenario.days, seed)
+                killer = Killer(cluster, client, seed=seed, parts=parts, a_day=a_day)
+                took = _live(cluster, client, platform, scenario.days, killer)
                 left = effects.effects(platform, scenario.days)
                 doubled = effects.doubled(left, client, scenario.days)
             platform.db.close()
@@ -156,22 +173,22 @@ def campaign(home: Path, *, days: int, seed: int, env: Path = env_file.ENV_FILE)
     return {
         "days": days,
         "seed": seed,
-        "kills": len(kills),
-        "kills_of": {name: sum(kill.scheduler == name for kill in kills) for name in SCHEDULERS},
+        "kills": len(killer.kills),
+        "kills_of": {name: sum(kill.part == name for kill in killer.kills) for name in parts},
         "skipped": effects.skipped(left),
         "doubled": doubled,
         "different": effects.differences(left, theirs),
         "digests_compared": _digests(left),
         "day_s": {"least": min(took), "median": sorted(took)[len(took) // 2], "most": max(took)},
         "seconds": round(time.monotonic() - began),
-        "each": [asdict(kill) for kill in kills],
+        "each": [asdict(kill) for kill in killer.kills],
     }
 
 
 def _live(
-    cluster: Cluster, client: AirflowClient, platform: Platform, days: Sequence[date], seed: int
-) -> tuple[list[float], list[Kill]]:
-    killer, took = Killer(cluster, client, seed=seed), []
+    cluster: Cluster, client: AirflowClient, platform: Platform, days: Sequence[date], killer: Killer
+) -> list[float]:
+    took = []
     with screen.DayProgress(days) as progress:
         runner = DayRunner(
             client,
@@ -189,7 +206,7 @@ def _live(
             took.append(round(time.monotonic() - began, 1))
             killer.finish()
             progress.finish(day, demo.day_row(platform, day))
-    return took, killer.kills
+    return took
 
 
 def _start_undisturbed(home: Path, scenario: Scenario) -> subprocess.Popen[bytes]:
