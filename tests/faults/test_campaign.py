@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.campaign import page
-from tests.faults.campaign.core import Ask, Row, Tally, carry_out
+from tests.faults.campaign.core import Ask, Row, Tally, carry_out, together
 from tests.faults.campaign.rows import ROWS
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +69,34 @@ def test_a_row_that_tries_nothing_or_breaks_has_not_held() -> None:
 
     assert done(lambda _, __: None)["verdict"] == "not injected"
     assert done(breaks)["misses"] == ["the row broke: ValueError: broken"]
+
+
+def test_a_row_that_is_ended_early_keeps_what_it_tried_and_goes_on_later() -> None:
+    def run(_: Ask, tally: Tally) -> None:
+        for number in range(9):
+            with tally.trial("kind") as trial:
+                trial.proof("it was seen", 1)
+                wanted.append(number)
+
+    wanted: list[int] = []
+    row = Row("a fault", "somehow", "something holds", "all", run)
+    ask = Ask(None, Path(), 1, full=False)  # type: ignore[arg-type]
+    found = carry_out(row, ask, lambda _: None, lambda: len(wanted) >= 4)
+    assert (found["verdict"], found["held"], found["tried"], wanted) == ("held", 4, 4, [0, 1, 2, 3])
+    assert found["notes"] == ["it was ended before all was tried; ADD=1 goes on"]
+    whole = together(found, carry_out(row, ask, lambda _: None))
+    assert (whole["tried"], whole["notes"]) == (13, [])
+    assert carry_out(row, ask, lambda _: None, lambda: True)["verdict"] == "not run"
+
+
+def test_what_was_tried_already_is_counted_although_the_row_is_to_end() -> None:
+    def run(_: Ask, tally: Tally) -> None:
+        with tally.trial("kind", over=True) as trial:
+            trial.proof("it was seen", 1)
+
+    row = Row("a fault", "somehow", "something holds", "all", run)
+    found = carry_out(row, Ask(None, Path(), 1, full=False), lambda _: None, lambda: True)  # type: ignore[arg-type]
+    assert (found["verdict"], found["tried"]) == ("held", 1)
 
 
 def test_what_cannot_run_here_says_why() -> None:

@@ -23,6 +23,8 @@ from tests.faults.campaign.core import Ask, carry_out
 from tests.faults.campaign.rows import ROWS
 from tests.faults.campaign.stand import Stand, scratch
 
+_LOGGED_S = 60.0
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the rows asked for; 1 where one was missed or its fault did not happen."""
@@ -30,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.render:
         page.keep(given.render, {})
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers end with us
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1) if ended else ended.append(1))
     logging.disable(logging.WARNING)  # what servers and clients complain of here is meant
     for name in [name for name in os.environ if name.startswith("BIDWRIGHT_") and name != "BIDWRIGHT_CODE_VERSION"]:
         del os.environ[name]
@@ -40,12 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         Stand(Path(folder)) as stand,
     ):
         for name in given.only or ROWS:
+            if ended:
+                break
             row = ROWS[name]
             repeats = given.repeats if given.repeats is not None else row.full if given.full else row.short
             ask = Ask(stand, scratch(Path(folder) / name), repeats, given.full)
             begin = time.monotonic()
             _show(f"{name} {row.fault}", end="")
-            found = carry_out(row, ask, lambda text, name=name: _progress(name, text))
+            found = carry_out(row, ask, _Progress(name), lambda: bool(ended))
             results[name] = found | {"at": time.strftime("%Y-%m-%d", time.gmtime())}
             told = found.get("why") or f"{found['held']} of {found['tried']}, {time.monotonic() - begin:.0f} s"
             _show(f"\r\033[K{name} {row.fault}: {found['verdict']} ({told})")
@@ -77,9 +82,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _progress(name: str, text: str) -> None:
-    if sys.stderr.isatty():
-        _show(f"\r\033[K{name} {text}", end="")
+class _Progress:
+    """How a row goes: at once on a screen, in a log once a minute."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._told = name, time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        if sys.stderr.isatty():
+            _show(f"\r\033[K{self._name} {text}", end="")
+        elif time.monotonic() - self._told > _LOGGED_S:
+            self._told = time.monotonic()
+            _show(f"{self._name} {text}")
 
 
 def _show(text: str, *, end: str = "\n") -> None:

@@ -17,8 +17,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.faults.campaign.stand import Stand
 
+_EARLY = "it was ended before all was tried; ADD=1 goes on"
 _SHOWN = 5
 _LONG = 300
+
+
+class Ended(Exception):
+    """Somebody wants the row to end; what was tried counts."""
 
 
 @dataclass
@@ -51,6 +56,8 @@ class Tally:
     """What came of a row's repetitions.
 
     Attributes:
+        say: is told after each repetition how many held.
+        ends: whether no further repetition is to begin.
         tried, injected, held: repetitions by kind of fault: all, those whose fault happened, those of them that held.
         misses: what did not hold, with the kind.
         notes: what a reader should know: kinds that were left out, figures.
@@ -59,6 +66,7 @@ class Tally:
     """
 
     say: Callable[[str], None] = lambda _: None
+    ends: Callable[[], bool] = lambda: False
     tried: Counter[str] = field(default_factory=Counter)
     injected: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
@@ -68,9 +76,20 @@ class Tally:
     figures: dict[str, float] = field(default_factory=dict)
     totals: Counter[str] = field(default_factory=Counter)
 
+    def heed(self) -> None:
+        """Ended, if no further repetition is to begin."""
+        if self.ends():
+            raise Ended
+
     @contextmanager
-    def trial(self, kind: str) -> Iterator[Trial]:
-        """A repetition; what breaks out of the block is a miss, and the row goes on."""
+    def trial(self, kind: str, *, over: bool = False) -> Iterator[Trial]:
+        """A repetition; what breaks out of the block is a miss, and the row goes on. `over`: it was tried before, and is counted here.
+
+        Raises:
+            Ended: none is to begin.
+        """
+        if not over:
+            self.heed()
         one = Trial(kind)
         self.tried[kind] += 1
         try:
@@ -132,15 +151,21 @@ class Row:
     needs: Callable[[], str] = lambda: ""
 
 
-def carry_out(row: Row, ask: Ask, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run a row: its verdict and its numbers, as JSON."""
+def carry_out(
+    row: Row, ask: Ask, say: Callable[[str], None], ends: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
+    """Run a row: its verdict and its numbers, as JSON; of what was tried, where `ends` became true meanwhile."""
     if ask.repeats == 0:
         return {"verdict": "not run", "why": "only in the full campaign: make faults FULL=1"}
     if why := row.needs():
         return {"verdict": "not run", "why": why}
-    tally, begin = Tally(say), time.monotonic()
+    tally, begin = Tally(say, ends), time.monotonic()
     try:
         row.run(ask, tally)
+    except Ended:
+        if not tally.tried:
+            return {"verdict": "not run", "why": _EARLY}
+        tally.notes.append(_EARLY)
     except Exception as error:  # noqa: BLE001  (one row that breaks must not end the others)
         tally.misses.append(f"the row broke: {type(error).__name__}: {error}"[:_LONG])
     tried, injected, held = (sum(count.values()) for count in (tally.tried, tally.injected, tally.held))
@@ -188,7 +213,7 @@ def together(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, 
         },
         "proofs": dict(sorted((Counter(earlier["proofs"]) + Counter(later["proofs"])).items())),
         "misses": misses,
-        "notes": list(dict.fromkeys([*earlier["notes"], *later["notes"]])),
+        "notes": list(dict.fromkeys([*(note for note in earlier["notes"] if note != _EARLY), *later["notes"]])),
         "figures": figures,
         "totals": {
             name: earlier.get("totals", {}).get(name, 0) + later["totals"].get(name, 0)

@@ -13,8 +13,8 @@ from tests.faults.campaign.core import together
 
 _HEAD = """# Faults
 
-Written by `make faults` (minutes) and `make faults FULL=1` (hours; in parts with `ROWS='R26' REPEATS=20 ADD=1`); each row has the numbers
-of its own last run, or of the parts of it, which `docs/faults.json` keeps.
+Written by `make faults` (minutes) and `make faults FULL=1` (hours; in parts with `ROWS='R26' REPEATS=20 ADD=1`; SIGTERM ends
+a row after its repetition and keeps what was tried); each row has the numbers of its own last run, or of the parts of it, which `docs/faults.json` keeps.
 
 A repetition counts as held if its fault was proven to have happened, and everything that was expected afterwards holds. A row
 whose fault did not happen is "not injected", which is a failure. The servers are real: PostgreSQL 15 that syncs its

@@ -34,6 +34,7 @@ def tests(*nodes: str, proof: str, note: str = "", only_full: Sequence[str] = ()
 
     def run(ask: Ask, tally: Tally) -> None:
         for number in range(ask.repeats):
+            tally.heed()
             report = ask.folder / f"{number}.xml"
             asked = [f"tests/{node}" for node in (*nodes, *(only_full if ask.full else ()))]
             command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *asked]
@@ -49,7 +50,7 @@ def tests(*nodes: str, proof: str, note: str = "", only_full: Sequence[str] = ()
 
 def _count(case: ElementTree.Element, proof: str, tally: Tally) -> None:
     kind = _WORDS.sub("", case.get("name", "")).removeprefix("test_").replace("_", " ")
-    with tally.trial(kind) as trial:
+    with tally.trial(kind, over=True) as trial:
         skipped, broken = case.find("skipped"), [one for tag in ("failure", "error") for one in case.iter(tag)]
         trial.proof(proof, skipped is None)
         trial.expect(f"skipped: {skipped.get('message')}" if skipped is not None else "", skipped is None)
@@ -113,7 +114,7 @@ def challenged(ask: Ask, tally: Tally) -> None:
         env=os.environ | {"BIDWRIGHT_HOME": str(ask.folder)},
     )
     for one in json.loads(done.stdout.splitlines()[-1])["candidates"]:
-        with tally.trial("a good candidate" if one["good"] else "a planted candidate") as trial:
+        with tally.trial("a good candidate" if one["good"] else "a planted candidate", over=True) as trial:
             trial.proof("it was trained, bundled and judged", True)
             trial.expect(f"{one['name']}: promoted is {one['promoted']}", one["right"])
 
@@ -121,7 +122,7 @@ def challenged(ask: Ask, tally: Tally) -> None:
 def _counted(tally: Tally, kind: str, tried: int, wrong: object, proof: str, *, happened: bool = True) -> None:
     broken = int(float(str(wrong)))
     for number in range(tried):
-        with tally.trial(kind) as trial:
+        with tally.trial(kind, over=True) as trial:
             trial.proof(proof, happened)
             trial.expect("an invariant broke", number >= broken)
 

@@ -46,7 +46,7 @@ def airflow_killed(ask: Ask, tally: Tally) -> None:
         )
     found = json.loads(done.stdout.splitlines()[-1])
     for kill in found["each"]:
-        with tally.trial(f"kill -9 of {kill['part']}") as trial:
+        with tally.trial(f"kill -9 of {kill['part']}", over=True) as trial:
             trial.proof(
                 "its processes ended by SIGKILL while tasks of the day were running", kill["pids"] and kill["at_work"]
             )
@@ -54,7 +54,7 @@ def airflow_killed(ask: Ask, tally: Tally) -> None:
                 what for name in ("skipped", "doubled", "different") for what in found[name] if kill["day"] in str(what)
             ]
             trial.expect(f"{kill['day']}: {wrong}", not wrong)
-    with tally.trial("all days together") as trial:
+    with tally.trial("all days together", over=True) as trial:
         trial.proof("days went through with kills", found["kills"])
         for name in ("skipped", "doubled", "different"):
             trial.expect(f"{name}: {found[name]}", not found[name])
