@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, *, dies: bool) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.dies, self.asked = dies, list[bytes]()
+        self.begun = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Nothing: the proxy may hang up first."""
@@ -46,6 +48,7 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A request for bids."""
+        self.server.begun.set()
         self.server.asked.append(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.dies:
             self.close_connection = True
@@ -101,6 +104,23 @@ def test_a_request_whose_service_ended_without_a_word_is_answered_by_the_other(t
     assert dying.asked
     assert set(dying.asked) == {BODY}, "some were asked of the one that ended"
     assert len(living.asked) == 20
+
+
+def test_a_request_whose_body_comes_after_its_head_is_asked_of_nobody_before_it_is_whole(tmp_path: Path) -> None:
+    servers = Server(dies=True), Server(dies=False)
+    head = f"POST /v1/bids HTTP/1.1\r\nHost: bids\r\nConnection: close\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    with proxied(tmp_path, *servers) as port:
+        for _ in range(2):  # whoever is asked first
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as caller:
+                caller.sendall(head.encode())
+                early = [server.begun.wait(0.3) for server in servers]
+                caller.sendall(BODY)
+                heard = b"".join(iter(lambda caller=caller: caller.recv(4096), b""))  # type: ignore[misc]
+            assert early == [False, False], "else it could not be asked again"
+            assert heard.startswith(b"HTTP/1.1 200")
+            assert heard.endswith(b"bids")
+            for server in servers:
+                server.begun.clear()
 
 
 def test_where_every_service_ends_without_a_word_the_caller_hears_so(tmp_path: Path) -> None:
