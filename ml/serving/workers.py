@@ -35,6 +35,9 @@ COMMAND = (sys.executable, "-P", "-m", "ml.serving")
 
 _TICK_S = 0.1
 
+_STARVED_TIMES = 6
+"""For so many times its patience a worker may be silent if it waited for a processor meanwhile."""
+
 _STOOD_STILL_S = 1.0
 """So long a turn takes only where this process was paused, such as with its container or its machine."""
 
@@ -46,7 +49,7 @@ class Patience:
     Attributes:
         start_s: from its start to its first sign of life.
         ready_s: from its start until it can bid, where it is to take the place of one that can.
-        hung_s: between two signs of life.
+        hung_s: between two signs of life, without the time for which it waited for a processor.
         drain_s: from SIGTERM to its end.
         restart_s: pause before one that died soon after its start is started again; it doubles up to `restart_most_s`.
         settled_s: who lived so long did not die soon.
@@ -71,6 +74,7 @@ class Child:
     started: float
     hold: int | None = None
     heard: float = 0.0
+    waited: float = 0.0
     said: Beat | None = None
     ending: float = 0.0
     rest: bytes = b""
@@ -288,7 +292,7 @@ class Workers:
             return
         *lines, child.rest = (child.rest + data).split(b"\n")
         if lines:
-            child.heard = monotonic()
+            child.heard, child.waited = monotonic(), _waited(child.process.pid)
             said = msgspec.json.decode(lines[-1], type=Beat)
             if said.ready:
                 _let_go(child)
@@ -310,13 +314,20 @@ class Workers:
         if child.ending:
             hung = now - child.ending > patience.drain_s
         elif child.heard:
-            hung = now - child.heard > patience.hung_s
+            hung = self._silent(child, now - child.heard)
         else:
             hung = now - child.started > patience.start_s
         if hung:
             log.warning("worker %s gives no sign of life; it is killed", child.name)
             child.process.kill()
         return False
+
+    def _silent(self, child: Child, seconds: float) -> bool:
+        """Whether it is silent for too long. To start one that starves again would take more of what it lacks."""
+        if seconds <= (most := self._patience.hung_s):
+            return False
+        starved = _waited(child.process.pid) - child.waited
+        return seconds - starved > most or seconds > _STARVED_TIMES * most
 
     def _can_bid(self) -> bool:
         """Whether any worker can, and is not told to end."""
@@ -339,6 +350,14 @@ class Workers:
 
     def _all_ended(self) -> bool:
         return not self._children()
+
+
+def _waited(pid: int) -> float:
+    """For how many seconds a process's main thread could have run and had no processor; 0 where the system does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _let_go(child: Child) -> None:

@@ -20,6 +20,7 @@ import httpx
 import psutil
 import pytest
 
+from ml.serving.workers import _waited as waited
 from tests.serving.service.conftest import TOKEN, body, raw, until
 from tests.serving.service.stubs import A, B
 
@@ -34,6 +35,10 @@ import json
 from ml.serving.workers import Patience, Workers, listen
 import logging
 logging.basicConfig(level=logging.INFO)
+if len(sys.argv) > 6:
+    from time import monotonic
+    from ml.serving import workers
+    workers._waited = lambda pid: monotonic()
 listener = listen("127.0.0.1", 0)
 port = listener.getsockname()[1]
 def changed(state):
@@ -49,7 +54,9 @@ Workers(
 class Service:
     """A parent with its workers, in processes of their own."""
 
-    def __init__(self, home: Path, *, workers: int, hung_s: float, slow_s: float, ready_s: float) -> None:
+    def __init__(
+        self, home: Path, *, workers: int, hung_s: float, slow_s: float, ready_s: float, starved: bool
+    ) -> None:
         self.home = home
         self.champion(1, A)
         environment = os.environ | {
@@ -61,7 +68,10 @@ class Service:
         self.log = home / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PARENT, str(ROOT), str(home), str(workers), str(hung_s), str(ready_s)],
+                [
+                    *(sys.executable, "-c", PARENT, str(ROOT), str(home), str(workers), str(hung_s), str(ready_s)),
+                    *(["starved"] if starved else []),
+                ],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -122,8 +132,10 @@ class Service:
 def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     made: list[Service] = []
 
-    def one(*, workers: int = 1, hung_s: float = 30.0, slow_s: float = 0.0, ready_s: float = 60.0) -> Service:
-        made.append(Service(tmp_path, workers=workers, hung_s=hung_s, slow_s=slow_s, ready_s=ready_s))
+    def one(
+        *, workers: int = 1, hung_s: float = 30.0, slow_s: float = 0.0, ready_s: float = 60.0, starved: bool = False
+    ) -> Service:
+        made.append(Service(tmp_path, workers=workers, hung_s=hung_s, slow_s=slow_s, ready_s=ready_s, starved=starved))
         return made[-1]
 
     yield one
@@ -237,6 +249,26 @@ def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., Service
     service.ready(without=hung)
     assert service.ask().status_code == 200
     assert "gives no sign of life" in service.log.read_text()
+
+
+def test_a_worker_that_waits_for_a_processor_is_given_more_time_but_not_for_ever(start: Callable[..., Service]) -> None:
+    service = start(hung_s=1.0, starved=True)
+    [silent] = service.ready()
+    os.kill(silent, signal.SIGSTOP)
+    stopped = monotonic()
+    service.ready(without=silent)
+    assert monotonic() - stopped > 4.0, "several times its patience"
+    assert "gives no sign of life" in service.log.read_text()
+
+
+def test_the_time_for_which_a_process_waits_for_a_processor_is_what_the_system_says() -> None:
+    [core, *_] = os.sched_getaffinity(0)
+    command = [sys.executable, "-S", "-c", f"import os\nos.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]
+    with subprocess.Popen(command) as one, subprocess.Popen(command) as other:
+        until(lambda: waited(one.pid) > 0.2 and waited(other.pid) > 0.2)
+        one.kill()
+        other.kill()
+    assert waited(one.pid) == 0.0, "of nobody"
 
 
 def test_a_pause_of_the_whole_service_is_no_hang_of_its_workers(start: Callable[..., Service]) -> None:
