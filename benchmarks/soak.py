@@ -93,6 +93,9 @@ def _figures(
         "memory": Figure(round(max((one["mb"] for one in samples), default=0.0), 1), "MB"),
         "parent_memory_slope": Figure(round(_slope(samples, "parent_mb"), 2), "MB an hour", limit=1.0),
         "files_growth": Figure(_growth(samples, "files"), "open files, median of last and first quarter", limit=0.0),
+        "parent_files_growth": Figure(
+            _growth(samples, "parent_files"), "open files, median of last and first quarter", limit=0.0
+        ),
         "files": Figure(max((one["files"] for one in samples), default=0), "open files that are no connections"),
         "connections": Figure(
             max((one["connections"] for one in samples), default=0),

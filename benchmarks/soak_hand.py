@@ -135,8 +135,10 @@ class Hand:
             with suppress(psutil.NoSuchProcess, FileNotFoundError):
                 connections, kinds = opened(self._oldest.pid)
                 megabytes, parent = (round(one.memory_info().rss / 2**20, 3) for one in (self._oldest, self._parent))
-                files = sum(kinds.values())
-                self._tell("sample", mb=megabytes, parent_mb=parent, files=files, connections=connections)
+                files, parents = (sum(found.values()) for found in (kinds, opened(self._parent.pid)[1]))
+                self._tell(
+                    "sample", mb=megabytes, parent_mb=parent, files=files, parent_files=parents, connections=connections
+                )
                 self._tell_opened(kinds)
 
     def _tell_opened(self, now: Counter[str]) -> None:
