@@ -28,7 +28,7 @@ from local.cluster.topology import SCHEDULERS, Cluster
 from local.days import DayRunner
 from local.guard import alone, ending_on_interrupt
 from local.scenario import Scenario
-from ml.core.errors import PermanentError
+from ml.core.errors import PermanentError, StoreUnavailable
 from ml.core.settings import load_settings
 from ml.platform import Platform
 
@@ -116,7 +116,10 @@ class Killer:
             raise PermanentError(f"{self._day} was over before anything was killed", next="make the market larger")
 
     def _at_work(self) -> list[str]:
-        return sorted({found.dag_id for found in self._client.runs(self._day) if not found.ended})
+        try:
+            return sorted({found.dag_id for found in self._client.runs(self._day) if not found.ended})
+        except StoreUnavailable:  # who would say so was killed, and is not up again yet
+            return []
 
     def _kill(self, now: float, working: list[str]) -> None:
         name = self._parts[self._turn % len(self._parts)]

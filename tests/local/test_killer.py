@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.cluster import campaign
-from ml.core.errors import PermanentError
+from ml.core.errors import PermanentError, StoreUnavailable
 
 DAYS = [date(2026, 3, day) for day in (1, 2)]
 
@@ -21,6 +21,7 @@ class Fake:
 
     now: float = 100.0
     at_work: bool = True
+    silent_until: float = 0.0
     done: list[tuple[str, str]] = field(default_factory=list)
 
     def kill(self, name: str) -> list[int]:
@@ -34,6 +35,8 @@ class Fake:
         return []
 
     def runs(self, day: str) -> list[Any]:  # noqa: ARG002  (the client's signature)
+        if self.now < self.silent_until:
+            raise StoreUnavailable("Airflow does not answer")
         return [SimpleNamespace(dag_id="publish_bids", ended=not self.at_work)]
 
 
@@ -74,6 +77,14 @@ def test_a_part_that_a_short_day_left_out_is_the_first_of_the_next(fake: Fake) -
     assert [kill.part for kill in killer.kills] == ["a"]
     live(fake, killer, DAYS[1], seconds=120)
     assert [kill.part for kill in killer.kills] == ["a", "b", "c", "a"]
+
+
+def test_who_knows_what_is_at_work_may_be_away_himself(fake: Fake) -> None:
+    killer = campaign.Killer(fake, fake, seed=7, parts=("api-server", "b"), a_day=2)  # type: ignore[arg-type]
+    fake.silent_until = fake.now + 40.0
+    live(fake, killer, DAYS[0], seconds=120)
+    assert [kill.part for kill in killer.kills] == ["api-server", "b"]
+    assert killer.kills[0].after_s >= 40.0
 
 
 def test_a_day_on_which_nothing_was_at_work_shows_nothing_and_is_refused(fake: Fake) -> None:
