@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -121,7 +121,11 @@ class Service:
 
     def workers(self) -> dict[int, float]:
         """The processes beside the parent, and the MB of memory that each holds."""
-        return {child.pid: child.memory_info().rss / 2**20 for child in self._children()}
+        found: dict[int, float] = {}
+        for child in self._children():
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                found[child.pid] = child.memory_info().rss / 2**20
+        return found
 
     def busy_seconds(self) -> float:
         """Seconds of processor that the workers have used."""
