@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks.bid_service_canary import canary
 from benchmarks.bid_service_faults import faults, hostile, promotions
 from benchmarks.bid_service_peers import PEERS, DoesNotRun, build, serving, version
-from benchmarks.bid_service_world import Asked, Service, figure, make_world, rounded
-from benchmarks.common import Figure, median, run
+from benchmarks.bid_service_world import Asked, Service, make_world
+from benchmarks.common import Figure, figure, median, rounded, run
 from benchmarks.load import Load, closed_loop, cores, on_core, open_loop, steady
 from benchmarks.load_wire import post
 from ml.core.memory import memory_folder

@@ -20,8 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.bid_service_world import MARKET, Asked, crown, figure, open_platform, record
-from benchmarks.common import ROOT, Figure
+from benchmarks.bid_service_world import MARKET, Asked, crown, open_platform, record
+from benchmarks.common import ROOT, Figure, figure
 from benchmarks.load import cores, on_core, open_loop, steady
 from ml.core.digests import Digest
 

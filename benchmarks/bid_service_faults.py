@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.bid_service_world import MARKET, PATH, Asked, Service, figure
-from benchmarks.common import ROOT, Figure
+from benchmarks.bid_service_world import MARKET, PATH, Asked, Service
+from benchmarks.common import ROOT, Figure, figure
 from benchmarks.load import cores, on_core, open_loop, steady
 from benchmarks.load_bodies import cases, hypothesis_bodies
 from benchmarks.load_hostile import DIED, SILENT, percentile, send

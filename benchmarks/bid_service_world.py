@@ -27,7 +27,7 @@ import pandas as pd
 import psutil
 
 from benchmarks.bid_service_peers import Work, stop
-from benchmarks.common import ROOT, Figure, median
+from benchmarks.common import ROOT
 from benchmarks.load import cores, on_core
 from benchmarks.load_wire import Address, post
 from ml.bidding.day_budget import QUARTERS, day_budget
@@ -377,16 +377,6 @@ def _register(platform: Platform, artefacts: Mapping[str, bytes]) -> Digest:
     )
     versions.register(platform.db, version, at)
     return digest
-
-
-def figure(runs: Sequence[float], unit: str, *, limit: float | None = None, digits: int = 3) -> Figure:
-    """The median of the runs, and the runs."""
-    return Figure(round(median(runs), digits), unit, limit=limit, runs=rounded(runs, digits))
-
-
-def rounded(runs: Sequence[float], digits: int) -> tuple[float, ...]:
-    """The runs, with so many digits."""
-    return tuple(round(float(value), digits) for value in runs)
 
 
 def _address(process: subprocess.Popen[bytes], log: Path, patience: float) -> Address:

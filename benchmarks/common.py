@@ -112,5 +112,15 @@ def median(runs: Sequence[float]) -> float:
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
+def figure(runs: Sequence[float], unit: str, *, limit: float | None = None, digits: int = 3) -> Figure:
+    """The median of the runs, and the runs."""
+    return Figure(round(median(runs), digits), unit, limit=limit, runs=rounded(runs, digits))
+
+
+def rounded(runs: Sequence[float], digits: int) -> tuple[float, ...]:
+    """The runs, with so many digits."""
+    return tuple(round(float(value), digits) for value in runs)
+
+
 def _cell(value: float | None) -> str:
     return f"{'-':>12}" if value is None else f"{value:>12.4g}"

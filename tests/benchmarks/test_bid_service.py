@@ -18,8 +18,8 @@ from benchmarks.bid_service import PARTS, recovered
 from benchmarks.bid_service_canary import FailingEngine
 from benchmarks.bid_service_faults import Moves, last_answers
 from benchmarks.bid_service_peers import HERE, PEERS, DoesNotRun, Work, serving, stop
-from benchmarks.bid_service_world import Asked, World, figure, make_world
-from benchmarks.common import Figure, run
+from benchmarks.bid_service_world import Asked, World, make_world
+from benchmarks.common import Figure, figure, run
 from benchmarks.load import Load, cores
 from benchmarks.load_wire import post
 from ml.serving.engine_protocol import Engine
