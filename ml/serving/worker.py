@@ -17,6 +17,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -35,6 +36,7 @@ from ml.serving.joints import Live, Parts
 from ml.serving.limits import Limits
 from ml.serving.loader import Loader, models
 from ml.serving.metrics import Counters, prometheus
+from ml.serving.open_files import SCARCE, room_for
 from ml.serving.peers import Peers
 from ml.serving.spending import Spending, spend_folders
 
@@ -177,7 +179,12 @@ class Worker:
         if room and not self._listening and not self.service.draining:
             self._loop.add_reader(self._listener, self._accept)
             self._listening = True
-        elif not room and self._listening:
+        elif not room:
+            self._deaf()
+
+    def _deaf(self) -> None:
+        """Accept nobody until a connection ends or the next sweep."""
+        if self._listening:
             self._loop.remove_reader(self._listener)
             self._listening = False
 
@@ -196,6 +203,8 @@ class Worker:
         except OSError as error:
             if not isinstance(error, BlockingIOError | InterruptedError | ConnectionError):
                 log.warning("a connection could not be accepted: %s", error.strerror)
+            if error.errno in SCARCE:
+                self._deaf()  # Who waits goes on waiting; to ask again at once would be all that this worker does.
             return
         accepted.setblocking(False)
         self.counters.accepted += 1
@@ -233,9 +242,7 @@ class Worker:
             self._accept()
             await asyncio.sleep(0)
         self.service.draining = True
-        if self._listening:
-            self._loop.remove_reader(self._listener)
-            self._listening = False
+        self._deaf()
         self._listener.close()
         until = monotonic() + self._limits.drain_s
         for connection in self.service.connections:
@@ -247,7 +254,7 @@ class Worker:
             connection.abort()
 
     def _pending(self) -> bool:
-        return not self._held and self._room() and bool(select.select([self._listener], [], [], 0)[0])
+        return self._listening and bool(select.select([self._listener], [], [], 0)[0])
 
     def _room(self) -> bool:
         return len(self.service.connections) + len(self._accepting) < self._limits.connections
@@ -358,11 +365,13 @@ def main(parts: Callable[[Settings, str], tuple[Clock, Parts]]) -> None:
     post = msgspec.json.decode(sys.argv[1], type=Post)
     os.set_blocking(post.beats, False)
     settings = load_settings(home=Path(post.home))
+    limits = limits_of(settings)
+    limits = replace(limits, connections=room_for(limits.connections))
     clock, made = parts(settings, post.name)
     sys.setswitchinterval(SWITCH_S)
 
     async def work() -> None:
-        worker = Worker(settings, clock, made, post)
+        worker = Worker(settings, clock, made, post, limits=limits)
         worker.heed_signals()
         await worker.run()
 

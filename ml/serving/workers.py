@@ -233,24 +233,24 @@ class Workers:
             # What it said last is said by nobody any more.
             Peers(Path(self._folder.name), place.name).forget()
             if not self._stopping:
-                lived = now - died.started
-                place.pause_s = (
-                    min(max(place.pause_s * 2, self._patience.restart_s), self._patience.restart_most_s)
-                    if lived < self._patience.settled_s
-                    else 0.0
-                )
-                place.start_at = now + place.pause_s
+                self._pause(place, now, settled=now - died.started >= self._patience.settled_s)
                 log.warning("worker %s ended (%s); it is started again", place.name, _how(died.process.returncode))
         if place.child is None and not self._stopping and now >= place.start_at:
-            place.child, place.next = place.next or self._start(place), None
+            place.child, place.next = place.next or self._start(place, now), None
+
+    def _pause(self, place: Place, now: float, *, settled: bool) -> None:
+        """Until the next may be started: none where the last one lived for long."""
+        patience = self._patience
+        longer = min(max(place.pause_s * 2, patience.restart_s), patience.restart_most_s)
+        place.pause_s = 0.0 if settled else longer
+        place.start_at = now + place.pause_s
 
     def _roll(self, now: float) -> None:
         """Replace the workers one after the other, each only once its successor does as well."""
         place = self._rolling[0]
         if place.next is None:
-            if place.former:
-                return
-            place.next = self._start(place)
+            if not place.former and now >= place.start_at:
+                place.next = self._start(place, now)
         elif (said := place.next.said) is not None:
             old = place.child
             if said.ready or old is None or old.said is None or not old.said.ready:
@@ -263,21 +263,32 @@ class Workers:
             elif now - place.next.started > self._patience.ready_s:
                 place.next.process.kill()
 
-    def _start(self, place: Place) -> Child:
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        held, hold = os.pipe() if self._can_bid() else (None, None)
-        given = [self._listener.fileno(), writing, *([] if held is None else [held])]
-        post = Post(
-            place.name, self._listener.fileno(), writing, self._folder.name, str(self._home), self._paced, held=held
-        )
+    def _start(self, place: Place, now: float) -> Child | None:
+        """A new worker. None where the system has no pipe and no process to give: those that live go on, and it is tried again."""
+        pipes: list[int] = []
         try:
-            process = subprocess.Popen(  # noqa: S603  (a fixed command, no shell)
-                [*self._command, msgspec.json.encode(post).decode()], pass_fds=given, stdin=subprocess.DEVNULL
+            for _ in range(2 if self._can_bid() else 1):
+                pipes += os.pipe()
+            reading, writing, *of_hold = pipes
+            held, hold = of_hold or (None, None)
+            post = Post(
+                place.name, self._listener.fileno(), writing, self._folder.name, str(self._home), self._paced, held=held
             )
-        finally:
-            for mine in given[1:]:
-                os.close(mine)
+            theirs = [writing, *([] if held is None else [held])]
+            process = subprocess.Popen(  # noqa: S603  (a fixed command, no shell)
+                [*self._command, msgspec.json.encode(post).decode()],
+                pass_fds=[self._listener.fileno(), *theirs],
+                stdin=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            for end in pipes:
+                os.close(end)
+            self._pause(place, now, settled=False)
+            log.warning("worker %s cannot be started (%s); it is tried again", place.name, error.strerror or error)
+            return None
+        for end in theirs:
+            os.close(end)
+        os.set_blocking(reading, False)
         child = Child(place.name, process, reading, monotonic(), hold)
         self._select.register(reading, selectors.EVENT_READ, child)
         return child

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import pytest
@@ -23,6 +23,9 @@ from ml.serving.joints import Parts
 from ml.serving.limits import Limits
 from ml.serving.worker import Post, Worker
 from tests.serving.service.stubs import StubLog, StubSource
+
+if TYPE_CHECKING:
+    from tests.serving.service.parent import Service
 
 TOKEN = "a-token-of-more-than-sixteen-characters"
 PATIENCE_S = 60.0
@@ -178,3 +181,28 @@ def raw(path: str = "/v1/bids", content: bytes = b"", *, method: str = "POST", m
         f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
         f"{more}Content-Length: {len(content)}\r\n\r\n"
     ).encode() + content
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts a parent with its workers."""
+    from tests.serving.service.parent import Service
+
+    made: list[Service] = []
+
+    def one(
+        *,
+        workers: int = 1,
+        hung_s: float = 30.0,
+        slow_s: float = 0.0,
+        ready_s: float = 60.0,
+        starved: bool = False,
+        files: str = "1024 4096",
+    ) -> Service:
+        given = {"hung_s": hung_s, "slow_s": slow_s, "ready_s": ready_s}
+        made.append(Service(tmp_path, workers=workers, starved=starved, files=files, **given))
+        return made[-1]
+
+    yield one
+    for service in made:
+        service.close()
