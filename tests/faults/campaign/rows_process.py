@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -160,17 +161,27 @@ def _jump(ask: Ask, jump: str, trial: Trial, tally: Tally) -> None:
     faked = {k: v for k, v in _faked("").items() if k != "FAKETIME"} | {"FAKETIME_TIMESTAMP_FILE": str(file)}
     settings = {**stand.world_settings, **faked}
     with stand.world.service("first", environment=settings) as service, Callers(service, count=2) as callers:
+        callers.more(100)
+        # On a machine with too little processor some answers come too late whatever the clock says.
+        usual = _share(callers.steps())
         before = _told_time(stand, service)
         file.write_text(f"{jump}\n")
+        jumped = time.monotonic()
         callers.more(100)
+        steps = callers.steps(jumped)
         moved = _told_time(stand, service) - before
         trial.proof("the decisions in the event log bear the other time", abs(moved - int(jump)) < 300)
         trial.expect(f"requests failed: {callers.statuses}", not callers.errors())
         trial.expect(
-            f"not all were answered by the model: {callers.steps()}",
-            callers.steps()["model"] >= 0.9 * len(callers.answers),
+            f"fewer were answered by the model: {steps} after {usual:.0%}",
+            _share(steps) >= 0.9 * usual > 0.45,
         )
         tally.worst("answers after more than 100 ms", callers.late())
+
+
+def _share(steps: Counter[str]) -> float:
+    """Of the answers, how many the model gave."""
+    return steps["model"] / max(1, steps.total())
 
 
 def _told_time(stand: Stand, service: Service) -> float:
