@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.campaign import page
+from tests.faults.campaign import page, rows_data
 from tests.faults.campaign.core import Ask, Row, Tally, carry_out, together
 from tests.faults.campaign.rows import ROWS
 
@@ -143,6 +143,30 @@ def test_hours_may_be_lived_through_in_parts_and_no_miss_of_an_earlier_part_is_f
     page.keep(file, {"R4": parts[0] | {"full": True}}, add=True)
     (found,) = json.loads(file.with_suffix(".json").read_text())["rows"].values()
     assert (found["tried"], found["verdict"]) == (2, "held"), "a full campaign does not go on from a short one"
+
+
+def test_a_part_that_goes_on_draws_other_cases_than_the_parts_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[Any, ...]] = []
+
+    def state(_: Path, __: Any, order: Any) -> dict[str, str]:
+        drawn.append(tuple(order))
+        return {}
+
+    monkeypatch.setattr(rows_data, "DELIVERED_AGAIN", lambda _, __: None)
+    monkeypatch.setattr(rows_data, "_state", state)
+    monkeypatch.setattr(rows_data.shutil, "rmtree", lambda _: None)
+    row = Row("a fault", "somehow", "something holds", "all", rows_data.delivered_again)
+    file = tmp_path / "faults.md"
+    for _ in range(2):
+        before = page.tried(file, "R12", full=False)
+        ask = Ask(None, tmp_path, 1, False, before)  # type: ignore[arg-type]
+        page.keep(file, {"R12": carry_out(row, ask, lambda _: None) | {"at": "2026-11-23"}}, add=True)
+    cases = [order for order in drawn if len(order) != len(set(order))]
+    assert sum(page.tried(file, "R12", full=False).values()) == 6
+    assert len(cases) == len(set(cases)) == 6
+    assert page.tried(file, "R12", full=True) == {}, "a full campaign does not go on from a short one"
 
 
 def test_the_page_of_the_house_is_the_one_that_its_numbers_give() -> None:

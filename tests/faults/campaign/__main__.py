@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 break
             row = ROWS[name]
             repeats = given.repeats if given.repeats is not None else row.full if given.full else row.short
-            ask = Ask(stand, scratch(Path(folder) / name), repeats, given.full)
+            before = page.tried(given.page, name, full=given.full) if given.page and given.add else {}
+            ask = Ask(stand, scratch(Path(folder) / name), repeats, given.full, before)
             begin = time.monotonic()
             _show(f"{name} {row.fault}", end="")
             found = carry_out(row, ask, _Progress(name), lambda: bool(ended))

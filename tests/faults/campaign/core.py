@@ -119,12 +119,15 @@ class Ask:
         folder: an empty one of this row.
         repeats: how often each kind is repeated.
         full: whether there are hours.
+        before: how often each kind was tried by the parts that this one goes on from; what is drawn is drawn from there on,
+            or the same cases would count twice.
     """
 
     stand: Stand
     folder: Path
     repeats: int
     full: bool
+    before: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

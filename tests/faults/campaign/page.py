@@ -33,6 +33,13 @@ processors for more than half of the time: p99 1.5 s, 596 requests refused with 
 """
 
 
+def tried(file: Path, name: str, *, full: bool) -> dict[str, int]:
+    """How often each kind of fault of a row was tried, by the page's numbers of the same campaign, short or full."""
+    numbers = file.with_suffix(".json")
+    found = json.loads(numbers.read_text())["rows"].get(name, {}) if numbers.exists() else {}
+    return {kind: count for kind, (_, count) in found.get("kinds", {}).items()} if found.get("full") == full else {}
+
+
 def keep(file: Path, results: Mapping[str, Mapping[str, Any]], *, add: bool = False) -> None:
     """Put these results in the place of the same rows' earlier ones, and write the page.
 

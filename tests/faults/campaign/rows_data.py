@@ -60,6 +60,7 @@ DELIVERED_AGAIN = tests(
     "features/test_materialize.py::test_running_it_again_changes_nothing",
     proof="the second delivery was made, and its rows counted",
 )
+_SHUFFLED = "days delivered 1 to 5 times, shuffled"
 _REPLAYS, _REPLAYED_DAYS = {False: 3, True: 100}, 4
 
 
@@ -70,11 +71,12 @@ def delivered_again(ask: Ask, tally: Tally) -> None:
     source = Simulator.from_settings(settings)
     days = [FIRST_DAY + timedelta(days=number) for number in range(_REPLAYED_DAYS)]
     expected = _state(ask.folder / "once", source, days)
-    for number in range(ask.repeats * _REPLAYS[ask.full]):
+    first = ask.before.get(_SHUFFLED, 0)
+    for number in range(first, first + ask.repeats * _REPLAYS[ask.full]):
         rng = random.Random(number)  # noqa: S311  (an order)
         order = [day for day in days for _ in range(rng.randint(1, 5))]
         rng.shuffle(order)
-        with tally.trial("days delivered 1 to 5 times, shuffled") as trial:
+        with tally.trial(_SHUFFLED) as trial:
             trial.proof("days came again, or out of their order", order != days)
             home = ask.folder / f"again{number}"
             found = _state(home, source, order)
@@ -105,7 +107,8 @@ def corrupt_files(ask: Ask, tally: Tally) -> None:
     whole = {file: file.read_bytes() for file in files}
     expected = _landed(ask.folder / "whole", data)
     for kind, mutate in MUTATIONS.items():
-        for number in range(ask.repeats):
+        first = ask.before.get(kind, 0)
+        for number in range(first, first + ask.repeats):
             rng = random.Random(f"{kind}{number}")  # noqa: S311  (which byte is damaged)
             file = files[rng.randrange(len(files))]
             with tally.trial(kind) as trial:
