@@ -108,9 +108,10 @@ def _first(session: Session, query: Select[PromotionRow]) -> Champion | None:
     return None if row is None else _champion(row)
 
 
-def moved_by(session: Session, decision_id: int) -> Champion | None:
+def moved_by(store: Store, decision_id: int) -> Champion | None:
     """The champion that a decision made, whether or not it still is; None where the decision moved nothing."""
-    return _first(session, select(PromotionRow).where(PromotionRow.decision_id == decision_id))
+    with reading(store) as session:
+        return _first(session, select(PromotionRow).where(PromotionRow.decision_id == decision_id))
 
 
 def _same(done: Champion, market: str, digest: Digest) -> Champion:

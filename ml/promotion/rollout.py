@@ -25,7 +25,7 @@ from ml.serving.arm_stats import StatsKey
 if TYPE_CHECKING:
     from ml.core.clock import Clock
     from ml.ledger.champion import Champion
-    from ml.ledger.database import Database, Transaction
+    from ml.ledger.database import Database, Store, Transaction
 
 JUDGE: Final = "the judge"
 """Who does what no person did."""
@@ -111,11 +111,11 @@ def stop(
     )
     bars.bar(session, seen.market, seen.candidate, why, by, at)
     live = champion.current(session, seen.market)
-    if live is not None and live.digest == seen.candidate:
+    if _made_champion(session, seen, live) is not None:
         raise StaleGeneration(
             f"the candidate of rollout {seen.id} became champion meanwhile",
             left="nothing was changed",
-            next="take the champion back: bidwright rollback",
+            next="the next tick ends the rollout; then take the champion back, if it still is: bidwright rollback",
         )
     rollbacks.write(
         session, market=seen.market, rollout_id=seen.id, from_generation=seen.generation,
@@ -145,8 +145,8 @@ def _begin(db: Database, seen: Rollout, at: datetime, policy: RampPolicy, told: 
     """Start the candidate whose turn it is, unless something keeps it from starting."""
     live = champion.current(db, seen.market)
     kept_out = bars.barred(db, seen.market, seen.candidate)
-    if live is not None and live.digest == seen.candidate:
-        return _supersede(db, seen, live, at, told)
+    if (made := _made_champion(db, seen, live)) is not None:
+        return _supersede(db, seen, made, at, told)
     if kept_out is not None and not kept_out.is_freeze:
         return _supersede(db, seen, kept_out, at, told)
     if kept_out is not None:
@@ -166,12 +166,22 @@ def _begin(db: Database, seen: Rollout, at: datetime, policy: RampPolicy, told: 
     return Ticked("started", now)
 
 
+def _made_champion(store: Store, seen: Rollout, live: Champion | None) -> Champion | None:
+    """What its candidate became other than by this rollout; None where that did not happen.
+
+    It need not be champion any more: between two ticks a person may have promoted it and taken it back.
+    """
+    if live is not None and live.digest == seen.candidate:
+        return live
+    return champion.moved_by(store, seen.decision_id)
+
+
 def _go_on(
     db: Database, seen: Rollout, stats: StatsSource, at: datetime, policy: RampPolicy, told: Told | None
 ) -> Ticked:
     live = champion.current(db, seen.market)
-    if live is not None and live.digest == seen.candidate:
-        return _supersede(db, seen, live, at, told)
+    if (made := _made_champion(db, seen, live)) is not None:
+        return _supersede(db, seen, made, at, told)
     kept_out = bars.barred(db, seen.market, seen.candidate)
     if kept_out is not None and not kept_out.is_freeze:
         return _stop(db, seen, f"barred: {kept_out.reason}", at, policy, told, by=kept_out.by, automatic=False)

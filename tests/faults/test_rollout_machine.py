@@ -40,7 +40,7 @@ from ml.ledger.database import Database
 from ml.promotion.evidence import Evidence
 from ml.promotion.promote import judge_candidate, move_champion
 from ml.promotion.rollback import roll_back
-from ml.promotion.rollout import Ticked, enqueue, renew, tick
+from ml.promotion.rollout import Ticked, enqueue, renew, stop, tick
 
 MARKET = "machine"
 SOURCES = st.sampled_from([WELL, WELL, WELL, HARMFUL, DARK])
@@ -217,6 +217,42 @@ def test_a_decision_that_moved_the_champion_begins_no_rollout(template: Path, tm
     with pytest.raises(PermanentError, match="champion of machine already"):
         enqueue(db, decision_id=decision_id, policy=QUICK, at=AT)
     assert rollouts.queued(db, MARKET) == []
+    assert invariants(db, MARKET) == []
+    db.close()
+
+
+@pytest.mark.parametrize("under_way", [False, True], ids=["waiting", "in front of traffic"])
+def test_a_rollout_whose_decision_a_person_carried_out_and_took_back_ends_as_promoted(
+    template: Path, tmp_path: Path, under_way: bool
+) -> None:
+    """Both between two ticks: its candidate has had its turn, and no second rollback is counted."""
+    shutil.copyfile(template, tmp_path / "ledger.db")
+    db = Database.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    clock, digest = FixedClock(AT), digest_json(["candidate", 0])
+    versions.register(db, versions.Version(digest, MARKET, DAY, "blob", digest, DAY, {}, ""), AT)
+    decision = judge_candidate(
+        db, market=MARKET, day=DAY, candidate=digest, evidence=Evidence(DAY, digest, 2), policy=POLICY,
+        approval="never", at=AT,
+    )  # fmt: skip
+    rollout = enqueue(db, decision_id=int(decision.id or 0), policy=QUICK, at=AT)
+    if under_way:
+        started = tick(db, market=MARKET, stats=WELL, clock=clock, policy=QUICK)
+        assert started.action == "started"
+        rollout = rollouts.get(db, rollout.id)
+    live = move_champion(db, decision_id=int(decision.id or 0), day=DAY, at=AT).champion
+    assert live is not None
+    with db.session() as session:
+        roll_back(
+            session, MARKET, from_generation=live.generation, why="worse", by="somebody", day=DAY, policy=QUICK, at=AT
+        )
+    with pytest.raises(StaleGeneration, match="became champion meanwhile"), db.session() as session:
+        stop(session, rollout, why="worse", by="somebody", automatic=False, policy=QUICK, at=AT)
+    clock.at += timedelta(seconds=10)
+    done = tick(db, market=MARKET, stats=WELL, clock=clock, policy=QUICK)
+    assert done.rollout is not None
+    assert (done.action, done.rollout.id, done.rollout.state) == ("superseded", rollout.id, "promoted")
+    assert [one.rollout_id for one in rollbacks.newest(db, MARKET, 9)] == [None]
+    assert bars.barred(db, MARKET, digest) is not None
     assert invariants(db, MARKET) == []
     db.close()
 
