@@ -171,9 +171,8 @@ def _made_champion(store: Store, seen: Rollout, live: Champion | None) -> Champi
 
     It need not be champion any more: between two ticks a person may have promoted it and taken it back.
     """
-    if live is not None and live.digest == seen.candidate:
-        return live
-    return champion.moved_by(store, seen.decision_id)
+    made = champion.moved_by(store, seen.decision_id)
+    return made or (live if live is not None and live.digest == seen.candidate else None)
 
 
 def _go_on(

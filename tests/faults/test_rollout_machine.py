@@ -222,8 +222,9 @@ def test_a_decision_that_moved_the_champion_begins_no_rollout(template: Path, tm
 
 
 @pytest.mark.parametrize("under_way", [False, True], ids=["waiting", "in front of traffic"])
+@pytest.mark.parametrize("times", [1, 2], ids=["taken back", "taken back, and that as well"])
 def test_a_rollout_whose_decision_a_person_carried_out_and_took_back_ends_as_promoted(
-    template: Path, tmp_path: Path, under_way: bool
+    template: Path, tmp_path: Path, under_way: bool, times: int
 ) -> None:
     """Both between two ticks: its candidate has had its turn, and no second rollback is counted."""
     shutil.copyfile(template, tmp_path / "ledger.db")
@@ -241,18 +242,22 @@ def test_a_rollout_whose_decision_a_person_carried_out_and_took_back_ends_as_pro
         rollout = rollouts.get(db, rollout.id)
     live = move_champion(db, decision_id=int(decision.id or 0), day=DAY, at=AT).champion
     assert live is not None
-    with db.session() as session:
-        roll_back(
-            session, MARKET, from_generation=live.generation, why="worse", by="somebody", day=DAY, policy=QUICK, at=AT
-        )
+    for generation in range(live.generation, live.generation + times):
+        bars.lift(db, MARKET, digest, why="a mistake", by="somebody", at=AT)
+        with db.session() as session:
+            roll_back(
+                session, MARKET, from_generation=generation, why="worse", by="somebody", day=DAY, policy=QUICK, at=AT
+            )
     with pytest.raises(StaleGeneration, match="became champion meanwhile"), db.session() as session:
         stop(session, rollout, why="worse", by="somebody", automatic=False, policy=QUICK, at=AT)
     clock.at += timedelta(seconds=10)
     done = tick(db, market=MARKET, stats=WELL, clock=clock, policy=QUICK)
     assert done.rollout is not None
     assert (done.action, done.rollout.id, done.rollout.state) == ("superseded", rollout.id, "promoted")
-    assert [one.rollout_id for one in rollbacks.newest(db, MARKET, 9)] == [None]
-    assert bars.barred(db, MARKET, digest) is not None
+    assert [one.rollout_id for one in rollbacks.newest(db, MARKET, 9)] == [None] * times
+    now = champion.current(db, MARKET)
+    assert now is not None
+    assert (now.digest == digest) is (times == 2)
     assert invariants(db, MARKET) == []
     db.close()
 
