@@ -15,7 +15,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -159,10 +160,12 @@ def campaign(
     # What is missing is said before anything is started.
     _ = cluster.secrets, cluster.programs
     began = time.monotonic()
-    with alone(home, cluster.command), ending_on_interrupt(cluster):
+    with ExitStack() as ending:
+        ending.enter_context(alone(home, cluster.command))
+        ending.enter_context(ending_on_interrupt(cluster))
         try:
             run.raise_up(cluster, scenario)
-            beside = _start_undisturbed(home / "undisturbed", scenario)
+            beside = ending.enter_context(_start_undisturbed(home / "undisturbed", scenario))
             platform = Platform.from_environment()
             with cluster.client() as client:
                 killer = Killer(cluster, client, seed=seed, parts=parts, a_day=a_day)
@@ -172,7 +175,7 @@ def campaign(
             platform.db.close()
         finally:
             cluster.stop()
-    theirs = _undisturbed(home / "undisturbed", scenario, beside)
+        theirs = _undisturbed(home / "undisturbed", scenario, beside)
     return {
         "days": days,
         "seed": seed,
@@ -212,7 +215,9 @@ def _live(
     return took
 
 
-def _start_undisturbed(home: Path, scenario: Scenario) -> subprocess.Popen[bytes]:
+@contextmanager
+def _start_undisturbed(home: Path, scenario: Scenario) -> Iterator[subprocess.Popen[bytes]]:
+    """The same days without Airflow, in a process that does not outlive the block."""
     home.mkdir(parents=True, exist_ok=True)
     # Its mails go nowhere: the port is nobody's.
     (home / "bidwright.toml").write_text(scenario.toml() + "smtp_port = 9\n")
@@ -221,7 +226,12 @@ def _start_undisturbed(home: Path, scenario: Scenario) -> subprocess.Popen[bytes
     first = (scenario.history_first or scenario.history_last).isoformat()
     argv = [sys.executable, "-c", _UNDISTURBED, first, scenario.history_last.isoformat(), days]
     with (home / "log").open("wb") as log:
-        return subprocess.Popen(argv, env=env, stdout=log, stderr=log)  # noqa: S603  (our interpreter)
+        process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)  # noqa: S603  (our interpreter)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _undisturbed(home: Path, scenario: Scenario, process: subprocess.Popen[bytes]) -> dict[str, Any]:
