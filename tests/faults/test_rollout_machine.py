@@ -262,6 +262,33 @@ def test_a_rollout_whose_decision_a_person_carried_out_and_took_back_ends_as_pro
     db.close()
 
 
+def test_a_person_may_carry_out_the_decision_of_a_rollout_that_has_ended(template: Path, tmp_path: Path) -> None:
+    shutil.copyfile(template, tmp_path / "ledger.db")
+    db = Database.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    clock, digest = FixedClock(AT), digest_json(["candidate", 0])
+    versions.register(db, versions.Version(digest, MARKET, DAY, "blob", digest, DAY, {}, ""), AT)
+    decision = judge_candidate(
+        db, market=MARKET, day=DAY, candidate=digest, evidence=Evidence(DAY, digest, 2), policy=POLICY,
+        approval="never", at=AT,
+    )  # fmt: skip
+    rollout = enqueue(db, decision_id=int(decision.id or 0), policy=QUICK, at=AT)
+    for action in ("started", "rolled_back"):
+        clock.at += timedelta(seconds=10)
+        assert tick(db, market=MARKET, stats=HARMFUL, clock=clock, policy=QUICK).action == action
+    bars.lift(db, MARKET, digest, why="a mistake", by="somebody", at=clock.now())
+    assert move_champion(db, decision_id=int(decision.id or 0), day=DAY, at=clock.now()).moved
+    assert rollouts.get(db, rollout.id).state == "rolled_back"
+    assert invariants(db, MARKET) == []
+    with db.session() as session:
+        rollouts.change(
+            session, rollouts.get(db, rollout.id), at=clock.now() + timedelta(seconds=1), state="superseded"
+        )
+    assert "machine: rollout 1: it ended, and its candidate was promoted" in invariants(db, MARKET), (
+        "ended after the move"
+    )
+    db.close()
+
+
 def test_a_third_automatic_rollback_freezes_the_market_until_a_person_lifts_it(template: Path, tmp_path: Path) -> None:
     shutil.copyfile(template, tmp_path / "ledger.db")
     db = Database.open(f"sqlite:///{tmp_path / 'ledger.db'}")
