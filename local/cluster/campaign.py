@@ -15,12 +15,12 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from local import airflow, demo, env_file, screen
 from local.client import AirflowClient
@@ -48,6 +48,22 @@ pipeline.import_history(platform, date.fromisoformat(first), date.fromisoformat(
 for day in json.loads(days):
     pipeline.run_day(platform, date.fromisoformat(day))
 """
+
+
+class Trouble(Protocol):
+    """What befalls a cluster while market days go through it."""
+
+    def begin(self, day: date) -> None:
+        """A day begins."""
+        ...
+
+    def look(self) -> list[str]:
+        """Called again and again while the day goes on; the services that died by themselves and were started again."""
+        ...
+
+    def finish(self) -> None:
+        """The day is over; PermanentError where nothing had befallen it."""
+        ...
 
 
 @dataclass
@@ -154,9 +170,36 @@ def campaign(
     Returns:
         Days, kills, and what was skipped, doubled or different (all empty where the guarantee held), with seconds.
     """
-    scenario = run.story(days)
-    scenario = replace(scenario, settings={**scenario.settings, **SMALL})
     cluster = Cluster(home, env)
+    killers: list[Killer] = []
+
+    def kills(client: AirflowClient) -> Killer:
+        killers.append(Killer(cluster, client, seed=seed, parts=parts, a_day=a_day))
+        return killers[0]
+
+    found = troubled(cluster, days=days, trouble=kills)
+    done = killers[0].kills
+    return found | {
+        "seed": seed,
+        "kills": len(done),
+        "kills_of": {name: sum(kill.part == name for kill in done) for name in parts},
+        "each": [asdict(kill) for kill in done],
+    }
+
+
+def troubled(cluster: Cluster, *, days: int, trouble: Callable[[AirflowClient], Trouble]) -> dict[str, Any]:
+    """Market days through a cluster while something befalls it, compared with the same days undisturbed.
+
+    Args:
+        cluster: whose working folder holds no other market; everything of it is ended afterwards.
+        days: market days.
+        trouble: makes what befalls it, from a client of its Airflow.
+
+    Returns:
+        Days, and what was skipped, doubled or different (all empty where the guarantee held), with seconds.
+    """
+    home, scenario = cluster.home, run.story(days)
+    scenario = replace(scenario, settings={**scenario.settings, **SMALL})
     # What is missing is said before anything is started.
     _ = cluster.secrets, cluster.programs
     began = time.monotonic()
@@ -168,8 +211,7 @@ def campaign(
             beside = ending.enter_context(_start_undisturbed(home / "undisturbed", scenario))
             platform = Platform.from_environment()
             with cluster.client() as client:
-                killer = Killer(cluster, client, seed=seed, parts=parts, a_day=a_day)
-                took = _live(cluster, client, platform, scenario.days, killer)
+                took = _live(cluster, client, platform, scenario.days, trouble(client))
                 left = effects.effects(platform, scenario.days)
                 doubled = effects.doubled(left, client, scenario.days)
             platform.db.close()
@@ -178,39 +220,35 @@ def campaign(
         theirs = _undisturbed(home / "undisturbed", scenario, beside)
     return {
         "days": days,
-        "seed": seed,
-        "kills": len(killer.kills),
-        "kills_of": {name: sum(kill.part == name for kill in killer.kills) for name in parts},
         "skipped": effects.skipped(left),
         "doubled": doubled,
         "different": effects.differences(left, theirs),
         "digests_compared": _digests(left),
         "day_s": {"least": min(took), "median": sorted(took)[len(took) // 2], "most": max(took)},
         "seconds": round(time.monotonic() - began),
-        "each": [asdict(kill) for kill in killer.kills],
     }
 
 
 def _live(
-    cluster: Cluster, client: AirflowClient, platform: Platform, days: Sequence[date], killer: Killer
+    cluster: Cluster, client: AirflowClient, platform: Platform, days: Sequence[date], trouble: Trouble
 ) -> list[float]:
     took = []
     with screen.DayProgress(days) as progress:
         runner = DayRunner(
             client,
             results=lambda day: demo.stage_results(platform, day),
-            revive=killer.look,
+            revive=trouble.look,
             logs=cluster.home / "airflow" / "logs",
             notice=progress.at_work,
             quiet_s=run.QUIET_S,
         )
         for day in days:
             progress.begin(day)
-            killer.begin(day)
+            trouble.begin(day)
             began = time.monotonic()
             runner.run(day)
             took.append(round(time.monotonic() - began, 1))
-            killer.finish()
+            trouble.finish()
             progress.finish(day, demo.day_row(platform, day))
     return took
 

@@ -8,6 +8,7 @@ from typing import Final
 from tests.faults.campaign import (
     rows_data,
     rows_existing,
+    rows_late,
     rows_ledger,
     rows_network,
     rows_platform,
@@ -20,6 +21,7 @@ from tests.faults.campaign.core import Row
 _FILES = (
     rows_data,
     rows_existing,
+    rows_late,
     rows_ledger,
     rows_network,
     rows_platform,

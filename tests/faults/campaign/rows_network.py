@@ -17,6 +17,7 @@ from ml.lake.blobs import open_blobs
 from tests.faults.campaign.asking import until
 from tests.faults.campaign.core import Ask, Row, Tally, Trial
 from tests.faults.campaign.rows_ledger import finish
+from tests.faults.campaign.rows_platform import airflow_poisoned, no_cluster
 from tests.faults.campaign.rows_stores import Online
 from tests.faults.campaign.stand import BUCKET, LOOPBACK, Stand, hangs, no_postgres, no_redis
 from tests.faults.proxy import Bandwidth, Latency, LimitData, Proxy, ResetPeer, Slicer, SlowClose, Timeout, Toxic
@@ -144,7 +145,12 @@ def toxics(ask: Ask, tally: Tally) -> None:
     if ask.full:
         with tally.trial("PostgreSQL: accepts and never answers") as trial:
             _never_answers(ask, trial)
-    tally.notes.append("the API of Airflow is not tried here: only pages and the demo's own client ask it")
+        if why := no_cluster():
+            tally.notes.append(f"Airflow's API was left out: {why}")
+        else:
+            airflow_poisoned(ask, tally)
+    else:
+        tally.notes.append("Airflow's API is tried in the full campaign only: a market day goes through for each toxic")
 
 
 def _never_answers(ask: Ask, trial: Trial) -> None:
@@ -287,7 +293,7 @@ ROWS = {
     "R10": Row(
         "The network is slow, narrow or cut",
         "the proxy's toxics latency, bandwidth, slow_close, timeout, reset_peer, slicer, limit_data and down",
-        "an answer or an error of ours within a minute, and the work is whole when it is done again",
+        "an answer or an error of ours within a minute, and the work is whole when it is done again; where it stands between workers and Airflow's API, every market day is as an undisturbed one",
         "8 x 4 x 20",
         toxics,
         short=1,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bid_service_world import MARKET, crown
 from benchmarks.common import ROOT
@@ -20,11 +23,13 @@ from ml.ledger import champion, versions
 from ml.ledger.database import Database
 from ml.platform import Platform
 from ml.promotion.bundle import read_bundle
-from tests.faults.campaign.core import Ask, Row, Tally
+from tests.faults.campaign import poisoned_cluster
+from tests.faults.campaign.core import Ask, Row, Tally, Trial
 from tests.faults.campaign.stand import no_postgres
 
 _A_DAY = 4
-"""Kills on each day: all of the parts, if the day lasts as long."""
+"""Kills on each day, all of the parts, if the day lasts as long; or doses of a toxic."""
+_WRONG = ("skipped", "doubled", "different")
 _AT_ONCE = 4
 """Days in one cluster; a day takes some four minutes, and a row that is to end does so between two clusters."""
 
@@ -37,6 +42,32 @@ def airflow_killed(ask: Ask, tally: Tally) -> None:
 
 
 def _days_with_kills(days: int, tally: Tally) -> None:
+    found = _through_a_cluster("kills", days, _A_DAY)
+    for kill in found["each"]:
+        with tally.trial(f"kill -9 of {kill['part']}", over=True) as trial:
+            trial.proof(
+                "its processes ended by SIGKILL while tasks of the day were running", kill["pids"] and kill["at_work"]
+            )
+            _expect_whole(kill["day"], found, trial)
+    _expect_all("kills", found, tally)
+
+
+def airflow_poisoned(ask: Ask, tally: Tally) -> None:
+    """Of R10: market days through clusters whose workers ask Airflow's API through the proxy, a toxic on each day."""
+    for _ in range(math.ceil(ask.repeats / _A_DAY)):
+        tally.heed()
+        found = _through_a_cluster("network", len(poisoned_cluster.TOXICS), _A_DAY)
+        for dose in found["each"]:
+            with tally.trial(f"Airflow's API: {dose['kind']}", over=True) as trial:
+                trial.proof(
+                    f"the proxy did it: {dose['kind']}, while tasks of the day were running",
+                    dose["befell"] and dose["at_work"],
+                )
+                _expect_whole(dose["day"], found, trial)
+        _expect_all("toxics", found, tally)
+
+
+def _through_a_cluster(what: str, days: int, a_day: int) -> dict[str, Any]:
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -45,26 +76,25 @@ def _days_with_kills(days: int, tally: Tally) -> None:
     # Beside our own folder, which nobody else may enter: PostgreSQL runs as another user.
     with tempfile.TemporaryDirectory(prefix="bidwright-cluster-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
-        command = [sys.executable, "-m", "tests.faults.campaign.cluster_child", folder, str(days)]
-        command.append(str(_A_DAY))
+        command = [sys.executable, "-m", "tests.faults.campaign.cluster_child", folder, what, str(days), str(a_day)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise RuntimeError(
             done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
         )
-    found = json.loads(done.stdout.splitlines()[-1])
-    for kill in found["each"]:
-        with tally.trial(f"kill -9 of {kill['part']}", over=True) as trial:
-            trial.proof(
-                "its processes ended by SIGKILL while tasks of the day were running", kill["pids"] and kill["at_work"]
-            )
-            wrong = [
-                what for name in ("skipped", "doubled", "different") for what in found[name] if kill["day"] in str(what)
-            ]
-            trial.expect(f"{kill['day']}: {wrong}", not wrong)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _expect_whole(day: str, found: Mapping[str, Any], trial: Trial) -> None:
+    wrong = [what for name in _WRONG for what in found[name] if day in str(what)]
+    trial.expect(f"{day}: {wrong}", not wrong)
+
+
+def _expect_all(what: str, found: Mapping[str, Any], tally: Tally) -> None:
     with tally.trial("all days together", over=True) as trial:
-        trial.proof("days went through with kills", found["kills"])
-        for name in ("skipped", "doubled", "different"):
+        trial.proof(f"days went through with {what}", len({one["day"] for one in found["each"]}) == found["days"])
+        for name in _WRONG:
             trial.expect(f"{name}: {found[name]}", not found[name])
     tally.totals["market days"] += found["days"]
     tally.notes.append(f"seed of the moments: {found['seed']}")
