@@ -87,6 +87,7 @@ class Settings(UpkeepSettings):
         pattern=r"^[1-9][0-9]*(MB|GB)$",
         description="memory that DuckDB takes at most, in MB or GB, before it spills to disk",
     )
+    delivery_gb: int = Field(8, ge=1, description="memory that a Parquet file of a delivery may take when read, in GB")
     spark_master: str = Field(
         "local[2]", description="where Spark runs: local[N] for N threads of this machine, or the URL of a cluster"
     )
@@ -390,9 +391,7 @@ def load_settings(**overrides: object) -> Settings:
             next=f"correct BIDWRIGHT_{str(first['loc'][0]).upper()} or {SETTINGS_FILE}",
         ) from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"{SETTINGS_FILE} is not TOML: {error}", next="correct it at the line that is named"
-        ) from error
+        raise UsageError(f"{SETTINGS_FILE} is not TOML: {error}", next="correct the line that is named") from error
     except SettingsError as error:
         raise UsageError(
             f"a setting cannot be read: {error}",

@@ -34,17 +34,25 @@ DELIVERED = tuple(name for name in TABLES if name != "bids")
 """Tables that a source may deliver, in the order in which they refer to each other."""
 
 _NAME = re.compile(r"(?P<table>[a-z_]+)/day=(?P<day>\d{4}-\d{2}-\d{2})(?:/(?P<part>[^/]+))?\.(?P<form>parquet|csv)")
+_GB = 10**9
+_VALUE_BYTES = 8  # what a value takes in memory at the least: a number, an instant, or the place of a text
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class Files:
-    """A folder of daily files. Which partners there are is read from the opportunities of the last day."""
+    """A folder of daily files. Which partners there are is read from the opportunities of the last day.
+
+    Args:
+        blobs: the folder.
+        where: what to call it.
+        file_gb: memory that one Parquet file may take when it is read, in GB.
+    """
 
     name = "files"
 
-    def __init__(self, blobs: BlobStore, *, where: str) -> None:
-        self.blobs, self.where = blobs, where
+    def __init__(self, blobs: BlobStore, *, where: str, file_gb: float = 8) -> None:
+        self.blobs, self.where, self._file_gb = blobs, where, file_gb
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Files:
@@ -54,7 +62,7 @@ class Files:
                 "the source files needs a folder", next="give a folder or s3://bucket/prefix, for example --data mydata"
             )
         blobs = open_blobs(settings.data, cache=settings.home / "cache", endpoint=settings.s3_endpoint)
-        return cls(blobs, where=settings.data)
+        return cls(blobs, where=settings.data, file_gb=settings.delivery_gb)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -117,7 +125,7 @@ class Files:
         return filled[0] if len(filled) == 1 else pd.concat(_alike(filled), ignore_index=True)
 
     def _parse(self, table: Table, key: str) -> pd.DataFrame:
-        frame = _parse(table, key, self.blobs.get(key))
+        frame = _parse(table, key, self.blobs.get(key), self._file_gb)
         check_columns(table, [str(name) for name in frame.columns])  # of each file: together, a gap looks like nulls
         return frame
 
@@ -156,9 +164,9 @@ def to_csv(frame: pd.DataFrame) -> bytes:
     return pd.DataFrame(texts).to_csv(index=False).encode()
 
 
-def _parse(table: Table, key: str, data: bytes) -> pd.DataFrame:
+def _parse(table: Table, key: str, data: bytes, limit_gb: float) -> pd.DataFrame:
     try:
-        return _parse_csv(table, data) if key.endswith(".csv") else _parse_parquet(data)
+        return _parse_csv(table, data) if key.endswith(".csv") else _parse_parquet(key, data, limit_gb)
     except BidwrightError:
         raise
     except Exception as error:
@@ -169,13 +177,25 @@ def _parse(table: Table, key: str, data: bytes) -> pd.DataFrame:
         ) from error
 
 
-def _parse_parquet(data: bytes) -> pd.DataFrame:
+def _parse_parquet(key: str, data: bytes, limit_gb: float) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from ml.lake.parquet import to_pandas
 
-    return to_pandas(pq.ParquetFile(pa.BufferReader(data)).read())
+    file = pq.ParquetFile(pa.BufferReader(data))
+    # A few kilobytes can stand for billions of equal values: looked at before any of them is unpacked.
+    said = file.metadata
+    unpacked = sum(said.row_group(group).total_byte_size for group in range(said.num_row_groups))
+    gigabytes = max(unpacked, said.num_rows * said.num_columns * _VALUE_BYTES) / _GB
+    if gigabytes > limit_gb:
+        raise DayRejected(
+            f"the file {key} of {len(data):,} bytes would take {gigabytes:,.1f} GB or more: {said.num_rows:,} rows of "
+            f"{said.num_columns} columns",
+            left="nothing of it was read, and nothing of the day was landed",
+            next=f"have it delivered again; if it is what it should be, raise delivery_gb (now {limit_gb:g})",
+        )
+    return to_pandas(file.read())
 
 
 def _parse_csv(table: Table, data: bytes) -> pd.DataFrame:

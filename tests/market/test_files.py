@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import boto3
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml.core.errors import DayRejected, NoData, SchemaBreak, UsageError
@@ -138,6 +141,33 @@ def test_a_broken_csv_rejects_the_day_and_is_named(simulator: Simulator, tmp_pat
     path.write_bytes(path.read_bytes() + line.encode("latin-1") + b"\n")
     with pytest.raises(DayRejected, match=f"the file clicks/day={DAY}.csv cannot be read"):
         reopen(tmp_path).fetch(DAY)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        lambda row: row.take(pa.array([0] * 500_000)),
+        lambda row: row.set_column(0, "click_id", pa.array(["x" * 40_000_000])),
+    ],
+    ids=["many rows", "a long value"],
+)
+def test_a_small_file_that_stands_for_more_than_fits_is_refused_before_it_is_unpacked(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bomb: Callable[[pa.Table], pa.Table]
+) -> None:
+    write(simulator, tmp_path)
+    path = tmp_path / "clicks" / f"day={DAY}.parquet"
+    pq.write_table(bomb(pq.read_table(path).slice(0, 1)), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    unpacked: list[int] = []
+    read = pq.ParquetFile.read
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda file: (unpacked.append((one := read(file)).nbytes), one)[1])
+    files = Files(open_blobs(str(tmp_path), cache=tmp_path), where=str(tmp_path), file_gb=0.03)
+    with pytest.raises(
+        DayRejected, match=rf"clicks/day={DAY}.parquet of .* bytes would take 0\.0 GB or more"
+    ) as refused:
+        files.fetch(DAY)
+    assert "raise delivery_gb (now 0.03)" in str(refused.value)
+    assert 0 < max(unpacked) < 30_000_000, "the other tables were read, and this one was not"
 
 
 @pytest.mark.parametrize("name", ["", "absent"])
