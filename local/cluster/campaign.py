@@ -25,11 +25,12 @@ from typing import Any, Final, Protocol
 from local import airflow, demo, env_file, screen
 from local.client import AirflowClient
 from local.cluster import effects, run
-from local.cluster.topology import SCHEDULERS, Cluster
+from local.cluster.topology import CODE_VERSION, SCHEDULERS, Cluster
 from local.days import DayRunner
 from local.guard import alone, ending_on_interrupt
 from local.scenario import Scenario
-from ml.core.errors import PermanentError, StoreUnavailable
+from ml.core.code_version import code_version
+from ml.core.errors import PermanentError, StoreUnavailable, UsageError
 from ml.core.settings import load_settings
 from ml.platform import Platform
 
@@ -197,7 +198,17 @@ def troubled(cluster: Cluster, *, days: int, trouble: Callable[[AirflowClient], 
 
     Returns:
         Days, and what was skipped, doubled or different (all empty where the guarantee held), with seconds.
+
+    Raises:
+        UsageError: the code is not that of a commit: the gate `code_version` stops what it trains in the cluster, and lets it pass
+            in the undisturbed run, which is no production.
     """
+    if not code_version(load_settings()).clean:
+        raise UsageError(
+            "this tree has changes that are in no commit, so that the cluster stops what it trains and the undisturbed run does not",
+            left="nothing was started",
+            next="commit them, or run it in a clone",
+        )
     home, scenario = cluster.home, run.story(days)
     scenario = replace(scenario, settings={**scenario.settings, **SMALL})
     # What is missing is said before anything is started.
@@ -260,6 +271,8 @@ def _start_undisturbed(home: Path, scenario: Scenario) -> Iterator[subprocess.Po
     # Its mails go nowhere: the port is nobody's.
     (home / "bidwright.toml").write_text(scenario.toml() + "smtp_port = 9\n")
     env = airflow.surroundings(without=("BIDWRIGHT_", "AWS_")) | {"BIDWRIGHT_HOME": str(home)}
+    if version := os.environ.get(CODE_VERSION):
+        env[CODE_VERSION] = version  # a model's digest holds it
     days = json.dumps([day.isoformat() for day in scenario.days])
     first = (scenario.history_first or scenario.history_last).isoformat()
     argv = [sys.executable, "-c", _UNDISTURBED, first, scenario.history_last.isoformat(), days]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.campaign import page, rows_data
+from tests.faults.campaign import page, rows_data, rows_platform
 from tests.faults.campaign.core import Ask, Row, Tally, carry_out, together
 from tests.faults.campaign.rows import ROWS
 
@@ -102,6 +102,16 @@ def test_what_was_tried_already_is_counted_although_the_row_is_to_end() -> None:
 def test_what_cannot_run_here_says_why() -> None:
     found = done(lambda _, __: None, needs=lambda: "no such server")
     assert found == {"verdict": "not run", "why": "no such server"}
+
+
+@pytest.mark.parametrize(
+    ("commit", "why"), [("0" * 40 + "+", "this tree has changes that are in no commit"), ("", "no commit of this tree")]
+)
+def test_code_of_no_commit_goes_through_no_cluster(monkeypatch: pytest.MonkeyPatch, commit: str, why: str) -> None:
+    """A gate stops its models there, and not in the undisturbed run beside it."""
+    monkeypatch.setattr(rows_platform.stores, "find_programs", dict)
+    monkeypatch.setattr(rows_platform, "commit_of_tree", lambda: commit)
+    assert why in rows_platform.no_cluster()
 
 
 def test_the_page_has_every_row_with_its_misses_and_says_what_was_not_run(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from local.cluster import campaign
-from ml.core.errors import PermanentError, StoreUnavailable
+from ml.core.errors import PermanentError, StoreUnavailable, UsageError
 
 DAYS = [date(2026, 3, day) for day in (1, 2)]
 
@@ -92,3 +93,13 @@ def test_a_day_on_which_nothing_was_at_work_shows_nothing_and_is_refused(fake: F
     killer = campaign.Killer(fake, fake, seed=7)  # type: ignore[arg-type]
     with pytest.raises(PermanentError, match="2026-03-01 was over before anything was killed"):
         live(fake, killer, DAYS[0], seconds=60)
+
+
+def test_code_of_no_commit_is_not_compared_with_an_undisturbed_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the cluster, which is production, its models are stopped; beside it they pass."""
+    monkeypatch.setenv("BIDWRIGHT_CODE_VERSION", "0" * 40 + "+")
+    with pytest.raises(UsageError, match="changes that are in no commit"):
+        campaign.campaign(tmp_path / "home", days=1, seed=7, env=tmp_path / "env")
+    assert not (tmp_path / "home").exists()

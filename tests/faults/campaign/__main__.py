@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine
+from ml.core.code_version import commit_of_tree
 from tests.faults.campaign import page
 from tests.faults.campaign.core import Ask, carry_out
 from tests.faults.campaign.rows import ROWS
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.disable(logging.WARNING)  # what servers and clients complain of here is meant
     for name in [name for name in os.environ if name.startswith("BIDWRIGHT_") and name != "BIDWRIGHT_CODE_VERSION"]:
         del os.environ[name]
+    commit_of_tree()  # keeps what git says now: the page that is written after each row changes the tree
     results: dict[str, dict[str, Any]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="bidwright-faults-", ignore_cleanup_errors=True) as folder,
