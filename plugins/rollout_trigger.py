@@ -9,6 +9,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from ml.core.errors import BidwrightError
+
 _log = logging.getLogger(__name__)
 EVERY_S = 5.0
 
@@ -32,6 +34,10 @@ class RolloutTrigger(BaseTrigger):
         while True:
             try:
                 state = await asyncio.to_thread(_tend, self.decision_id)
+            except BidwrightError as error:
+                # Such as a database that is being migrated, or this machine's clock: said in a sentence, and over by itself.
+                _log.warning("decision %s waits: %s", self.decision_id, error)
+                state = None
             except Exception:  # noqa: BLE001  (whatever it is, the waiting goes on)
                 # The database may be gone for a while; the rollout holds, and this goes on.
                 _log.exception("the rollout of decision %s could not be looked after", self.decision_id)
@@ -43,12 +49,17 @@ class RolloutTrigger(BaseTrigger):
 
 
 def _tend(decision_id: int) -> str | None:
-    """Look after the rollout once; what ended the waiting, None where nothing did."""
+    """Look after the rollout once; what ended the waiting, None where nothing did.
+
+    It may move the champion, so a triggerer whose tables, clock or code are not those of the others is refused as a task is.
+    """
     from ml import rollout as use
     from ml.platform import Platform
+    from ml.preflight import refuse_harm
 
     platform = Platform.from_environment()
     try:
+        refuse_harm(platform)
         done = use.tend(platform, may_judge=False)
         if use.state_of(platform, decision_id)["over"]:
             return "over"

@@ -15,7 +15,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
@@ -35,7 +35,7 @@ from ml.core.settings import load_settings
 from ml.platform import Platform
 
 SMALL: Final[dict[str, str | int]] = {"simulator_opportunities_per_day": 3000, "simulator_hotels": 80}
-"""A market of which many days go through in little time."""
+"""A market of which many days go through in little time; none of its candidates has enough outcomes for the gates."""
 
 _UNDISTURBED = """
 import json, sys
@@ -157,6 +157,7 @@ def campaign(
     env: Path = env_file.ENV_FILE,
     parts: Sequence[str] = SCHEDULERS,
     a_day: int = 1,
+    market: Mapping[str, str | int] = SMALL,
 ) -> dict[str, Any]:
     """Run it and tell; everything is ended afterwards, and what the days left stays in `home`.
 
@@ -167,6 +168,7 @@ def campaign(
         env: the file with the secrets.
         parts: what is killed in turn.
         a_day: how many of them on each day.
+        market: what differs from the demo's market, in which champions are made and moved.
 
     Returns:
         Days, kills, and what was skipped, doubled or different (all empty where the guarantee held), with seconds.
@@ -178,7 +180,7 @@ def campaign(
         killers.append(Killer(cluster, client, seed=seed, parts=parts, a_day=a_day))
         return killers[0]
 
-    found = troubled(cluster, days=days, trouble=kills)
+    found = troubled(cluster, days=days, trouble=kills, market=market)
     done = killers[0].kills
     return found | {
         "seed": seed,
@@ -188,16 +190,23 @@ def campaign(
     }
 
 
-def troubled(cluster: Cluster, *, days: int, trouble: Callable[[AirflowClient], Trouble]) -> dict[str, Any]:
+def troubled(
+    cluster: Cluster,
+    *,
+    days: int,
+    trouble: Callable[[AirflowClient], Trouble],
+    market: Mapping[str, str | int] = SMALL,
+) -> dict[str, Any]:
     """Market days through a cluster while something befalls it, compared with the same days undisturbed.
 
     Args:
         cluster: whose working folder holds no other market; everything of it is ended afterwards.
         days: market days.
         trouble: makes what befalls it, from a client of its Airflow.
+        market: what differs from the demo's market.
 
     Returns:
-        Days, and what was skipped, doubled or different (all empty where the guarantee held), with seconds.
+        Days, champions that were made, and what was skipped, doubled or different (all empty where the guarantee held), with seconds.
 
     Raises:
         UsageError: the code is not that of a commit: the gate `code_version` stops what it trains in the cluster, and lets it pass
@@ -210,7 +219,7 @@ def troubled(cluster: Cluster, *, days: int, trouble: Callable[[AirflowClient], 
             next="commit them, or run it in a clone",
         )
     home, scenario = cluster.home, run.story(days)
-    scenario = replace(scenario, settings={**scenario.settings, **SMALL})
+    scenario = replace(scenario, settings={**scenario.settings, **market})
     # What is missing is said before anything is started.
     _ = cluster.secrets, cluster.programs
     began = time.monotonic()
@@ -231,6 +240,7 @@ def troubled(cluster: Cluster, *, days: int, trouble: Callable[[AirflowClient], 
         theirs = _undisturbed(home / "undisturbed", scenario, beside)
     return {
         "days": days,
+        "champions": len(left["champions"]),
         "skipped": effects.skipped(left),
         "doubled": doubled,
         "different": effects.differences(left, theirs),

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from bidwright_ui.rendering import render
 from bidwright_ui.security import DATA_HEADERS, PAGE_HEADERS
-from ml.core.errors import BidwrightError, NoData, StoreUnavailable, UsageError
+from ml.core.errors import BidwrightError, NoData, NotReady, StoreUnavailable, UsageError
 from ml.platform import Platform
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ _STATUS: Final[tuple[tuple[type[BidwrightError], HTTPStatus], ...]] = (
     (UsageError, HTTPStatus.BAD_REQUEST),
     (NoData, HTTPStatus.NOT_FOUND),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (NotReady, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
 _NEXT: Final[Mapping[int, str]] = {
@@ -69,8 +70,12 @@ def show_page(
 
 def explain(request: Request, error: Exception) -> Response:
     """An error of ours: one sentence about what is wrong and what to do, in the form that was asked for."""
-    status = next((code for kind, code in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
-    return _say(request, getattr(error, "what", str(error)), getattr(error, "next", ""), status)
+    return _say(request, getattr(error, "what", str(error)), getattr(error, "next", ""), status_of(error))
+
+
+def status_of(error: Exception) -> HTTPStatus:
+    """The status that an error of ours is told with; 500 where it is none of those that a reader can do something about."""
+    return next((code for kind, code in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def refuse(request: Request, error: Exception) -> Response:

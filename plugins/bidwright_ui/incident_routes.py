@@ -12,9 +12,10 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from bidwright_ui import forms, rights
 from bidwright_ui import views_incidents as views
-from bidwright_ui.answers import CurrentPlatform, show_page
+from bidwright_ui.answers import CurrentPlatform, show_page, status_of
 from bidwright_ui.security import DATA_HEADERS
-from ml.core.errors import UsageError
+from ml.core.errors import NotReady, UsageError
+from ml.preflight import refuse_harm
 
 router = APIRouter(tags=["incidents"])
 SAYS = "Incidents of this market, newest first; `open` are those of any cause that are open."
@@ -57,7 +58,10 @@ def one_json(number: int, platform: CurrentPlatform) -> Response:
 def act(
     request: Request, number: int, action: str, platform: CurrentPlatform, user: GetUserDep, form: forms.FormDep
 ) -> Response:
-    """Do what a form says; where that cannot be, the page again with the reason and every word that was written."""
+    """Do what a form says; where that cannot be, the page again with the reason and every word that was written.
+
+    A web server whose clock or code is not that of the others reads on, and writes nothing.
+    """
     if not form.genuine:
         said = "your session was renewed since this page was made, or the form is not ours; nothing was saved"
         return _page(
@@ -65,11 +69,12 @@ def act(
             kept=(action, form), status=HTTPStatus.FORBIDDEN,
         )  # fmt: skip
     try:
+        refuse_harm(platform)
         views.change(platform, number, action, form, by=user.get_name())
-    except UsageError as error:
+    except (UsageError, NotReady) as error:
         return _page(
             request, number, platform, user, said=error.what, next_=error.next,
-            kept=(action, form), status=HTTPStatus.BAD_REQUEST,
+            kept=(action, form), status=status_of(error),
         )  # fmt: skip
     return RedirectResponse(f"../{number}#story", HTTPStatus.SEE_OTHER)
 

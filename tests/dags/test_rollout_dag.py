@@ -67,6 +67,28 @@ def test_a_candidate_that_has_to_be_judged_again_is_judged_by_a_worker(
     assert rollout["judged"] == 1
 
 
+def test_a_triggerer_that_may_not_work_here_looks_after_nothing_and_goes_on_once_it_may(
+    rollout: Any, run_day: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from ml import preflight
+    from ml.core.errors import NotReady
+
+    asked: list[int] = []
+
+    def check_clock(_platform: Any, *, of_all: bool = True) -> str:
+        asked.append(rollout["looks"])
+        if len(asked) in (3, 4, 5):  # the worker's own task asked first
+            raise NotReady("this machine's clock is 1:00:00 ahead of that of the database", left="", next="mend it")
+        return ""
+
+    monkeypatch.setattr(preflight, "check_clock", check_clock)
+    with caplog.at_level("WARNING", "rollout_trigger"):
+        outcome = run_day("promote_bid_model", DAY)
+    assert outcome.tasks["promote"] == "success"
+    assert asked[2] == asked[3] == asked[4] == asked[5], "nothing was looked after while it was refused"
+    assert caplog.text.count("clock is 1:00:00 ahead of") == 3
+
+
 def test_the_trigger_is_found_by_the_name_that_it_tells_the_triggerer() -> None:
     from airflow.sdk.module_loading import import_string
 

@@ -82,6 +82,19 @@ def test_a_form_of_another_session_or_person_or_of_none_changes_nothing_and_give
     assert story(lived) == []
 
 
+def test_a_web_server_whose_clock_is_off_writes_nothing_gives_the_words_back_and_goes_on_once_it_is_right(
+    api: Any, lived: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as off:
+        off.setattr(lived.db, "server_time", lambda: AT + timedelta(hours=1))
+        answer = send(api, "comment", text="do not lose me")
+        assert answer.status_code == 503
+        assert "clock is 1:00:00 behind that of the database" in answer.text and "do not lose me" in answer.text
+        assert story(lived) == []
+    assert send(api, "comment", text="do not lose me").status_code == 303
+    assert story(lived) == [("comment", "tester", "do not lose me")]
+
+
 def test_a_form_from_another_port_of_the_same_site_is_refused(api: Any, lived: Platform) -> None:
     fields = {"form_token": token(api), "text": "from elsewhere"}
     for site in ("same-site", "cross-site"):

@@ -37,21 +37,32 @@ _AT_ONCE = 4
 
 
 def airflow_killed(ask: Ask, tally: Tally) -> None:
-    """R26: market days through clusters of `make cluster`; on each, Airflow's parts are killed one after the other while it works."""
+    """R26: market days through clusters of `make cluster`; on each, Airflow's parts are killed one after the other while it works.
+
+    The last cluster's days are those of the demo's market, in which candidates pass their gates, champions move and bid.
+    """
     for begun in range(0, ask.repeats, _AT_ONCE):
         tally.heed()
-        _days_with_kills(min(_AT_ONCE, ask.repeats - begun), tally)
+        _days_with_kills("kills", min(_AT_ONCE, ask.repeats - begun), tally)
+    tally.heed()
+    _days_with_kills("champions", _AT_ONCE, tally)
 
 
-def _days_with_kills(days: int, tally: Tally) -> None:
-    found = _through_a_cluster("kills", days, _A_DAY)
+def _days_with_kills(market: str, days: int, tally: Tally) -> None:
+    found = _through_a_cluster(market, days, _A_DAY)
+    where = ", in a market with champions" if market == "champions" else ""
     for kill in found["each"]:
-        with tally.trial(f"kill -9 of {kill['part']}", over=True) as trial:
+        with tally.trial(f"kill -9 of {kill['part']}{where}", over=True) as trial:
             trial.proof(
                 "its processes ended by SIGKILL while tasks of the day were running", kill["pids"] and kill["at_work"]
             )
             _expect_whole(kill["day"], found, trial)
     _expect_all("kills", found, tally)
+    if market == "champions":
+        with tally.trial("a champion is made, and another takes its place", over=True) as trial:
+            trial.proof("days went through with kills", found["kills"] >= days)
+            trial.expect(f"{found['champions']} champions were made", found["champions"] > 1)
+        tally.totals["champions made and moved"] += found["champions"]
 
 
 def airflow_poisoned(ask: Ask, tally: Tally) -> None:
