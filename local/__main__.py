@@ -69,7 +69,12 @@ def _run(options: argparse.Namespace) -> int:
     from local.guard import Interrupted
 
     if options.command == "down":
-        return demo.down(home)
+        from local.containers.__main__ import stop_if_up
+
+        code = demo.down(home)
+        if stop_if_up():
+            sys.stdout.write("the containers of make up were stopped and removed; their volumes stay\n")
+        return code
     if options.command == "cluster":
         from local.cluster import run as cluster
 
@@ -118,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("--seed", type=int, default=7, help="of the moments of the kills (default: %(default)s)")
     tell.add_argument("--json", action="store_true", help="figures of the kills as one line of JSON")
     tell.add_argument("--env", type=Path, default=ENV_FILE, help="the secrets (default: %(default)s)")
-    commands.add_parser("down", help="stop what demo or cluster started")
+    commands.add_parser("down", help="stop what demo, cluster or `make up` started")
     cli = commands.add_parser("cluster-airflow", help="Airflow's own command line, on the cluster")
     cli.add_argument("--env", type=Path, default=ENV_FILE, help="the secrets (default: %(default)s)")
     cli.add_argument("arguments", nargs=argparse.REMAINDER)

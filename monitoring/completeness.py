@@ -37,6 +37,8 @@ class CompletenessLimits:
         null_slack: how much the null share may exceed its largest recent value.
         nonfinite_slack: the same for infinities.
         late_hours: how many hours before midnight the last row may come beyond what is usual.
+        constant_chance: a number that is the same in every row is an alarm where chance would do that less often than this.
+        cluster_rows: so many rows count as one there, for the rows of a hotel or a search resemble each other.
         season_most: by what factor last year's season may raise or lower the rows expected, at most.
     """
 
@@ -49,6 +51,8 @@ class CompletenessLimits:
     null_slack: float = 0.1
     nonfinite_slack: float = 0.01
     late_hours: float = 3.0
+    constant_chance: float = 1e-6
+    cluster_rows: float = 10.0
     season_most: float = 3.0
 
 
@@ -63,8 +67,8 @@ _KINDS = {
 def guards(subject: Subject, day: date, limits: CompletenessLimits = LIMITS) -> list[Finding]:
     """Every guard on the rows that became known on `day`; one finding per guard and column.
 
-    FAIL: a column is missing or has another type, or far more of it than usual is null or infinite. Nothing
-    downstream may learn from such a day. HOLD: too few rows (or far too many) to judge, or a column that
+    FAIL: a column is missing or has another type, far more of it than usual is null or infinite, or a number that always varied is the
+    same in every row. Nothing downstream may learn from such a day. HOLD: too few rows (or far too many) to judge, or a column that
     the earlier days do not have.
     """
     recent = _recent(subject, day, limits.recent_days)
@@ -79,6 +83,7 @@ def guards(subject: Subject, day: date, limits: CompletenessLimits = LIMITS) -> 
         findings.append(_nulls(subject, name, recent[name], days, limits))
         if is_number(subject.current[name]):
             findings.append(_infinities(subject, name, recent[name], days, limits))
+            findings += _constant(subject, name, recent[name], days, limits)
     return findings
 
 
@@ -158,6 +163,13 @@ def _of_tally(subject: Subject, name: str, limits: CompletenessLimits) -> list[F
     for check, hits, slack, word in kinds:
         most = float(np.max((hits[past][before] / rows[past][before]), initial=0.0))
         findings.append(_held_against(check, subject, name, hits[-1] / max(rows[-1], 1.0), most, rows[-1], slack, word))
+    if name in subject.numeric:
+        present = found.counts[:, :-1]
+        filled, largest = present.sum(axis=1), present.max(axis=1, initial=0.0)
+        known = filled[past] > 0
+        shares = largest[past][known] / filled[past][known]
+        same = bool(filled[-1] > 0 and largest[-1] == filled[-1])
+        findings.append(_one_value(subject, name, shares, filled[-1], limits, same=same))
     return findings
 
 
@@ -257,6 +269,35 @@ def _infinities(
     now = np.isinf(numbers(subject.current[name]))
     earlier = np.isinf(numbers(before)) if is_number(before) else np.zeros(len(before), dtype=bool)
     return _share("nonfinite_share", subject, name, now, earlier, days, limits.nonfinite_slack, "infinite")
+
+
+def _constant(
+    subject: Subject, name: str, before: pd.Series, days: NDArray[np.int64], limits: CompletenessLimits
+) -> list[Finding]:
+    now = subject.current[name].dropna()
+    if not len(now) or not is_number(before):
+        return []
+    if not (now == now.iloc[0]).all():  # as on nearly every day; what was usual need not be counted
+        return [_one_value(subject, name, np.empty(0, np.float64), len(now), limits, same=False)]
+    earlier = pd.DataFrame({"day": days, "value": before.to_numpy()}).dropna()
+    per_value = earlier.groupby(["day", "value"], observed=True).size()
+    largest = np.asarray(per_value.groupby("day").max() / per_value.groupby("day").sum(), dtype=np.float64)
+    return [_one_value(subject, name, largest, len(now), limits, same=True)]
+
+
+def _one_value(
+    subject: Subject, name: str, earlier: NDArray[np.float64], rows: float, limits: CompletenessLimits, *, same: bool
+) -> Finding:
+    """Whether every row has the same number, which says nothing any more, though on no earlier day nearly all had.
+
+    Once a day like it was seen the next one passes, so that a column that may be constant from now on holds one day.
+    """
+    most = float(earlier.max()) if len(earlier) >= limits.minimum_days else 1.0
+    stuck = same and most ** (rows / limits.cluster_rows) < limits.constant_chance
+    reason = f"{subject.name}: {name} has more than one value"
+    if same:
+        reason = f"{subject.name}: {name} is one number in every row (recent days: in at most {most:.0%})"
+    return Finding("constant", subject.name, name, Verdict.FAIL if stuck else Verdict.PASS, None, None, reason)
 
 
 def _share(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from typing import Final
 from local import env_file
 from local.containers import images
 from local.containers.compose import Compose
-from local.containers.engine import NoEngine
+from local.containers.engine import NoEngine, answers
 from local.guard import Interrupted
 from ml.core.errors import BidwrightError, UsageError
 
 PROJECT: Final = "bidwright"
+PROFILES: Final = ("core", "observability", "spark", "local")
 _INTERRUPTED: Final = 130
 
 CANNOT_RUN: Final = 3
@@ -68,10 +70,26 @@ def _run(options: argparse.Namespace) -> int:
             f"Airflow: {os.environ.get('AIRFLOW_URL', 'http://127.0.0.1:8080')} (admin, AIRFLOW_ADMIN_PASSWORD in .env)\n"
         )
     elif options.command == "stop":
-        compose.run("down", "--remove-orphans")
+        _remove(compose)
     else:
         compose.run("logs", "--follow", "--tail", "100", *options.services)
     return 0
+
+
+def stop_if_up() -> bool:
+    """Stop and remove the containers of `make up`, whatever their profiles, where an engine answers; whether there were any."""
+    if shutil.which("docker") is None or not answers():
+        return False
+    compose = Compose(PROJECT, PROFILES)
+    if not compose.containers():
+        return False
+    _remove(compose)
+    return True
+
+
+def _remove(compose: Compose) -> None:
+    """Their volumes stay."""
+    compose.run("down", "--remove-orphans")
 
 
 def make_images(profiles: Sequence[str]) -> None:
@@ -100,9 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "logs": "what the containers say",
     }.items():
         command = commands.add_parser(name, help=does)
-        command.add_argument(
-            "--profiles", default="core", help="core, observability, spark, local (default: %(default)s)"
-        )
+        command.add_argument("--profiles", default="core", help=f"{', '.join(PROFILES)} (default: %(default)s)")
         if name == "up":
             command.add_argument("--schedulers", type=int, choices=(1, 2), default=2, help="default: %(default)s")
         if name == "logs":

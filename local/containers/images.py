@@ -39,7 +39,7 @@ def fetch_wheels(*, spark: bool = False) -> None:
     """
     if sys.version_info[:2] != PYTHON:
         raise UsageError(
-            "wheels are fetched for Python 3.11, and this is another", next="make PYTHON=python3.11 wheels"
+            "wheels are fetched for Python 3.11, and this is another", next="make PYTHON=python3.11 images"
         )
     LOCKS.mkdir(parents=True, exist_ok=True)
     texts = image_lock.locks(

@@ -35,7 +35,7 @@ for _name, _group in (_groups | {"bars": rollout.bars_app}).items():
 app.command(
     epilog="Example: bidwright backtest --source hotel_bookings --data DIR --from 2016-07-01 --to 2017-04-01 --every 7d"
 )(backtest.backtest)
-app.command("ml-test-score", epilog="Example: bidwright ml-test-score --json")(score.ml_test_score)
+app.command("ml-test-score", epilog="Example: bidwright ml-test-score --at-least 6 --json")(score.ml_test_score)
 app.command(epilog='Example: bidwright rollback --reason "bids twice as high"')(rollout.rollback)
 for _name, _command, _example in upkeep.COMMANDS:
     app.command(_name, epilog=f"Example: {_example}")(_command)

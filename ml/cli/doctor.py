@@ -160,11 +160,12 @@ def _online(platform: Platform) -> str:
 
 
 def _online_read(platform: Platform) -> str:
-    from ml.features.redis_check import times_written
+    from ml.features.redis_check import last_writing
 
     if not platform.settings.redis:
         return "the embedded store"
-    return f"Redis answers; features were put there {times_written(platform.settings.redis, platform.market)} times"
+    written = last_writing(platform.settings.redis, platform.market)
+    return f"Redis answers, and {'holds features' if written else 'no features were put there yet'}"
 
 
 def _source(platform: Platform) -> str:

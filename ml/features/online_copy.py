@@ -1,7 +1,7 @@
 """This machine's copy of what Redis holds online, as the embedded store: the bid service asks no network on its hot path.
 
 Rows are read and written through Feast's two stores, so that a copy holds what Feast would have answered. A copy is made when
-`ml.features.redis_check.times_written` has changed; an entity that Redis has lost stays as it was copied. Importing this costs
+`ml.features.redis_check.last_writing` has changed; an entity that Redis has lost stays as it was copied. Importing this costs
 seconds.
 """
 
@@ -20,7 +20,7 @@ from ml.features.definitions import FEATURE_VIEWS
 from ml.features.feast_import import light_import
 from ml.features.feast_objects import feast_config, feast_objects
 from ml.features.feast_online import EmbeddedOnlineStore
-from ml.features.redis_check import redis_client, times_written
+from ml.features.redis_check import last_writing, redis_client
 from ml.lake.lake import Lake
 
 with light_import():
@@ -39,7 +39,7 @@ class Copied:
 
     Attributes:
         redis: host and port.
-        written: how often features had been written there when the copy began.
+        written: the number of the last writing there when the copy began.
         entities: how many, by feature view; empty where nothing had changed.
     """
 
@@ -61,7 +61,7 @@ def copy_online(settings: Settings, lake: Lake) -> Copied:
             next="set BIDWRIGHT_REDIS where features are materialised into Redis; else nothing needs to be copied",
         )
     with redis_client(settings.redis) as (client, where):
-        written = times_written(settings.redis, lake.market)
+        written = last_writing(settings.redis, lake.market)
         now, last = Copied(where, written, {}), last_copy(settings.home, lake.market)
         if last is not None and (last.redis, last.written) == (where, written):
             return now

@@ -1,8 +1,9 @@
-"""The Redis that the settings name, beside Feast: whether it takes a write, how often features were written, and its errors."""
+"""The Redis that the settings name, beside Feast: whether it takes a write, which writing of features was the last, and its errors."""
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ _KEEP_S = 10
 _FULLEST = 0.8
 """Share of its memory beyond which nothing is written: what is left is for whoever shares it, such as the queue of tasks."""
 _MARK = "mark."
+_BEGINS_BELOW = 1 << 48
 
 _LOGIN = ("refused the login", "check the user and the password in BIDWRIGHT_REDIS")
 _REPLICA = ("is a replica that takes no writes", "name the primary in BIDWRIGHT_REDIS, or promote this one")
@@ -85,12 +87,15 @@ def project_of(market: str) -> str:
 
 def note_written(connection: str, market: str) -> None:
     """Say that features were written: whoever keeps a copy fetches them (`ml.features.online_copy`); errors as `check_redis`."""
+    key = _MARK + project_of(market)
     with redis_client(connection) as (client, _):
-        client.incr(_MARK + project_of(market))
+        # From a drawn number on: one that lost everything and was written as often as before must not look like the one before.
+        client.set(key, secrets.randbelow(_BEGINS_BELOW), nx=True)
+        client.incr(key)
 
 
-def times_written(connection: str, market: str) -> int:
-    """How often `note_written` was called, 0 in a Redis that knows nothing of it; errors as `check_redis`."""
+def last_writing(connection: str, market: str) -> int:
+    """The number of the last writing: another after each `note_written`, 0 in a Redis that knows of none; errors as `check_redis`."""
     with redis_client(connection) as (client, _):
         return int(client.get(_MARK + project_of(market)) or 0)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from ml.core.errors import BidwrightError
 from ml.core.settings import Settings
-from ml.features.redis_check import times_written
+from ml.features.redis_check import last_writing
 
 log = logging.getLogger("bidwright.serve")
 
@@ -31,7 +31,7 @@ class Follower:
     Args:
         settings: of the platform, with `redis`.
         command: makes a copy; another one only in tests.
-        written: how often features were written; another one only in tests.
+        written: the number of the last writing; another one only in tests.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Follower:
         settings: Settings,
         *,
         command: Sequence[str] = COMMAND,
-        written: Callable[[str, str], int] = times_written,
+        written: Callable[[str, str], int] = last_writing,
     ) -> None:
         self._settings, self._command, self._written = settings, command, written
         self._copied: int | None = None

@@ -136,11 +136,11 @@ def test_the_bid_services_and_strangers_cannot_write(lived: Lived) -> None:
 
 def test_the_bid_services_copy_what_the_worker_wrote_into_redis(lived: Lived, platform: Platform) -> None:
     from ml.features.online_copy import last_copy
-    from ml.features.redis_check import times_written
+    from ml.features.redis_check import last_writing
 
     told = {name: lived.cluster.platform_environment(*name)["BIDWRIGHT_REDIS"] for name in ((), ("serve",))}
     assert ["username=bidwright," in told[()], "username=bidwright_reader," in told["serve",]] == [True, True]
-    written = times_written(told["serve",], platform.market)
+    written = last_writing(told["serve",], platform.market)
     assert written > 0
     home = lived.cluster.home
     copied = until(lambda: (found := last_copy(home, platform.market)) and found.written == written and found)

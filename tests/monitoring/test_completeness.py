@@ -41,6 +41,7 @@ def test_a_day_like_the_others_passes_every_guard(market: Any, day: date) -> Non
         "dtype",
         "null_share",
         "nonfinite_share",
+        "constant",
     }
 
 
@@ -51,6 +52,31 @@ def test_sixty_percent_nulls_in_one_feature_fail(market: Any, day: date, column:
     assert finding.verdict is Verdict.FAIL
     assert finding.number == pytest.approx(0.6)
     assert f"60% of {column} is null" in finding.reason
+
+
+@pytest.mark.parametrize("column", ["rate", "lead_days"])
+def test_a_number_that_always_varied_and_is_the_same_in_every_row_fails_and_only_on_the_first_day(
+    market: Any, day: date, column: str
+) -> None:
+    market.change(lambda frame: frame.assign(**{column: frame[column].median()}), first=day)
+    finding = found(guards(market.subject(day), day), "constant", column)
+    assert finding.verdict is Verdict.FAIL
+    assert f"{column} is one number in every row" in finding.reason
+    after = day + timedelta(days=1)
+    assert found(guards(market.subject(after), after), "constant", column).verdict is Verdict.PASS, "it may be so now"
+
+
+def test_a_number_that_is_nearly_always_the_same_may_be_so_in_every_row_of_a_day(market: Any, day: date) -> None:
+    """With 97 % at one value a day of 150 rows without another is no damage."""
+    rare = lambda frame: frame.assign(rate=np.where(np.arange(len(frame)) % 33 == 5, 2.0, 1.0))  # noqa: E731
+    market.change(rare, first=date.min, last=day - timedelta(days=1))
+    market.change(lambda frame: frame.assign(rate=1.0), first=day)
+    assert found(guards(market.subject(day), day), "constant", "rate").verdict is Verdict.PASS
+
+
+def test_a_number_that_varied_a_little_is_not_called_constant(market: Any, day: date) -> None:
+    market.change(lambda frame: frame.assign(rate=frame["rate"].round(-2)), first=day)
+    assert found(guards(market.subject(day), day), "constant", "rate").verdict is Verdict.PASS
 
 
 def test_a_feature_that_is_often_empty_may_stay_so(market: Any, day: date) -> None:
@@ -222,3 +248,14 @@ def test_a_column_counted_where_it_lies_is_judged_on_all_rows(market: Any, day: 
         found(guards(replace(subject, tallies={"rate": infinite}), day), "nonfinite_share", "rate").verdict
         is Verdict.FAIL
     )
+
+
+def test_a_number_counted_where_it_lies_that_is_one_value_fails(market: Any, day: date) -> None:
+    subject = market.subject(day)
+    counts = np.zeros((60, 4))
+    counts[:, :3] = 400.0, 300.0, 300.0
+    varied = DailyHistogram(counts.copy(), np.array([1.0, 2.0, 3.0]), (), np.zeros(60))
+    counts[-1] = [0.0, 900.0, 0.0, 100.0]
+    stuck = DailyHistogram(counts, np.array([1.0, 2.0, 3.0]), (), np.zeros(60))
+    for tally, verdict in ((varied, Verdict.PASS), (stuck, Verdict.FAIL)):
+        assert found(guards(replace(subject, tallies={"rate": tally}), day), "constant", "rate").verdict is verdict

@@ -64,6 +64,16 @@ def test_the_score_is_that_of_the_weakest_section() -> None:
     assert (score.sections, score.total) == ({"data": 6, "model": 7, "infra": 5, "monitor": 7}, 5)
 
 
+@pytest.mark.parametrize(("lost", "code"), [(1, 0), (2, 1)])
+def test_a_section_with_fewer_points_than_asked_for_fails_the_command(lost: int, code: int, tmp_path: Path) -> None:
+    missing = [item for item in ITEMS if section(item) == "infra"][:lost]
+    held = {item: {"items": [item], "outcome": "passed"} for item in ITEMS if item not in missing}
+    (tmp_path / "found.json").write_text(json.dumps({"commit": "", "tests": held}))
+    for more in ([], ["--json"]):
+        asked = ["ml-test-score", "--results", str(tmp_path / "found.json"), "--at-least", "6", *more]
+        assert CliRunner().invoke(app, asked).exit_code == code
+
+
 def test_without_a_run_there_is_no_score(tmp_path: Path) -> None:
     with pytest.raises(NoData, match="make score"):
         read_score(tmp_path / "absent.json")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from local.containers import engine, images
+from local.containers.__main__ import stop_if_up
 from local.containers.compose import Container
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,37 @@ from local.containers import __main__ as containers, images
 images.code_version = lambda: "0" * 40
 raise SystemExit(containers.main(["smoke"]))
 """
+
+
+def _programs(folder: Path, *, containers: str) -> None:
+    """A docker and a docker-compose that write down what they are asked, and an engine with these containers."""
+    inspected = json.dumps([{
+        "Name": "/bidwright_postgres_1", "Config": {"Labels": {"com.docker.compose.service": "postgres"}},
+        "State": {"Status": "running", "ExitCode": 0, "StartedAt": ""},
+    }])  # fmt: skip
+    for name, does in {
+        "docker": f"""case "$1" in ps) echo '{containers}';; inspect) echo '{inspected}';; compose) exit 1;; esac""",
+        "docker-compose": "",
+    }.items():
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {folder}/asked\n{does}\n')
+        (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(("containers", "removed"), [("4f1d", True), ("", False)])
+def test_make_down_removes_containers_where_there_are_any(
+    containers: str, removed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _programs(tmp_path, containers=containers)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert stop_if_up() is removed
+    downs = [line for line in (tmp_path / "asked").read_text().splitlines() if line.endswith("down --remove-orphans")]
+    assert len(downs) == removed
+    assert all("--profile core --profile observability --profile spark --profile local" in line for line in downs)
+
+
+def test_make_down_without_docker_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert stop_if_up() is False
 
 
 def test_somebody_else_than_root_is_told_that_root_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,9 @@ def canaries(ask: Ask, tally: Tally) -> None:
         "candidate and champion are drawn from one distribution",
     )
     tally.totals["false rollbacks"] = wrong
-    tally.notes.append("live A/A canaries are those of `python -m benchmarks.bid_service --only canary`")
+    tally.notes.append(
+        "live A/A canaries were not run; `python -m benchmarks.bid_service --only canary` is a live one with five times the errors"
+    )
 
 
 def challenged(ask: Ask, tally: Tally) -> None:
@@ -188,7 +190,7 @@ ROWS = {
     ),
     "R17": Row(
         "Silent corruption",
-        "60 % nulls, 30 % infinities, columns of another type, missing or new, half a delivery, yesterday's file, a leaky column",
+        "60 % nulls, 30 % infinities, a number that is the same in every row, columns of another type, missing or new, half a delivery, yesterday's file, a leaky column",
         "caught before training",
         "20 kinds, 100 %",
         tests(
@@ -197,7 +199,7 @@ ROWS = {
             "market/test_ingest_faults.py::test_yesterdays_file_under_todays_name_rejects_the_day",
             "promotion/gates/test_gate_leakage.py",
             proof="the whole day passes the same guard, and the damaged one does not",
-            note="swapped columns of one type and a feature that became constant have no case of their own",
+            note="swapped columns of one type have no case: ranges of the contract and drift tell them, and nothing keeps them from training",
             only_full=("e2e/test_damaged_days.py",),
         ),
         full=1,

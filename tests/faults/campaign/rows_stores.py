@@ -13,12 +13,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from benchmarks import bid_service_world
 from benchmarks.common import ROOT, memory_folder
 from benchmarks.promotion_world import SECOND, prepare
 from ml.core.digests import Digest
 from ml.core.errors import BidwrightError, CorruptArtefact, NoData, StoreUnavailable
 from ml.core.settings import load_settings
 from ml.core.units import days_between
+from ml.features.online_copy import last_copy
+from ml.features.redis_check import last_writing
 from ml.lake import s3
 from ml.lake.blobs import BlobStore, open_blobs
 from ml.lake.lake import Lake
@@ -27,8 +30,9 @@ from ml.ledger.database import Database
 from ml.promotion.bundle import read_bundle, write_bundle
 from ml.promotion.keyring import Keyring
 from ml.promotion.signature import Kind, SecretKey
-from tests.faults.campaign.core import Ask, Row, Tally
-from tests.faults.campaign.stand import BUCKET, LOOPBACK, Redis, Stand, hangs, no_redis
+from tests.faults.campaign.asking import Callers, until
+from tests.faults.campaign.core import Ask, Row, Tally, Trial
+from tests.faults.campaign.stand import BUCKET, LOOPBACK, Redis, Stand, hangs, no_postgres, no_redis
 from tests.faults.proxy import Timeout
 from tests.faults.proxy_http import HttpFault
 from tests.features.conftest import MARKET, awkward_market, write
@@ -38,18 +42,30 @@ VIEW = "hotel_traffic"
 REDIS_LIMIT_S = 60.0
 """No answer of the online store may take longer: a few of its commands, each given up after 5 s."""
 
+COPIED = "online features copied from Redis"
+"""What the bid service's log says of each copy."""
+
+Fault = Callable[[Redis, Stand], Any]
+
 
 class Online:
-    """A small market's features in Redis by the proxy."""
+    """A small market's features in Redis by the proxy.
 
-    def __init__(self, stand: Stand, folder: Path) -> None:
+    Args:
+        stand: whose Redis.
+        folder: for its lake.
+        market: whose features they are said to be.
+    """
+
+    def __init__(self, stand: Stand, folder: Path, market: str = MARKET) -> None:
         from ml.features.build import build_days, market_views
         from ml.features.store import FeatureStore
 
-        lake = Lake(open_blobs(str(folder / "lake"), cache=folder / "cache"), MARKET)
+        lake = Lake(open_blobs(str(folder / "lake"), cache=folder / "cache"), market)
         write(lake, awkward_market())
         build_days(lake, market_views(lake).values(), days_between(FIRST, LAST))
-        settings = load_settings(home=folder / "home", market=MARKET, redis=f"{LOOPBACK}:{stand.redis_proxy.port}")
+        self.market, self.redis = market, f"{LOOPBACK}:{stand.redis_proxy.port}"
+        settings = load_settings(home=folder / "home", market=market, redis=self.redis)
         self.store, self.offline = FeatureStore.open(settings, lake), lake.read(self._table(), LAST)
         self.store.apply()
 
@@ -70,29 +86,45 @@ class Online:
 
 
 def redis_faults(ask: Ask, tally: Tally) -> None:
-    """R6."""
+    """R6: the writer of features and the platform's reads; a bid service that copies from the same Redis is asked all the while."""
     stand = ask.stand
-    online = Online(stand, ask.folder)
+    online = Online(stand, ask.folder, bid_service_world.MARKET)
     online.write()
     whole = online.read()
-    for kind, fault in REDIS_FAULTS.items():
-        for _ in range(ask.repeats):
-            with tally.trial(kind) as trial:
-                with fault(stand.redis, stand) as proof:
-                    for work in (online.write, online.read):
-                        hung, error, took = hangs(work, REDIS_LIMIT_S)
-                        tally.worst(f"{kind}: longest answer, s", took)
-                        trial.expect(f"no answer within {REDIS_LIMIT_S:.0f} s", not hung)
-                        trial.expect(f"told as {error!r}", error is None or isinstance(error, StoreUnavailable))
-                    trial.proof(proof(), proof())
-                began = time.monotonic()
-                online.write()
-                tally.worst("values served again after, s", time.monotonic() - began)
-                trial.expect("not every value is served again", online.read() == whole > 0)
-    tally.notes.append(
-        "the bid service reads the embedded store and never asks Redis, so that its answers do not depend on it; what is tried "
-        "here are materialisation and the platform's own reads"
-    )
+    follows = {**stand.world_settings, "BIDWRIGHT_REDIS": online.redis}
+    with (
+        stand.world.service("first", environment=follows) as service,
+        Callers(service, count=2, per_second=20) as callers,
+    ):
+        for kind, fault in REDIS_FAULTS.items():
+            for _ in range(ask.repeats):
+                with tally.trial(kind) as trial:
+                    _befallen(online, fault, stand, trial, tally, kind)
+                    began = time.monotonic()
+                    online.write()
+                    tally.worst("values served again after, s", time.monotonic() - began)
+                    trial.expect("not every value is served again", online.read() == whole > 0)
+        written, home = last_writing(online.redis, online.market), stand.world.home
+        copied = until(lambda: (last := last_copy(home, online.market)) is not None and last.written == written)
+        answers, late = len(callers.answers), callers.late()
+    copies = (stand.world.home / "serve.log").read_text().count(COPIED)
+    with tally.trial("bids meanwhile", over=True) as trial:
+        trial.proof("the bid service copied from this Redis and was asked all the while", copies > 1 and answers)
+        trial.expect(f"{callers.errors()} of {answers} requests failed: {callers.statuses}", not callers.errors())
+        trial.expect("the bid service has no copy of what was written last", copied)
+    tally.totals["bids answered meanwhile"] += answers
+    tally.totals["bids answered after more than 100 ms"] += late
+    tally.totals["copies that the bid service made"] += copies
+
+
+def _befallen(online: Online, fault: Fault, stand: Stand, trial: Trial, tally: Tally, kind: str) -> None:
+    with fault(stand.redis, stand) as proof:
+        for work in (online.write, online.read):
+            hung, error, took = hangs(work, REDIS_LIMIT_S)
+            tally.worst(f"{kind}: longest answer, s", took)
+            trial.expect(f"no answer within {REDIS_LIMIT_S:.0f} s", not hung)
+            trial.expect(f"told as {error!r}", error is None or isinstance(error, StoreUnavailable))
+        trial.proof(proof(), proof())
 
 
 @contextmanager
@@ -148,7 +180,7 @@ def _configured(redis: Redis, what: str, name: str, value: str, usual: str) -> I
         client.config_set(name, usual)
 
 
-REDIS_FAULTS: Mapping[str, Callable[[Redis, Stand], Any]] = {
+REDIS_FAULTS: Mapping[str, Fault] = {
     "kill -9": _killed,
     "flushed": _flushed,
     "stalls for a second": _paused,
@@ -292,12 +324,13 @@ ROWS = {
     "R6": Row(
         "Redis is killed, flushed, stalls, is read-only or out of memory",
         "kill -9, FLUSHALL, CLIENT PAUSE, CONFIG SET, a proxy that holds answers back",
-        "each write and read ends with an answer or StoreUnavailable in bounded time; afterwards all values are served again",
+        "each write and read ends with an answer or StoreUnavailable in bounded time; afterwards all values are served again; no request "
+        "for a bid fails meanwhile",
         "0 replies over 100 ms",
         redis_faults,
         short=1,
         full=20,
-        needs=no_redis,
+        needs=lambda: no_redis() or no_postgres(),
     ),
     "R7": Row(
         "S3 fails: statuses, resets, truncated and wrong bodies, stalls, lists that lag",

@@ -109,6 +109,20 @@ def test_a_redis_that_lost_everything_takes_nothing_from_the_copy(
     np.testing.assert_array_equal(found, offline)
 
 
+def test_a_redis_that_lost_everything_and_was_written_as_often_as_before_is_copied(
+    writing: FeatureStore, lake: Lake, serving: Settings, port: int
+) -> None:
+    writing.materialize(LAST, LAST)
+    copy_online(serving, lake)
+    Redis("127.0.0.1", port).flushall()
+    lake.write(VIEW.table, LAST, lake.read(VIEW.table, LAST).assign(traffic_clicks_7d=777))
+    writing.materialize(LAST, LAST)
+    copy_online(serving, lake)
+    found, offline = held(serving, lake)
+    assert set(found[:, VIEW.feature_names.index("traffic_clicks_7d")]) == {777.0}
+    np.testing.assert_array_equal(found, offline)
+
+
 def test_a_copy_that_was_cut_short_is_made_again(
     writing: FeatureStore, lake: Lake, serving: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
