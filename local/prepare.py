@@ -14,6 +14,7 @@ import sys
 from typing import Any, Final
 
 from local.airflow import airflow_argv
+from local.around import check_airflow_database, check_broker
 from local.stack import ONLINE_STORE_POOL
 from ml.core.errors import BidwrightError, StoreUnavailable, UsageError
 
@@ -37,11 +38,13 @@ def prepare() -> None:
 
     Raises:
         UsageError: there is no password for the administrator.
-        StoreUnavailable: a database cannot be reached or brought to this version.
+        StoreUnavailable: a database or the queue of tasks cannot be used, or a database cannot be brought to this version.
     """
     password = os.environ.get("AIRFLOW_ADMIN_PASSWORD", "")
     if not password:
         raise UsageError("AIRFLOW_ADMIN_PASSWORD is not set", left="nothing was changed", next="fill it from .env")
+    check_airflow_database(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    check_broker(os.environ["AIRFLOW__CELERY__BROKER_URL"])
     migrate_airflow()
     from ml.platform import Platform
     from ml.preflight import deploy
