@@ -44,8 +44,8 @@ demo: install  ## the whole lifecycle on this machine: SOURCE=simulator | SOURCE
 cluster: install  ## the production topology from processes on loopback, and a market day through it; DAYS=3; ONCE=1 ends everything
 	@$(PY) -m local cluster --days '$(if $(filter command line environment,$(origin DAYS)),$(DAYS),1)' $(if $(ONCE),--once)
 
-kill-schedulers: install  ## DAYS=10 market days through a cluster, a scheduler killed on each; nothing may be skipped or doubled
-	@$(PY) -m local cluster --kill-schedulers --days '$(if $(filter command line environment,$(origin DAYS)),$(DAYS),10)'
+kill-schedulers: install  ## DAYS=10 market days through a cluster, a scheduler killed on each; nothing may be skipped or doubled; MARKET=demo has champions
+	@$(PY) -m local cluster --kill-schedulers --days '$(if $(filter command line environment,$(origin DAYS)),$(DAYS),10)' $(if $(MARKET),--market '$(MARKET)')
 
 env: install  ## write .env: strong random secrets for `make cluster` and the containers; refuses to overwrite; ADD=1 adds what a new version asks for
 	@$(PY) -m local env $(if $(ADD),--add)

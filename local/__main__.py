@@ -83,7 +83,12 @@ def _run(options: argparse.Namespace) -> int:
                 from local.cluster import campaign
 
                 return campaign.tell(
-                    cluster_home(), days=options.days, seed=options.seed, env=options.env, as_json=options.json
+                    cluster_home(),
+                    days=options.days,
+                    seed=options.seed,
+                    env=options.env,
+                    market=options.market,
+                    as_json=options.json,
                 )
             return cluster.run(cluster_home(), cluster.story(options.days), once=options.once, env=options.env)
         except Interrupted:
@@ -121,6 +126,10 @@ def _parser() -> argparse.ArgumentParser:
         help="kill one of the two each day, compare with an undisturbed run, end",
     )
     tell.add_argument("--seed", type=int, default=7, help="of the moments of the kills (default: %(default)s)")
+    tell.add_argument(
+        "--market", choices=("small", "demo"), default="small",
+        help="of the kills: small, in which no champion is made, or the demo's (default: %(default)s)",
+    )  # fmt: skip
     tell.add_argument("--json", action="store_true", help="figures of the kills as one line of JSON")
     tell.add_argument("--env", type=Path, default=ENV_FILE, help="the secrets (default: %(default)s)")
     commands.add_parser("down", help="stop what demo, cluster or `make up` started")

@@ -37,6 +37,9 @@ from ml.platform import Platform
 SMALL: Final[dict[str, str | int]] = {"simulator_opportunities_per_day": 3000, "simulator_hotels": 80}
 """A market of which many days go through in little time; none of its candidates has enough outcomes for the gates."""
 
+MARKETS: Final[dict[str, dict[str, str | int]]] = {"small": SMALL, "demo": {}}
+"""By name: the demo's makes a champion on the first day and another on the third; a day takes longer."""
+
 _UNDISTURBED = """
 import json, sys
 from datetime import date
@@ -315,9 +318,9 @@ def _digests(left: dict[str, Any]) -> int:
     return per_day + len(left["learned"]) + len(left["champions"])
 
 
-def tell(home: Path, *, days: int, seed: int, env: Path, as_json: bool) -> int:
+def tell(home: Path, *, days: int, seed: int, env: Path, market: str, as_json: bool) -> int:
     """The command; exit code 1 where a day was skipped, doubled or different."""
-    found = campaign(home, days=days, seed=seed, env=env)
+    found = campaign(home, days=days, seed=seed, env=env, market=MARKETS[market])
     bad = [*found["skipped"], *found["doubled"], *found["different"]]
     if as_json:
         sys.stdout.write(json.dumps(found | {"at": datetime.now().astimezone().isoformat(timespec="seconds")}) + "\n")
@@ -325,7 +328,7 @@ def tell(home: Path, *, days: int, seed: int, env: Path, as_json: bool) -> int:
         screen.say(
             f"{days} market days, {found['kills']} schedulers killed ({found['kills_of']}): "
             f"{len(found['skipped'])} skipped, {len(found['doubled'])} doubled, {len(found['different'])} different, "
-            f"{found['digests_compared']} digests compared, {found['seconds']} s"
+            f"{found['digests_compared']} digests compared, {found['champions']} champions made, {found['seconds']} s"
         )
         for line in bad:
             screen.say(f"  {line}")

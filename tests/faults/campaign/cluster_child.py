@@ -18,7 +18,10 @@ from local.cluster import campaign
 from tests.faults.campaign import poisoned_cluster
 
 PARTS = ("scheduler-1", "api-server", "dag-processor", "triggerer")
-MARKETS: Mapping[str, Mapping[str, str | int]] = {"kills": campaign.SMALL, "champions": {}}
+MARKETS: Mapping[str, Mapping[str, str | int]] = {
+    "kills": campaign.MARKETS["small"],
+    "champions": campaign.MARKETS["demo"],
+}
 
 
 def main(folder: Path, what: str, days: int, a_day: int) -> None:
