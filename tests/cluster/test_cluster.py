@@ -185,3 +185,73 @@ def test_a_worker_may_be_added_and_killed_while_nothing_else_notices(lived: Live
     until(lambda: "ready" in extra.log.read_text(errors="replace"))
     assert lived.cluster.kill("worker-extra")
     assert run_by_hand(client, "tend_incidents") == "success"
+
+
+def test_a_promotion_that_waits_deferred_outlives_its_triggerer_and_ends_as_its_rollout_did(
+    lived: Lived, client: AirflowClient, platform: Platform
+) -> None:
+    """The wait needs no worker, and nothing of it is lost with the process that looks after it."""
+    from ml import rollout
+    from ml.ledger import champion, rollouts
+
+    settings = lived.cluster.home / "bidwright.toml"
+    settings.write_text(settings.read_text() + 'rollout = "canary"\n')
+    before = champion.current(platform.db, platform.market)
+    decision_id = passed_again(lived, platform)
+    [promoting] = [found for found in client.runs(DAY.isoformat()) if found.dag_id == "promote_bid_model"]
+    carry_out(client, promoting.run_id, decision_id)
+
+    until(lambda: state_of(client, "promote") == "deferred")
+    # Only the triggerer looks after it: no bid service has counted anything yet, and no worker holds the task.
+    begun = until(lambda: rollouts.active(platform.db, platform.market))
+    assert (begun.state, begun.first_decision_id) == ("shadow", decision_id)
+    assert lived.cluster.kill("triggerer")
+    mine = Platform(load_settings(rollout="canary"), SystemClock())
+    rollout.roll_back(mine, why="a person takes it back while nobody looks", by="tester")
+    mine.db.close()
+    assert state_of(client, "promote") == "deferred"
+
+    assert lived.cluster.revive() == ["triggerer"]
+    until(lambda: state_of(client, "promote") == "skipped")
+    ended = rollouts.get(platform.db, begun.id)
+    assert (ended.state, ended.reason) == ("rolled_back", "a person takes it back while nobody looks")
+    assert champion.current(platform.db, platform.market) == before
+
+
+def passed_again(lived: Lived, platform: Platform) -> int:
+    """A decision that lets a second version pass: the champion's files under another manifest, signed as the trainer signs."""
+    from dataclasses import replace
+
+    from ml.ledger import champion, decisions, versions
+    from ml.promotion.bundle import read_bundle, write_bundle
+    from ml.promotion.keyring import signing_keyring
+
+    live = champion.current(platform.db, platform.market)
+    assert live is not None
+    bundle = read_bundle(platform.blobs, live.digest, platform.keys)
+    signing = load_settings(signing_key=lived.cluster.secrets["BIDWRIGHT_SIGNING_KEY"])
+    digest = write_bundle(
+        platform.blobs,
+        artefacts=bundle.artefacts,
+        meta={**bundle.meta, "again": True},
+        keys=signing_keyring(signing),
+    )
+    [first] = versions.newest(platform.db, platform.market, 1)
+    at = platform.clock.now()
+    versions.register(platform.db, replace(first, digest=digest, uri=f"bundles/{digest}"), at)
+    [made] = decisions.latest(platform.db, platform.market, 1)
+    later = replace(made, id=None, candidate=digest, champion=live.digest, generation=live.generation, approval=None)
+    return decisions.record(platform.db, later, at)
+
+
+def carry_out(client: AirflowClient, run_id: str, decision_id: int) -> None:
+    """Have the day's promotion carry this decision out: as if `judge` had left it, and `promote` begins again."""
+    path = f"/dags/promote_bid_model/dagRuns/{run_id.replace('+', '%2B')}/taskInstances/judge/xcomEntries/decision"
+    client._ask("PATCH", path, json={"value": {"decision_id": decision_id}})
+    asked = {"dry_run": False, "only_failed": False, "task_ids": ["promote"], "dag_run_id": run_id}
+    client.post("/dags/promote_bid_model/clearTaskInstances", asked)
+
+
+def state_of(client: AirflowClient, task: str) -> str | None:
+    [state] = [found["state"] for found in instances(client, "promote_bid_model") if found["task_id"] == task]
+    return str(state) if state else None
