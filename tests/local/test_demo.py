@@ -107,6 +107,8 @@ def test_a_port_in_use_is_replaced_and_every_process_is_told(tmp_path: Path) -> 
     stack = Stack(tmp_path)
     first = stack.claim('source = "simulator"\n')
     with socket.socket() as holder:
+        # As a server binds: a connection of another test that closed a moment ago takes no port.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((LOOPBACK, first.airflow))
         holder.listen()
         second = stack.claim('source = "simulator"\n')
