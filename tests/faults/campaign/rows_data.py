@@ -57,7 +57,7 @@ MUTATIONS: Mapping[str, Mutate] = {
     "garbage in the middle": lambda data, rng: (
         data[: len(data) // 2] + rng.randbytes(200) + data[len(data) // 2 + 200 :]
     ),
-    "gzipped": lambda data, _rng: gzip.compress(data),
+    "gzipped": lambda data, _rng: gzip.compress(data, mtime=0),
     "CSV under Parquet's name": lambda _data, rng: (
         "hotel_id;ä\n".encode("latin-1" if rng.random() < 0.5 else "utf-16") * 9
     ),
