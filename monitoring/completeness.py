@@ -18,6 +18,7 @@ from ml.core.verdict import Verdict
 from monitoring.findings import COLD_START, SMALL_MARKET, Finding, held
 from monitoring.references import WHOLE, YEAR_DAYS
 from monitoring.subject import Subject, day_number, day_numbers, is_number, numbers
+from monitoring.swapped import swapped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,8 +68,8 @@ _KINDS = {
 def guards(subject: Subject, day: date, limits: CompletenessLimits = LIMITS) -> list[Finding]:
     """Every guard on the rows that became known on `day`; one finding per guard and column.
 
-    FAIL: a column is missing or has another type, far more of it than usual is null or infinite, or a number that always varied is the
-    same in every row. Nothing downstream may learn from such a day. HOLD: too few rows (or far too many) to judge, or a column that
+    FAIL: a column is missing or has another type, far more of it than usual is null or infinite, a number that always varied is the
+    same in every row, or two columns changed places. Nothing downstream may learn from such a day. HOLD: too few rows (or far too many) to judge, or a column that
     the earlier days do not have.
     """
     recent = _recent(subject, day, limits.recent_days)
@@ -84,7 +85,7 @@ def guards(subject: Subject, day: date, limits: CompletenessLimits = LIMITS) -> 
         if is_number(subject.current[name]):
             findings.append(_infinities(subject, name, recent[name], days, limits))
             findings += _constant(subject, name, recent[name], days, limits)
-    return findings
+    return findings + swapped(subject, recent, days)
 
 
 def _recent(subject: Subject, day: date, days: int) -> pd.DataFrame:

@@ -42,6 +42,7 @@ def test_a_day_like_the_others_passes_every_guard(market: Any, day: date) -> Non
         "null_share",
         "nonfinite_share",
         "constant",
+        "swapped",
     }
 
 

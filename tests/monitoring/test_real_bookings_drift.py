@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from ml.core.units import days_between
 from ml.core.verdict import Verdict
 from monitoring import judgement
+from monitoring.completeness import guards
 from monitoring.drift import DriftResult
 from monitoring.judgement import judge_day
 from monitoring.subject import Subject
@@ -126,3 +128,18 @@ def test_a_lasting_shift_is_found_within_days(
             return
         before.append([shift.name for shift in verdict.exceeding])
     pytest.fail(f"not found within {within_days} days")
+
+
+def test_two_columns_that_change_places_are_found_and_nothing_else_is_taken_for_it(bookings: pd.DataFrame) -> None:
+    """On all 184 days of the half year: no alarm; every pair on 181 days or more, but for lead time and rate (119)."""
+    pairs = {pair for names in (NUMERIC, CATEGORICAL) for pair in combinations(names, 2)} - {("lead_time", "rate")}
+    for day in list(days_between(FIRST, LAST))[::23]:
+        whole = subject(bookings, day)
+        assert swaps(whole, day) == []
+        for one, other in pairs:
+            changed = replace(whole, current=whole.current.rename(columns={one: other, other: one}))
+            assert swaps(changed, day) == [one], day
+
+
+def swaps(rows: Subject, day: date) -> list[str]:
+    return [found.column for found in guards(rows, day) if found.check == "swapped" and found.verdict is Verdict.FAIL]
