@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.bid_service_canary import canary
+from benchmarks.bid_service_canary import canary, harmless
 from benchmarks.bid_service_faults import faults, hostile, promotions
 from benchmarks.bid_service_peers import PEERS, DoesNotRun, build, serving, version
 from benchmarks.bid_service_world import Asked, Service, make_world
@@ -162,6 +162,7 @@ PARTS: Final[Mapping[str, Callable[[Asked], Mapping[str, Figure]]]] = {
     "overload": overload,
     "promotions": promotions,
     "canary": canary,
+    "harmless": harmless,
     "hostile": hostile,
     "faults": faults,
 }

@@ -142,7 +142,7 @@ class World:
     Attributes:
         home: the platform's folder.
         platform: on it.
-        digests: the bundles: `main`, the small ones `first` and `second`, by name.
+        digests: the bundles: `main`, the small ones `first` and `second`, and `twin`, the model of `second` again; by name.
         model: LightGBM's text of `main`.
         table: features of the entities, shape (entities, WIDTH), float32.
         ids: of each request, shape (REQUESTS, CANDIDATES).
@@ -262,6 +262,7 @@ def make_world(folder: Path, *, entities: int, trees: int) -> World:
     _publish(platform)
     models = {"main": fit(trees, seed=1), "first": fit(3, seed=2), "second": fit(3, seed=3)}
     digests = {name: _register(platform, artefacts) for name, artefacts in models.items()}
+    digests["twin"] = _register(platform, models["second"], {"is": "the model of `second` in a bundle of its own"})
     ids = rng.integers(0, entities, (REQUESTS, CANDIDATES))
     return World(home, platform, digests, models["main"]["listing/model.txt"].decode(), table, ids)
 
@@ -360,11 +361,11 @@ def _publish(platform: Platform) -> None:
     publications.record(platform.db, plan, platform.clock.now())
 
 
-def _register(platform: Platform, artefacts: Mapping[str, bytes]) -> Digest:
+def _register(platform: Platform, artefacts: Mapping[str, bytes], meta: Mapping[str, str] | None = None) -> Digest:
     """A signed bundle, in the ledger."""
     day, at = platform.clock.now().date(), platform.clock.now()
     keys = signing_keyring(platform.settings)
-    digest = write_bundle(platform.blobs, artefacts=artefacts, meta={}, keys=keys)
+    digest = write_bundle(platform.blobs, artefacts=artefacts, meta=meta or {}, keys=keys)
     version = Version(
         digest=digest,
         market=MARKET,

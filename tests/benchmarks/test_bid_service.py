@@ -129,7 +129,8 @@ def test_stopping_ends_the_children_too(tmp_path: Path) -> None:
 
 def test_the_world_has_a_bundle_a_view_and_requests_that_name_its_entities(tmp_path: Path) -> None:
     world = make_world(tmp_path, entities=50, trees=2)
-    assert set(world.digests) == {"main", "first", "second"}
+    assert set(world.digests) == {"main", "first", "second", "twin"}
+    assert len(set(world.digests.values())) == 4
     ids = {one["id"] for body in world.bodies for one in json.loads(body)["candidates"]}
     assert ids <= {str(number) for number in range(50)}
     (tmp_path / "scratch").mkdir()
