@@ -58,7 +58,10 @@ class Breaker:
 
 
 class Ladder:
-    """Decides batches; keeps a breaker per engine.
+    """Decides batches; keeps a breaker per engine and arm that asks it.
+
+    Per arm, because one engine may answer several: the champion those whose own model failed, and the champion before may be the canary
+    again. Requests of one arm that no model can answer must not close an engine to another arm, nor count as errors of the canary's.
 
     An engine that is slow has not failed: what came too late is counted as late by whoever knows the deadline. To go round it
     would spare no request that is late already, and a machine whose processor is taken away would look like a broken model.
@@ -68,7 +71,7 @@ class Ladder:
     """
 
     def __init__(self) -> None:
-        self._breakers: dict[int, tuple[Engine, Breaker]] = {}
+        self._breakers: dict[tuple[int, int], tuple[Engine, Breaker]] = {}
         self.failures: dict[str, int] = {}
 
     def decide(
@@ -115,7 +118,7 @@ class Ladder:
     def forget(self, live: Live) -> None:
         """Keep breakers only of the engines that can still be asked."""
         kept = {id(slot.engine) for slot in live.slots}
-        self._breakers = {key: found for key, found in self._breakers.items() if key in kept}
+        self._breakers = {key: found for key, found in self._breakers.items() if key[0] in kept}
 
     def _of_arm(
         self,
@@ -127,7 +130,7 @@ class Ladder:
         pacing: Sequence[float],
     ) -> list[Outcome]:
         slot = live.arms[arm]
-        found = self._asked(slot, requests, at_us, pacing)
+        found = self._asked(slot, arm, requests, at_us, pacing)
         if None not in found:
             return [
                 Outcome(scored, arm, slot, Step.DEFAULTS if scored.missing else Step.MODEL)
@@ -142,10 +145,10 @@ class Ladder:
         ]
 
     def _asked(
-        self, slot: Slot, requests: Sequence[BidRequest], at_us: int, pacing: Sequence[float]
+        self, slot: Slot, arm: int, requests: Sequence[BidRequest], at_us: int, pacing: Sequence[float]
     ) -> list[Scored | None]:
         """What an engine says; where it fails on several together, on each alone, so that one spoils none of the others."""
-        breaker = self._breaker(slot.engine)
+        breaker = self._breaker(slot.engine, arm)
         if not breaker.lets(monotonic()):
             return [None] * len(requests)
         try:
@@ -157,7 +160,9 @@ class Ladder:
             return list(found)
         if len(requests) == 1:
             return [None]
-        return [self._asked(slot, [request], at_us, [pace])[0] for request, pace in zip(requests, pacing, strict=True)]
+        return [
+            self._asked(slot, arm, [request], at_us, [pace])[0] for request, pace in zip(requests, pacing, strict=True)
+        ]
 
     def _other(self, live: Live, arm: int, request: BidRequest, at_us: int, until: float, pace: float) -> Outcome:
         """The other warm bundles in turn: the champion, where the arm is not its, then the champion before."""
@@ -165,7 +170,7 @@ class Ladder:
         for slot in (live.arms[STABLE] if live.arms else None, live.previous):
             if slot is None or slot is own or monotonic() >= until:
                 continue
-            scored = self._asked(slot, [request], at_us, [pace])[0]
+            scored = self._asked(slot, arm, [request], at_us, [pace])[0]
             if scored is not None:
                 scored.reasons = [Reason.FALLBACK_MODEL if reason in _OWN else reason for reason in scored.reasons]
                 return Outcome(scored, arm, slot, Step.PREVIOUS, failed=own is not None)
@@ -184,10 +189,11 @@ class Ladder:
                 return Outcome(scored, arm, None, Step.TABLE, failed)
         return Outcome(no_bid(request), arm, None, Step.NO_BID, failed)
 
-    def _breaker(self, engine: Engine) -> Breaker:
-        found = self._breakers.get(id(engine))
+    def _breaker(self, engine: Engine, arm: int) -> Breaker:
+        key = (id(engine), arm)
+        found = self._breakers.get(key)
         if found is None or found[0] is not engine:
-            self._breakers[id(engine)] = found = (engine, Breaker())
+            self._breakers[key] = found = (engine, Breaker())
         return found[1]
 
     def _note(self, slot: Slot, error: Exception, breaker: Breaker) -> None:

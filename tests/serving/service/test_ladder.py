@@ -155,6 +155,26 @@ def test_a_model_that_fails_again_and_again_is_not_asked_for_a_while(monkeypatch
     assert found.step is Step.MODEL
 
 
+def test_requests_that_no_model_can_answer_are_not_held_against_a_canary_that_is_the_champion_before() -> None:
+    """It is asked for each that failed with the champion; five of them in a row would close it to its own callers."""
+    champion, again = StubEngine(fails_on="0-bad"), StubEngine(B, fails_on="0-bad")
+    state, ladder = live(champion, again, previous=Slot("previous", again, 1), table=StubTable()), Ladder()
+    bad = decide(state, asked(*["0-bad"] * 12), ladder)
+    assert {(found.arm, found.step, found.failed) for found in bad} == {(0, Step.TABLE, True)}
+    assert 5 <= sum(again.calls) < 12, "not injected: it was not asked until it was left alone"
+    own = decide(state, asked("1-good", "1-more"), ladder)
+    assert [(found.arm, found.step, found.failed) for found in own] == [(1, Step.MODEL, False)] * 2
+
+
+def test_requests_of_a_canary_that_no_model_can_answer_close_the_champion_to_nobody_else() -> None:
+    champion, canary = StubEngine(fails_on="1-bad"), StubEngine(B, fails=True)
+    state, ladder = live(champion, canary, table=StubTable()), Ladder()
+    decide(state, asked(*["1-bad"] * 12), ladder)
+    assert 5 <= sum(champion.calls) < 12, "not injected: it was not asked until it was left alone"
+    [own] = decide(state, asked("0-good"), ladder)
+    assert (own.arm, own.step, own.failed) == (0, Step.MODEL, False)
+
+
 def test_a_model_that_is_slow_has_not_failed_and_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("ml.serving.ladder.monotonic", lambda: now[0])
